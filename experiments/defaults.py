@@ -1,0 +1,115 @@
+"""Every setting there is, with its default; an experiment starts from here and changes what it is about."""
+
+from collections.abc import Callable
+
+from ml_collections import ConfigDict
+
+
+def adam(**changes) -> ConfigDict:
+    """An optax optimizer: Adam or AdamW after clipping, under a schedule over the run's own steps."""
+    config = ConfigDict()
+    config.name = "adam"  # adam, adamw
+    config.learning_rate = 1e-3
+    config.schedule = "constant"  # constant, cosine, linear, exponential: from warm-up to final_scale
+    config.final_scale = 0.0  # last learning rate as a part of the first; not 0 for exponential
+    config.warmup_steps = 0  # linear from 0
+    config.b1 = 0.9
+    config.b2 = 0.999
+    config.eps = 1e-8
+    config.weight_decay = 0.0  # adamw only
+    config.clip_norm = 0.0  # of the global gradient norm; 0 is none
+    config.update(changes)
+    return config
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.seed = 0
+
+    config.data = ConfigDict()
+    config.data.name = "digits"  # digits, mnist, fashion_mnist, kmnist, omniglot, binarized_mnist
+    config.data.data_dir = "~/tensorflow_datasets"  # where `python -m vaelab.prepare` put it
+    config.data.observation = "binarize"  # binarize, dequantize
+    config.data.seed = 0  # of the evaluation splits' fixed binarisation
+    config.data.num_train = 0  # the first so many training examples; 0 is all
+
+    config.model = ConfigDict()
+    config.model.name = "decoder"  # decoder, linear_gaussian
+    config.model.learn = True  # False: the model stays as it was initialised
+    config.model.latent_dim = 10
+    config.model.hidden = (200, 200)
+    config.model.activation = "relu"  # relu, tanh, elu, softplus, swish
+    config.model.likelihood = ConfigDict()
+    config.model.likelihood.name = "bernoulli"  # bernoulli; gaussian, with observation=dequantize
+    config.model.likelihood.min_variance = 1e-3  # gaussian only: the floor of each dimension's variance
+
+    config.encoder = ConfigDict()
+    config.encoder.hidden = (200, 200)  # () is an affine encoder
+    config.encoder.activation = "relu"
+    config.encoder.output_scale = 0.01  # variance scale of the last kernel; the last bias is the prior
+
+    config.posterior = ConfigDict({"family": "diagonal"})  # diagonal, full
+
+    config.objective = ConfigDict()
+    config.objective.name = "elbo"  # elbo, elbo_from_draws, stick_the_landing
+    config.objective.num_samples = 1
+    config.objective.antithetic = False
+
+    config.train = ConfigDict()
+    config.train.num_steps = 3000
+    config.train.batch_size = 100
+    config.train.chunk_size = 250  # steps compiled and run as one
+    config.train.evaluate_every = 1000  # steps, a multiple of chunk_size; validation ELBO
+    config.train.checkpoint_every = 1000  # steps, a multiple of chunk_size
+    config.train.keep_checkpoints = 2
+    config.train.validation_samples = 10  # draws for each validation datapoint
+    config.train.optimizer = adam(clip_norm=200.0)
+
+    # On the trained model, held fixed: an encoder of each other family in inference.families.
+    config.refit = ConfigDict()
+    config.refit.num_steps = 3000  # 0: no encoder; the family's amortized ELBO is then left out
+
+    config.evaluate = ConfigDict()
+    config.evaluate.splits = ("test",)  # of train, validation, test
+    config.evaluate.max_points = 1000  # the first so many of each split; 0 is all
+    config.evaluate.elbo_samples = 200  # draws for each reported bound of a datapoint
+    config.evaluate.chunk_size = 100  # datapoints at a time; bounds the memory
+
+    config.inference = ConfigDict()
+    config.inference.families = ("diagonal", "full")
+    config.inference.start = "encoder"  # encoder, prior
+    config.inference.num_steps = 300
+    config.inference.objective = ConfigDict()
+    config.inference.objective.name = "stick_the_landing"
+    config.inference.objective.num_samples = 10
+    config.inference.objective.antithetic = True
+    config.inference.optimizer = adam(learning_rate=3e-2, schedule="cosine", b2=0.9)
+    config.inference.certificate_groups = 16  # independent gradients behind the convergence estimate
+    config.inference.tolerance = 0.05  # nats
+
+    config.evidence = ConfigDict()
+    config.evidence.num_samples = 5000
+    config.evidence.draw_chunk_size = 100  # draws of a datapoint at a time; bounds the memory
+    return config
+
+
+def apply_variant(config: ConfigDict, variant: str, **variants: Callable[[ConfigDict], None]) -> ConfigDict:
+    """Makes the named change to a config; raises ValueError for a name that there is not."""
+    if variant and variant not in variants:
+        raise ValueError(f"unknown variant {variant!r}; there are {', '.join(variants)}")
+    if variant:
+        variants[variant](config)
+    return config
+
+
+def shrink(config: ConfigDict) -> None:
+    """Makes any experiment a matter of seconds; what it prints is then of no value."""
+    config.train.num_steps = 40
+    config.train.chunk_size = 20
+    config.train.evaluate_every = 20
+    config.train.checkpoint_every = 20
+    config.refit.num_steps = 20
+    config.evaluate.max_points = 16
+    config.evaluate.elbo_samples = 20
+    config.inference.num_steps = 20
+    config.evidence.num_samples = 200

@@ -1,0 +1,33 @@
+"""Linear-Gaussian."""
+
+from ml_collections import ConfigDict
+
+from experiments import defaults
+
+
+def get_config(variant: str = ""):
+    config = defaults.get_config()
+    config.data = ConfigDict()
+    config.data.name = "simulated"  # from the model itself
+    config.data.seed = 0
+    config.data.num_train = 5000
+    config.data.num_validation = 500
+    config.data.num_test = 500
+
+    config.model = ConfigDict()
+    config.model.name = "linear_gaussian"
+    config.model.learn = False
+    config.model.latent_dim = 5
+    config.model.data_dim = 20
+    config.model.singular_values = (3.0, 2.0, 1.0, 0.5, 0.1)
+    config.model.noise = 1.0
+
+    config.encoder.hidden = ()
+    config.train.optimizer.update({"learning_rate": 1e-2, "schedule": "cosine"})
+    config.evaluate.chunk_size = 500
+    config.evaluate.elbo_samples = 2000
+    return defaults.apply_variant(config, variant, smoke=defaults.shrink, prior_start=prior_start)
+
+
+def prior_start(config):
+    config.inference.start = "prior"

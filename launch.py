@@ -1,0 +1,89 @@
+"""Launches one experiment, or goes on with it:
+
+    python launch.py --config=experiments/NAME.py[:variant] --config.train.num_steps=2000 --workdir=DIR
+
+This file is the only reader of command-line flags. What is wrong with them, or with what they name, is one
+line on standard error and exit status 2; a run that fails ends with one line and status 1.
+"""
+
+import re
+import sys
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+FLAGS = flags.FLAGS
+DEFAULT_CONFIG = "experiments/digits_gap.py"
+# With a default of its own this flag would read its file, and trip over what is wrong there, on import.
+config_flags.DEFINE_config_file(
+    "config",
+    None,
+    f"Experiment file (default {DEFAULT_CONFIG}), with :variant; --config.KEY=VALUE changes it.",
+)
+flags.DEFINE_string(
+    "workdir", None, "Directory of this run. The same command on it goes on where the last one stopped."
+)
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"launch.py: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def _reason(error: Exception) -> str:
+    """The sentence that matters in an error of a flag or a config file, whose text may hold a traceback."""
+    text = str(error.args[0] if isinstance(error, AttributeError | KeyError) and error.args else error)
+    missing = re.search(r"No such file or directory: '(.+)'", text)
+    if missing:
+        return f"there is no experiment file {missing[1]}"
+    raised = re.findall(r"^\s*\w*Error: (.+)$", text, flags=re.MULTILINE)
+    text = raised[-1] if raised else text
+    unknown = re.search(r"Did you mean \"(.+)\" instead of \"(.+)\"", text)
+    if unknown:
+        return f"the config has no setting {unknown[2]!r}; did you mean {unknown[1]!r}?"
+    return text
+
+
+def _parse(argv: list[str]) -> list[str]:
+    if not any(re.match("--?config(=|$)", argument) for argument in argv):
+        argv = [argv[0], f"--config={DEFAULT_CONFIG}", *argv[1:]]
+    try:
+        rest = FLAGS(argv)
+        FLAGS.config.lock()  # the file is read at the first use: here, before anything else
+    except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+        sys.exit(_fail(_reason(error), 2))
+    if len(rest) > 1:
+        sys.exit(_fail(f"{rest[1]!r} is not a flag; settings are --config.KEY=VALUE", 2))
+    return rest
+
+
+def _main(_: list[str]) -> int:
+    logging.set_verbosity(logging.WARNING)
+    if not FLAGS.workdir:
+        return _fail("--workdir=DIR is needed: the directory of this run", 2)
+    # Imported here, so that --help and a mistyped flag do not wait for JAX.
+    from rich.console import Console
+
+    from vaelab.checkpoint import CheckpointError
+    from vaelab.data import DataError
+    from vaelab.run import run
+    from vaelab.train import NonFiniteError
+    from vaelab.types import ConfigError
+
+    # Elsewhere than on a terminal, wide enough for a table of three families.
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    try:
+        run(FLAGS.config, FLAGS.workdir, console)
+    except (ConfigError, DataError) as error:
+        return _fail(str(error), 2)
+    except (CheckpointError, NonFiniteError) as error:
+        return _fail(str(error), 1)
+    except OSError as error:
+        return _fail(f"{error.strerror or error}: {error.filename or FLAGS.workdir}", 1)
+    except KeyboardInterrupt:
+        return _fail(f"interrupted; the same command goes on with {FLAGS.workdir}", 130)
+    return 0
+
+
+if __name__ == "__main__":
+    app.run(_main, flags_parser=_parse)

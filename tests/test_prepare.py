@@ -1,0 +1,234 @@
+"""The command that prepares data: what it writes, and how it refuses."""
+
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from vaelab import data, prepare
+
+ROOT = Path(__file__).parents[1]
+ARCHIVES = ("t10k-images", "t10k-labels", "train-images", "train-labels")
+# The registered checksum of MNIST's t10k-images, the first archive to be looked at.
+FIRST_CHECKSUM = "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"
+
+
+def run(*args: object, **env: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "vaelab.prepare", *map(str, args)]
+    env = os.environ | {name: str(value) for name, value in env.items()}
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
+def assert_refused(done: subprocess.CompletedProcess, *parts: object) -> None:
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    for part in parts:
+        assert str(part) in done.stderr
+
+
+@pytest.fixture
+def junk_archives(tmp_path):
+    folder = tmp_path / "archives"
+    folder.mkdir()
+    for name in ARCHIVES:
+        kind = "idx3" if "images" in name else "idx1"
+        (folder / f"{name}-{kind}-ubyte.gz").write_bytes(b"cut short")
+    return folder
+
+
+@pytest.fixture
+def no_tensorflow(tmp_path):
+    """A folder for PYTHONPATH in which TensorFlow is found, though it has nothing in it."""
+    (tmp_path / "stub" / "tensorflow").mkdir(parents=True)
+    (tmp_path / "stub" / "tensorflow" / "__init__.py").touch()
+    return tmp_path / "stub"
+
+
+def test_unknown_name_suggests_the_nearest(tmp_path):
+    assert_refused(run("fashon_mnist", "--data_dir", tmp_path), "did you mean 'fashion_mnist'?")
+
+
+def test_corrupt_archive_is_named_with_both_checksums(junk_archives, tmp_path):
+    done = run("mnist", "--manual_dir", junk_archives, "--data_dir", tmp_path / "out")
+    path = junk_archives / "t10k-images-idx3-ubyte.gz"
+    assert_refused(done, path, FIRST_CHECKSUM, hashlib.sha256(b"cut short").hexdigest())
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_archive_is_named(junk_archives, tmp_path):
+    path = junk_archives / "t10k-images-idx3-ubyte.gz"
+    path.unlink()
+    done = run("mnist", "--manual_dir", junk_archives, "--data_dir", tmp_path / "out")
+    assert_refused(done, path, FIRST_CHECKSUM, "no such file")
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_dir_that_cannot_be_written_is_named(tmp_path):
+    # Not by permissions, which do not bind root.
+    blocked = tmp_path / "a_file"
+    blocked.touch()
+    assert_refused(run("mnist", "--data_dir", blocked), f"cannot write to {blocked}", "--data_dir")
+
+
+def test_failed_download_names_the_url(no_tensorflow, tmp_path):
+    closed_port = "http://127.0.0.1:9"
+    done = run("kmnist", "--data_dir", tmp_path, PYTHONPATH=no_tensorflow, http_proxy=closed_port)
+    url = "http://codh.rois.ac.jp/kmnist/dataset/kmnist/t10k-images-idx3-ubyte.gz"
+    assert_refused(done, f"cannot download {url}", "--manual_dir")
+    assert not (tmp_path / "kmnist").exists()
+
+
+def main(capsys, *args: object) -> SimpleNamespace:
+    """What `run` gives, in this process, where parts can be replaced."""
+    returncode = prepare.main([str(arg) for arg in args])
+    out, err = capsys.readouterr()
+    return SimpleNamespace(returncode=returncode, stdout=out, stderr=err)
+
+
+def test_absent_tensorflow_names_the_package(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    assert_refused(main(capsys, "mnist", "--data_dir", tmp_path), "pip install tensorflow-cpu")
+    assert not (tmp_path / "mnist").exists()
+
+
+def test_digits_need_no_preparing(tmp_path, capsys):
+    done = main(capsys, "digits", "--data_dir", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "nothing to prepare" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def url_info(filename: str, content: bytes) -> SimpleNamespace:
+    return SimpleNamespace(filename=filename, checksum=hashlib.sha256(content).hexdigest())
+
+
+@pytest.fixture
+def builders(monkeypatch):
+    """Replaces TFDS's builders by one that writes an empty data set; `calls` records their arguments."""
+    calls = []
+
+    def builder(name, data_dir):
+        def download_and_prepare(*, download_dir, download_config):
+            extract_dir = Path(download_config.extract_dir)
+            assert list(extract_dir.iterdir()) == []
+            (extract_dir / "train-images").touch()
+            calls.append((name, download_dir, download_config.manual_dir, extract_dir))
+            folder = data_dir / name / "3.0.1"
+            folder.mkdir(parents=True)
+            (folder / "dataset_info.json").write_text(json.dumps({"fileFormat": "array_record"}))
+
+        return SimpleNamespace(name=name, url_infos={}, download_and_prepare=download_and_prepare)
+
+    monkeypatch.setattr(data, "builder", builder)
+    monkeypatch.setattr(data, "_read_rows", lambda name, split, data_dir: rows_of(name, split))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setitem(data._SOURCES, "mnist", data._SOURCES["mnist"]._replace(digest=None))
+    return calls
+
+
+def rows_of(name: str, split: str) -> list[tuple[bytes, int]]:
+    from PIL import Image
+
+    image = Image.new("L", (28, 28), color=len(name))
+    path = SimpleNamespace(content=b"")
+    path.write = lambda block: setattr(path, "content", path.content + block)
+    path.flush = lambda: None
+    image.save(path, "png")
+    return [(path.content, 1)] * {"train": 24, "test": 3}[split]
+
+
+def test_data_sets_share_no_folder_in_which_archives_are_unpacked(builders, tmp_path, capsys):
+    for name in ("mnist", "kmnist"):
+        done = main(capsys, name, "--data_dir", tmp_path, "--manual_dir", tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == f"{name} is prepared in {tmp_path}: 22 train, 2 validation, 3 test\n"
+    (name, download, _, unpacked), (other, other_download, _, other_unpacked) = builders
+    assert (download, other_download) == (tmp_path / "downloads" / name, tmp_path / "downloads" / other)
+    assert unpacked != other_unpacked
+    assert not unpacked.exists()
+    assert not other_unpacked.exists()
+
+
+def test_a_second_call_prepares_nothing(builders, tmp_path, capsys):
+    first = main(capsys, "kmnist", "--data_dir", tmp_path, "--manual_dir", tmp_path)
+    cache = tmp_path / "vaelab" / "kmnist-3.0.1.npz"
+    written = cache.stat().st_mtime_ns
+    second = main(capsys, "kmnist", "--data_dir", tmp_path, "--manual_dir", tmp_path)
+    assert (second.returncode, second.stderr) == (0, "")
+    assert second.stdout == first.stdout.replace("kmnist is", "kmnist was already")
+    assert len(builders) == 1
+    assert cache.stat().st_mtime_ns == written
+
+
+def test_a_builder_that_fails_is_one_line(builders, tmp_path, monkeypatch, capsys):
+    def fail(**kwargs):
+        print("progress of the builder")
+        raise AttributeError("first line\nsecond line")
+
+    builder = SimpleNamespace(name="kmnist", url_infos={}, download_and_prepare=fail)
+    monkeypatch.setattr(data, "builder", lambda name, data_dir: builder)
+    done = main(capsys, "kmnist", "--data_dir", tmp_path)
+    assert_refused(done, "preparing kmnist failed: first line")
+    assert done.stdout == ""
+    assert list((tmp_path / "downloads" / "kmnist").iterdir()) == []
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """Serves `contents` by path; `asked` lists the paths that were asked for."""
+    contents, asked = {}, []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            content = contents.get(self.path)
+            self.send_response(200 if content is not None else 404)
+            self.end_headers()
+            self.wfile.write(content or b"")
+
+        def log_message(self, *args):
+            pass
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        threading.Thread(target=httpd.serve_forever).start()
+        yield SimpleNamespace(url=f"http://127.0.0.1:{httpd.server_port}", contents=contents, asked=asked)
+        httpd.shutdown()
+
+
+def test_download_fetches_only_what_is_not_whole(server, tmp_path):
+    contents = {"/a.gz": b"a" * 3_000_000, "/b.gz": b"b"}
+    server.contents |= contents
+    url_infos = {f"{server.url}{path}": url_info(path[1:], content) for path, content in contents.items()}
+    (tmp_path / "a.gz").write_bytes(b"cut short")
+    (tmp_path / "b.gz").write_bytes(b"b")
+    prepare.download(url_infos, tmp_path)
+    assert server.asked == ["/a.gz"]
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        "a.gz": contents["/a.gz"],
+        "b.gz": b"b",
+    }
+
+
+def test_download_of_other_bytes_is_refused(server, tmp_path):
+    server.contents["/a.gz"] = b"other"
+    with pytest.raises(data.DataError, match=hashlib.sha256(b"other").hexdigest()):
+        prepare.download({f"{server.url}/a.gz": url_info("a.gz", b"a")}, tmp_path)
+
+
+def test_download_that_is_not_there_is_refused(server, tmp_path):
+    url = f"{server.url}/a.gz"
+    with pytest.raises(data.DataError, match=rf"cannot download {url} \(404.*\): .*--manual_dir") as error:
+        prepare.download({url: url_info("a.gz", b"a")}, tmp_path)
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []

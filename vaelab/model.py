@@ -1,0 +1,127 @@
+"""Latent-variable models p(x, z) = p(x given z) N(z; 0, I)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaelab.likelihood import LOG_2PI, Likelihood
+from vaelab.types import Array, Exact, Key, LatentModel, LogJoint, Network, Params
+
+
+def standard_normal_log_prob(z_K: Array) -> Array:
+    """log N(z; 0, I)."""
+    return -0.5 * jnp.sum(z_K**2 + LOG_2PI)
+
+
+def decoder_model(latent_dim: int, decoder: Network, likelihood: Likelihood) -> LatentModel:
+    """p(x given z) = likelihood(decoder(z)), with theta the decoder's parameters."""
+    return LatentModel(
+        latent_dim=latent_dim,
+        init=decoder.init,
+        log_prior=standard_normal_log_prob,
+        log_likelihood=lambda theta, x_D, z_K: likelihood.log_prob(decoder.apply(theta, z_K), x_D),
+        mean=lambda theta, z_K: likelihood.mean(decoder.apply(theta, z_K)),
+        sample=lambda theta, key, z_K: likelihood.sample(key, decoder.apply(theta, z_K)),
+    )
+
+
+def bind(model: LatentModel, theta: Params, x_D: Array) -> LogJoint:
+    """z_K -> log p(x, z) at one datapoint."""
+    return lambda z_K: model.log_likelihood(theta, x_D, z_K) + model.log_prior(z_K)
+
+
+class LinearGaussianParams(NamedTuple):
+    """x given z ~ N(W z + b, diag(exp(log_variance)))."""
+
+    weight_DxK: Array
+    bias_D: Array
+    log_variance_D: Array
+
+
+def linear_gaussian(
+    latent_dim: int, singular_values: Sequence[float], noise: float, data_dim: int
+) -> LatentModel:
+    """Factor analysis, the model in which every quantity of this project has a closed form.
+
+    `init(key)` draws W = U diag(singular_values) V' with random orthonormal U, V, so that the posterior
+    precision I + W' Psi^-1 W is correlated and its condition number is known; b ~ N(0, I) and every
+    noise variance is noise^2. (Bishop 2006, section 12.2; Tipping & Bishop 1999.)
+    """
+
+    def init(key: Key) -> LinearGaussianParams:
+        key_left, key_right, key_bias = jax.random.split(key, 3)
+        left_DxK = jnp.linalg.qr(jax.random.normal(key_left, (data_dim, latent_dim)))[0]
+        right_KxK = jnp.linalg.qr(jax.random.normal(key_right, (latent_dim, latent_dim)))[0]
+        return LinearGaussianParams(
+            weight_DxK=(left_DxK * jnp.asarray(singular_values, jnp.float32)[None, :]) @ right_KxK.T,
+            bias_D=jax.random.normal(key_bias, (data_dim,)),
+            log_variance_D=jnp.full(data_dim, 2.0 * np.log(noise), jnp.float32),
+        )
+
+    def mean(theta: LinearGaussianParams, z_K: Array) -> Array:
+        return theta.weight_DxK @ z_K + theta.bias_D
+
+    def log_likelihood(theta: LinearGaussianParams, x_D: Array, z_K: Array) -> Array:
+        square_D = (x_D - mean(theta, z_K)) ** 2 * jnp.exp(-theta.log_variance_D)
+        return -0.5 * jnp.sum(square_D + theta.log_variance_D + LOG_2PI)
+
+    def sample(theta: LinearGaussianParams, key: Key, z_K: Array) -> Array:
+        eps_D = jax.random.normal(key, (data_dim,))
+        return mean(theta, z_K) + jnp.exp(0.5 * theta.log_variance_D) * eps_D
+
+    return LatentModel(
+        latent_dim=latent_dim,
+        init=init,
+        log_prior=standard_normal_log_prob,
+        log_likelihood=log_likelihood,
+        mean=mean,
+        sample=sample,
+        exact=Exact(
+            log_evidence=linear_gaussian_log_evidence,
+            posterior=linear_gaussian_posterior,
+            elbo=linear_gaussian_elbo,
+        ),
+    )
+
+
+def linear_gaussian_posterior(theta: LinearGaussianParams, x_D: Array) -> tuple[Array, Array]:
+    """(mean_K, precision_KxK): precision = I + W' Psi^-1 W, mean = precision^-1 W' Psi^-1 (x - b)."""
+    scaled_DxK = theta.weight_DxK * jnp.exp(-theta.log_variance_D)[:, None]
+    precision_KxK = jnp.eye(theta.weight_DxK.shape[1]) + scaled_DxK.T @ theta.weight_DxK
+    mean_K = jnp.linalg.solve(precision_KxK, scaled_DxK.T @ (x_D - theta.bias_D))
+    return mean_K, precision_KxK
+
+
+def linear_gaussian_log_evidence(theta: LinearGaussianParams, x_D: Array) -> Array:
+    """log N(x; b, W W' + Psi), through the K x K precision (matrix determinant and Woodbury lemmas)."""
+    mean_K, precision_KxK = linear_gaussian_posterior(theta, x_D)
+    residual_D = x_D - theta.bias_D
+    scaled_D = residual_D * jnp.exp(-theta.log_variance_D)
+    # r' C^-1 r = r' Psi^-1 (r - W m) and |C| = |Psi| |precision|.
+    square = scaled_D @ (residual_D - theta.weight_DxK @ mean_K)
+    log_det = jnp.sum(theta.log_variance_D) + jnp.linalg.slogdet(precision_KxK)[1]
+    return -0.5 * (residual_D.size * LOG_2PI + log_det + square)
+
+
+def linear_gaussian_elbo(theta: LinearGaussianParams, x_D: Array, mean_K: Array, scale_KxK: Array) -> Array:
+    """L[N(mean, S S')] = log p(x) - KL(N(mean, S S') || N(m, precision^-1)), where
+
+    KL = 1/2 (mean - m)' precision (mean - m) + 1/2 (tr(S' precision S) - K - log|S' precision S|).
+    """
+    posterior_mean_K, precision_KxK = linear_gaussian_posterior(theta, x_D)
+    delta_K = mean_K - posterior_mean_K
+    # With precision = C C', everything is in C' S: the trace is its squared norm, so nothing cancels.
+    factor_KxK = jnp.linalg.cholesky(precision_KxK)
+    product_KxK = factor_KxK.T @ scale_KxK
+    kl = 0.5 * jnp.sum((factor_KxK.T @ delta_K) ** 2)
+    kl += 0.5 * jnp.sum(product_KxK**2 - jnp.eye(delta_K.size)) - jnp.linalg.slogdet(product_KxK)[1]
+    return linear_gaussian_log_evidence(theta, x_D) - kl
+
+
+def linear_gaussian_mean_field(theta: LinearGaussianParams, x_D: Array) -> tuple[Array, Array]:
+    """(mean_K, scale_KxK) of the best diagonal q: the posterior mean and sigma_i^2 = 1 / precision_ii."""
+    mean_K, precision_KxK = linear_gaussian_posterior(theta, x_D)
+    return mean_K, jnp.diag(jnp.diag(precision_KxK) ** -0.5)

@@ -1,0 +1,116 @@
+"""Lower bounds on log p(x), for one datapoint.
+
+Every estimator is a mean over draws z_s = family.reparameterize(phi, eps_s) of the log weights
+
+    log w_s = log p(x, z_s) - log q(z_s),        L[q] = E_q[log w] = E_q[log p(x given z)] - KL(q || p).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from vaelab.model import standard_normal_log_prob
+from vaelab.types import Array, Key, LogJoint, PosteriorFamily
+
+
+class Estimate(NamedTuple):
+    """A Monte-Carlo mean with the standard error of its draws."""
+
+    value: Array
+    stderr: Array
+
+
+def standard_draws(key: Key, num_samples: int, latent_dim: int, *, antithetic: bool = False) -> Array:
+    """eps_SxK ~ N(0, I); with `antithetic` the second half is minus the first (num_samples even)."""
+    if not antithetic:
+        return jax.random.normal(key, (num_samples, latent_dim))
+    if num_samples % 2:
+        raise ValueError(f"antithetic draws come in pairs: num_samples={num_samples} must be even")
+    half = jax.random.normal(key, (num_samples // 2, latent_dim))
+    return jnp.concatenate([half, -half])
+
+
+def log_weights(log_joint: LogJoint, family: PosteriorFamily, phi_P: Array, eps_SxK: Array) -> Array:
+    """log w_S = log p(x, z_s) - log q(z_s) at z_s = reparameterize(phi, eps_s)."""
+    z_SxK = jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK)
+    return jax.vmap(log_joint)(z_SxK) - jax.vmap(family.dist(phi_P).log_prob)(z_SxK)
+
+
+def elbo(
+    log_joint: LogJoint,
+    family: PosteriorFamily,
+    phi_P: Array,
+    key: Key,
+    *,
+    num_samples: int,
+    antithetic: bool = False,
+) -> Array:
+    """mean_s [log p(x, z_s) - log N(z_s; 0, I)] - KL(q || N(0, I)), the KL in closed form.
+
+    Unbiased for L[q] whatever the prior, since E_q[log N(z; 0, I) - log q] = -KL(q || N(0, I)); with
+    the prior N(0, I) the bracket is log p(x given z). (Kingma & Welling 2014, eq. 7.)
+    """
+    eps_SxK = standard_draws(key, num_samples, family.latent_dim, antithetic=antithetic)
+    z_SxK = jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK)
+    terms_S = jax.vmap(lambda z_K: log_joint(z_K) - standard_normal_log_prob(z_K))(z_SxK)
+    return jnp.mean(terms_S) - family.kl_to_prior(phi_P)
+
+
+def elbo_from_draws(
+    log_joint: LogJoint,
+    family: PosteriorFamily,
+    phi_P: Array,
+    key: Key,
+    *,
+    num_samples: int,
+    antithetic: bool = False,
+) -> Array:
+    """mean_s log w_s: unbiased for L[q], with zero variance where q is the exact posterior.
+
+    (Kingma & Welling 2014, eq. 6.)
+    """
+    eps_SxK = standard_draws(key, num_samples, family.latent_dim, antithetic=antithetic)
+    return jnp.mean(log_weights(log_joint, family, phi_P, eps_SxK))
+
+
+def stick_the_landing(
+    log_joint: LogJoint,
+    family: PosteriorFamily,
+    phi_P: Array,
+    key: Key,
+    *,
+    num_samples: int,
+    antithetic: bool = False,
+) -> Array:
+    """The value of `elbo_from_draws`; its gradient leaves out the score of q.
+
+    phi is held fixed in log q, so the gradient is that through z_s alone: the left-out term
+    E_q[grad_phi log q(z)] is 0, and the rest is exactly zero, draw by draw, where q is the posterior.
+    (Roeder, Wu & Duvenaud 2017, eq. 8.)
+    """
+    eps_SxK = standard_draws(key, num_samples, family.latent_dim, antithetic=antithetic)
+    z_SxK = jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK)
+    log_q = family.dist(jax.lax.stop_gradient(phi_P)).log_prob
+    return jnp.mean(jax.vmap(log_joint)(z_SxK) - jax.vmap(log_q)(z_SxK))
+
+
+def estimate_elbo(
+    log_joint: LogJoint, family: PosteriorFamily, phi_P: Array, key: Key, *, num_samples: int, chunk_size: int
+) -> Estimate:
+    """L[q_phi] = E_q[log w] for one datapoint from antithetic draws, `chunk_size` of them at a time.
+
+    The standard error is that of the means of the pairs, which are independent.
+    """
+    pairs_per_chunk = max(1, chunk_size // 2)
+    num_chunks = -(-num_samples // (2 * pairs_per_chunk))
+
+    def chunk(t):
+        eps_SxK = standard_draws(
+            jax.random.fold_in(key, t), 2 * pairs_per_chunk, family.latent_dim, antithetic=True
+        )
+        log_w_S = log_weights(log_joint, family, phi_P, eps_SxK)
+        return 0.5 * (log_w_S[:pairs_per_chunk] + log_w_S[pairs_per_chunk:])
+
+    pair_mean = jax.lax.map(chunk, jnp.arange(num_chunks)).reshape(-1)
+    return Estimate(jnp.mean(pair_mean), jnp.std(pair_mean, ddof=1) / jnp.sqrt(pair_mean.size))

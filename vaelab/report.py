@@ -1,0 +1,192 @@
+"""What a person sees: metrics as JSON lines, progress, the table of gaps, the plots."""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+QUANTITIES = {
+    "amortized L\\[q_phi]": "elbo_amortized",
+    "optimal L\\[q*]": "elbo_optimal",
+    "log p(x), lower bound": "log_evidence",
+    "amortization gap": "amortization_gap",
+    "approximation gap": "approximation_gap",
+    "inference gap": "inference_gap",
+}
+COUNTS = {
+    "datapoints": "num_points",
+    "not converged": "num_unconverged",
+    "negative gaps": "num_negative",
+    "evaluations a point": "decoder_evaluations_per_point",
+}
+
+
+class MetricsLog:
+    """`metrics.jsonl`: one JSON object a line, `stage` and `step` in each."""
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def forget_after(self, stage: str, step: int) -> None:
+        """Drops what an interrupted run wrote beyond the step that it resumes from, or half wrote."""
+        if not self._path.exists():
+            return
+        kept = []
+        for line in self._path.read_text().splitlines():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                continue  # the line a killed run was writing
+            if row["stage"] != stage or row["step"] <= step:
+                kept.append(line + "\n")
+        write_whole(self._path, "".join(kept).encode())
+
+    def write(self, stage: str, step: int, **values: float) -> None:
+        with self._path.open("a") as file:
+            file.write(json.dumps({"stage": stage, "step": step, **values}) + "\n")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file so that a reader, or a run after a kill, finds it whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(content)
+    partial.replace(path)
+
+
+@contextmanager
+def progress_bar(console: Console, stage: str, total: int, unit: str) -> Iterator[Callable[..., None]]:
+    """Yields advance(count, **note): a bar with the time left on a terminal; one line at the end."""
+    columns = (
+        TextColumn("{task.description:<26}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(stage, total=total, unit=unit, note="")
+        notes: dict[str, float] = {}
+
+        def advance(count: int, **values: float) -> None:
+            notes.update(values)
+            bar.update(task, advance=count, note=_note(notes))
+
+        yield advance
+        elapsed = bar.tasks[0].elapsed or 0.0
+    console.print(f"{stage:<26} {total} {unit} in {elapsed:.1f} s  {_note(notes)}".rstrip(), highlight=False)
+
+
+def _note(values: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:.3f}" for name, value in values.items())
+
+
+def _cell(statistic: dict[str, Any] | None) -> str:
+    return "-" if statistic is None else f"{statistic['mean']:.3f} ± {statistic['stderr']:.3f}"
+
+
+def gap_table(rows: list[dict[str, Any]]) -> Table:
+    """The rows of `gap.json` as columns: mean ± standard error over datapoints, nats per datapoint.
+
+    Where a row has closed forms (`exact`), they stand in a column beside it.
+    """
+    table = Table(caption="nats per datapoint: mean ± standard error over datapoints", box=SIMPLE_HEAD)
+    table.add_column("")
+    columns = []
+    for row in rows:
+        table.add_column(f"{row['split']}, {row['family']}", justify="right")
+        columns.append([_cell(row[key]) for key in QUANTITIES.values()] + _counts(row))
+        if "exact" in row:
+            table.add_column("closed form", justify="right")
+            columns.append([_cell(row["exact"][key]) for key in QUANTITIES.values()] + [""] * len(COUNTS))
+    for label, *cells in zip((*QUANTITIES, *COUNTS), *columns, strict=True):
+        table.add_row(label, *cells)
+    return table
+
+
+def _counts(row: dict[str, Any]) -> list[str]:
+    return ["-" if row[key] is None else f"{row[key]:,}" for key in COUNTS.values()]
+
+
+def _figure(columns: int, width: float, height: float):
+    # Imported here: a second of start-up that only a run that draws should pay.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(1, columns, squeeze=False)[0]
+
+
+def plot_gaps(path: Path, rows: list[dict[str, Any]], per_datapoint: dict[str, np.ndarray]) -> None:
+    """The decomposition of each row as stacked bars with errors, and the law of its amortization gap."""
+    figure, (left, right) = _figure(2, 11.0, 0.9 + 0.55 * max(len(rows), 4))
+    labels = [f"{row['split']}, {row['family']}" for row in rows]
+    for position, row in enumerate(rows):
+        start = 0.0
+        for key, colour in (("approximation_gap", "#4477aa"), ("amortization_gap", "#ee8866")):
+            if row[key] is None:
+                continue
+            mean, stderr = row[key]["mean"], row[key]["stderr"]
+            label = key.replace("_", " ") if position == 0 else None
+            left.barh(position, mean, left=start, xerr=stderr, color=colour, label=label, capsize=3)
+            start += mean
+    left.set_yticks(range(len(rows)), labels)
+    left.invert_yaxis()
+    left.set_xlabel("nats below log p(x), mean and standard error over datapoints")
+    left.legend(loc="best")
+    for row in rows:
+        prefix = f"{row['split']}/{row['family']}/"
+        amortized = per_datapoint.get(prefix + "elbo_amortized")
+        if amortized is not None:
+            gap_N = np.sort(per_datapoint[prefix + "elbo_optimal"] - amortized)
+            right.step(gap_N, np.arange(1, gap_N.size + 1) / gap_N.size, label=prefix[:-1].replace("/", ", "))
+    right.set_xlabel("amortization gap of a datapoint, nats")
+    right.set_ylabel("part of the datapoints below")
+    right.set_ylim(0.0, 1.0)
+    right.legend(loc="lower right")
+    figure.savefig(path, dpi=120)
+
+
+def plot_images(path: Path, strips: dict[str, np.ndarray], image_shape: tuple[int, int]) -> None:
+    """One row of grey images for each named strip, `[count, D]` with values from 0 to 1."""
+    figure, (axis,) = _figure(1, 11.0, 0.4 + 0.85 * len(strips))
+    height, width = image_shape
+    rows = []
+    for images in strips.values():
+        padded = np.pad(images.reshape(-1, height, width), ((0, 0), (1, 1), (1, 1)), constant_values=0.5)
+        rows.append(np.concatenate(list(padded), axis=1))
+    axis.imshow(np.concatenate(rows), cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
+    axis.set_yticks([(height + 2) * (i + 0.5) for i in range(len(strips))], list(strips))
+    axis.set_xticks([])
+    axis.tick_params(length=0)
+    figure.savefig(path, dpi=120)
+
+
+def to_json(rows: list[dict[str, Any]]) -> bytes:
+    """`gap.json`; a number that is not finite becomes null, as JSON has none."""
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: clean(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [clean(item) for item in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return (json.dumps({"rows": clean(rows)}, indent=2) + "\n").encode()

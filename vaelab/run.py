@@ -1,0 +1,337 @@
+"""One run: train, refit, infer, weigh the evidence, report; and the directory that remembers it.
+
+The same command on the same directory goes on where the last one stopped, and does nothing twice: training
+from its newest checkpoint, every later stage from the arrays it left in `stages/`.
+"""
+
+import io
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from vaelab import gap, report
+from vaelab.build import Experiment, build
+from vaelab.checkpoint import Checkpointer
+from vaelab.evidence import Evidence
+from vaelab.parallel import map_datapoints
+from vaelab.train import TrainState, evaluator, fit, init_state
+from vaelab.types import ConfigError, Params
+
+NUM_PICTURES = 12
+ESTIMATOR = "importance sampling"
+
+
+def run(config: ConfigDict, workdir: str, console: Console) -> list[dict[str, Any]]:
+    """Runs all stages that `workdir` does not hold yet; returns the rows of its `gap.json`.
+
+    Raises ConfigError, DataError, CheckpointError or NonFiniteError, each with one line that says what to do.
+    """
+    experiment = build(config)
+    directory = open_directory(Path(workdir), config)
+    finished = directory / "gap.json"
+    if finished.exists():
+        console.print(f"{directory} is finished; its results:", highlight=False)
+        rows = json.loads(finished.read_text())["rows"]
+        console.print(report.gap_table(rows))
+        return rows
+
+    psis, theta = {}, experiment.theta
+    for number, name in enumerate(experiment.systems):
+        if experiment.num_steps(name):
+            state = _train(experiment, name, number, theta, directory, console)
+            theta, psis[name] = state.theta, state.psi
+
+    rows, per_datapoint = [], {}
+    for split in experiment.inputs:
+        split_rows, arrays = _measure(experiment, split, theta, psis, directory, console)
+        rows += split_rows
+        per_datapoint |= arrays
+    _write_results(experiment, directory, rows, per_datapoint, theta)
+    console.print(report.gap_table(rows))
+    for row in rows:
+        for problem in row["broken_orders"]:
+            console.print(f"order broken on {row['split']}: {problem}", style="red", highlight=False)
+    console.print(f"results are in {directory}", highlight=False)
+    return rows
+
+
+def open_directory(workdir: Path, config: ConfigDict) -> Path:
+    """The run's directory, made if need be, with `config.json` in it.
+
+    Raises ConfigError if it belongs to a run of another config, or cannot be written.
+    """
+    text = config.to_json_best_effort(indent=2, sort_keys=True) + "\n"
+    path = workdir / "config.json"
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        (workdir / "stages").mkdir(exist_ok=True)
+        if not path.exists():
+            if (workdir / "gap.json").exists() or (workdir / "checkpoints").exists():
+                raise ConfigError(f"{workdir} holds results but no config.json: take another --workdir")
+            report.write_whole(path, text.encode())
+        saved = path.read_text()
+    except OSError as error:
+        raise ConfigError(f"--workdir={workdir} cannot be written: {error.strerror or error}") from error
+    if saved != text:
+        changed = _differences(json.loads(saved), json.loads(text))
+        raise ConfigError(
+            f"{workdir} belongs to a run of another config ({'; '.join(changed[:3])}"
+            f"{'; ...' if len(changed) > 3 else ''}): take another --workdir"
+        )
+    return workdir
+
+
+def _differences(saved: Any, wanted: Any, path: str = "config") -> list[str]:
+    if isinstance(saved, dict) and isinstance(wanted, dict):
+        names = sorted(saved.keys() | wanted.keys())
+        return [d for n in names for d in _differences(saved.get(n), wanted.get(n), f"{path}.{n}")]
+    return [] if saved == wanted else [f"{path} is {saved!r} there and {wanted!r} here"]
+
+
+def _train(
+    experiment: Experiment, name: str, number: int, theta: Params, directory: Path, console: Console
+) -> TrainState:
+    """Trains one family's system from its newest checkpoint, or from the start, to its last step."""
+    settings, keys = experiment.train, experiment.keys
+    system, num_steps = experiment.systems[name], experiment.num_steps(name)
+    stage = f"refit_{name}" if number else "train"
+    key = jax.random.fold_in(keys.train, number)
+    log = report.MetricsLog(directory / "metrics.jsonl")
+    template = init_state(system, jax.random.fold_in(keys.encoder, number), theta)
+    evaluate = evaluator(system, num_samples=settings.validation_samples, chunk_size=1000)
+    with Checkpointer(
+        directory / "checkpoints" / stage, max_to_keep=settings.keep_checkpoints
+    ) as checkpoints:
+        restored = checkpoints.restore_latest(template)
+        start, state = restored or (0, template)
+        log.forget_after(stage, start)
+        if start >= num_steps:
+            return state
+        if start:
+            console.print(f"{stage} goes on from step {start}", highlight=False)
+        with report.progress_bar(console, stage.replace("_", " "), num_steps, "steps") as advance:
+            advance(start)
+            began = time.perf_counter()
+            for progress in fit(
+                state,
+                experiment.train_split.pixels_NxD,
+                experiment.train_split.index_N,
+                key,
+                system=system,
+                order_seed=experiment.order_seed,
+                num_steps=num_steps,
+                batch_size=settings.batch_size,
+                chunk_size=settings.chunk_size,
+            ):
+                state, metrics = progress
+                step, values = int(state.step), _chunk_values(metrics)
+                if step % settings.evaluate_every == 0 or step == num_steps:
+                    values["validation_elbo"], values["validation_stderr"] = evaluate(
+                        state.theta, state.psi, *experiment.validation, keys.evaluate
+                    )
+                log.write(stage, step, **values, seconds=time.perf_counter() - began)
+                advance(len(metrics.elbo), **{k: v for k, v in values.items() if k.endswith("elbo")})
+                if step % settings.checkpoint_every == 0 or step == num_steps:
+                    checkpoints.save(step, state)
+    return state
+
+
+def _chunk_values(metrics: Any) -> dict[str, float]:
+    return {"elbo": float(np.mean(metrics.elbo)), "grad_norm": float(np.mean(metrics.grad_norm))}
+
+
+def _stored(path: Path, template: Any, compute: Callable[[], Any]) -> Any:
+    """compute(), or what an earlier run of it left at `path`; `template` gives the structure."""
+    treedef = jax.tree.structure(template)
+    if path.exists():
+        with np.load(path) as arrays:
+            return jax.tree.unflatten(treedef, [arrays[str(i)] for i in range(treedef.num_leaves)])
+    result = compute()
+    buffer = io.BytesIO()
+    np.savez(buffer, **{str(i): leaf for i, leaf in enumerate(jax.tree.leaves(result))})
+    report.write_whole(path, buffer.getvalue())
+    return result
+
+
+def _measure(
+    experiment: Experiment,
+    split: str,
+    theta: Params,
+    psis: dict[str, Params],
+    directory: Path,
+    console: Console,
+) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+    """The rows of `gap.json` and the per-datapoint arrays of one split, every family."""
+    inputs, settings = experiment.inputs[split], experiment.evaluate
+    count = len(inputs.index_N)
+    fits: dict[str, gap.LocalFit] = {}
+    seconds: dict[str, float] = {}
+    for name in settings.families:
+
+        def fit_family(name: str = name) -> tuple[gap.LocalFit, np.ndarray]:
+            began = time.perf_counter()
+            with report.progress_bar(console, f"inference {split} {name}", count, "points") as advance:
+                fitted = gap.fit_locally(
+                    experiment.latent_model,
+                    experiment.systems[name].family,
+                    settings.inference,
+                    theta,
+                    inputs,
+                    _starts(experiment, name, theta, psis, inputs.x_NxD),
+                    experiment.keys.inference,
+                    from_prior=settings.from_prior,
+                    chunk_size=settings.chunk_size,
+                    progress=advance,
+                )
+            return fitted, np.float64(time.perf_counter() - began)
+
+        path = directory / "stages" / f"inference_{split}_{name}.npz"
+        fits[name], seconds[name] = _stored(path, (gap.LocalFit.template(), 0), fit_family)
+
+    def weigh() -> Evidence:
+        with report.progress_bar(console, f"evidence {split}", count, "points") as advance:
+            return gap.estimate_log_evidence(
+                experiment.latent_model,
+                tuple(experiment.systems[name].family for name in fits),
+                theta,
+                inputs,
+                tuple(fitted.inference.phi_P for fitted in fits.values()),
+                experiment.keys.evidence,
+                num_samples=settings.evidence_samples,
+                draw_chunk_size=settings.evidence_draw_chunk_size,
+                chunk_size=settings.chunk_size,
+                progress=advance,
+            )
+
+    evidence = _stored(directory / "stages" / f"evidence_{split}.npz", Evidence(0, 0, 0), weigh)
+    rows, arrays = (
+        [],
+        {
+            f"{split}/index": inputs.index_N,
+            f"{split}/log_evidence": evidence.log_evidence,
+            f"{split}/log_evidence_stderr": evidence.stderr,
+            f"{split}/effective_sample_size": evidence.effective_sample_size,
+        },
+    )
+    for name, fitted in fits.items():
+        row = _row(experiment, split, name, fits, evidence, theta, has_encoder=name in psis)
+        rows.append({**row, "seconds": float(seconds[name])})
+        columns = {
+            "elbo_optimal": fitted.elbo_optimal.value,
+            "elbo_optimal_stderr": fitted.elbo_optimal.stderr,
+            "excess": fitted.inference.excess.value,
+            "excess_stderr": fitted.inference.excess.stderr,
+            "converged": fitted.inference.converged,
+        }
+        if name in psis:
+            columns["elbo_amortized"] = fitted.elbo_start.value
+            columns["elbo_amortized_stderr"] = fitted.elbo_start.stderr
+        arrays |= {f"{split}/{name}/{key}": value for key, value in columns.items()}
+    return rows, arrays
+
+
+def _row(
+    experiment: Experiment,
+    split: str,
+    name: str,
+    fits: dict[str, gap.LocalFit],
+    evidence: Evidence,
+    theta: Params,
+    *,
+    has_encoder: bool,
+) -> dict[str, Any]:
+    """One row of `gap.json`, closed forms beside it where the model has them."""
+    settings, fitted, family = experiment.evaluate, fits[name], experiment.systems[name].family
+    measured = gap.Gap(fitted.elbo_start.value, fitted.elbo_optimal.value, evidence.log_evidence)
+    statistics = gap.summarize(measured, has_encoder=has_encoder)
+    ordered = [(f"log p(x) >= ({ESTIMATOR})", measured.log_evidence)]
+    if name == "full" and "diagonal" in fits:
+        # The diagonal family is part of the full one.
+        ordered.insert(0, ("L[q*_full]", measured.elbo_optimal))
+        ordered.insert(0, ("L[q*_diagonal]", fits["diagonal"].elbo_optimal.value))
+    else:
+        ordered.insert(0, (f"L[q*_{name}]", measured.elbo_optimal))
+    broken = gap.broken_orders(ordered)
+    if has_encoder:
+        broken += gap.broken_orders(
+            [(f"L[q_phi] ({name})", measured.elbo_amortized), (f"L[q*_{name}]", measured.elbo_optimal)]
+        )
+    inference = settings.inference
+    steps = inference.num_steps + inference.certificate_groups
+    row = {
+        "split": split,
+        "family": name,
+        "num_points": len(measured.elbo_optimal),
+        **statistics,
+        "num_unconverged": int(np.sum(~fitted.inference.converged)),
+        "num_negative": int(np.sum(measured.amortization < 0)) if has_encoder else None,
+        "decoder_evaluations_per_point": steps * settings.draws_per_step,
+        "broken_orders": broken,
+    }
+    row["log_evidence"] |= {"estimator": ESTIMATOR, "bias": "lower"}
+    if experiment.latent_model.exact is not None:
+        x_NxD = experiment.inputs[split].x_NxD
+        exact = gap.exact_gap(experiment.latent_model, family, theta, x_NxD, fitted.phi_start)
+        row["exact"] = gap.summarize(exact, has_encoder=has_encoder)
+    return row
+
+
+def _starts(
+    experiment: Experiment, name: str, theta: Params, psis: dict[str, Params], x_NxD: np.ndarray
+) -> np.ndarray:
+    """phi of the family's own encoder at each x; without one, of the trained encoder's law projected."""
+    encoder_name = name if name in psis else next(iter(psis))
+    source, target = experiment.systems[encoder_name], experiment.systems[name].family
+
+    def encode(psi: Params, x_D: jax.Array) -> jax.Array:
+        phi_P = source.encoder.apply(psi, x_D)
+        return phi_P if encoder_name == name else target.project(*source.family.location_scale(phi_P))
+
+    return map_datapoints(encode, psis[encoder_name], x_NxD, chunk_size=1000)
+
+
+def _write_results(
+    experiment: Experiment,
+    directory: Path,
+    rows: list[dict[str, Any]],
+    per_datapoint: dict[str, np.ndarray],
+    theta: Params,
+) -> None:
+    """The plots, the arrays, and `gap.json` last, as it marks the run as finished."""
+    report.plot_gaps(directory / "gaps.png", rows, per_datapoint)
+    if len(experiment.image_shape) == 2:
+        report.plot_images(
+            directory / "images.png", _pictures(experiment, directory, theta), experiment.image_shape
+        )
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **per_datapoint)
+    report.write_whole(directory / "per_datapoint.npz", buffer.getvalue())
+    report.write_whole(directory / "gap.json", report.to_json(rows))
+
+
+def _pictures(experiment: Experiment, directory: Path, theta: Params) -> dict[str, np.ndarray]:
+    """Data, reconstructions at the mean of the encoder's q and of q*, and draws from the model."""
+    latent_model, family = experiment.latent_model, experiment.systems[next(iter(experiment.systems))].family
+    split = next(iter(experiment.inputs))
+    path = directory / "stages" / f"inference_{split}_{family.name}.npz"
+    fitted, _ = _stored(path, (gap.LocalFit.template(), 0), None)
+    decode = jax.jit(jax.vmap(latent_model.mean, (None, 0)))
+
+    def at_mean(phi_NxP: np.ndarray) -> np.ndarray:
+        mean_NxK = jax.vmap(lambda phi_P: family.location_scale(phi_P)[0])(phi_NxP[:NUM_PICTURES])
+        return np.asarray(decode(theta, mean_NxK))
+
+    z_NxK = jax.random.normal(experiment.keys.pictures, (NUM_PICTURES, latent_model.latent_dim))
+    return {
+        split: experiment.inputs[split].x_NxD[:NUM_PICTURES],
+        "encoder": at_mean(fitted.phi_start),
+        "optimum": at_mean(fitted.inference.phi_P),
+        "model": np.asarray(decode(theta, z_NxK)),
+    }

@@ -1,0 +1,102 @@
+"""The types that everything composes through.
+
+Shape suffixes, used in every name that holds an array:
+
+    B  batch                    D  dimension of x
+    N  datapoints               K  dimension of z
+    S  draws                    P  size of one variational parameter vector phi
+    T  steps                    Q  size of the decoder's output for one datapoint
+
+Symbols: theta are the parameters of the model (decoder), psi those of the encoder, phi those of one
+datapoint's q(z). Every log-density and bound is in nats and for one datapoint.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import distrax
+import jax
+
+Array = jax.Array
+Key = jax.Array  # a typed key, from jax.random.key
+Params = Any  # a pytree of arrays
+
+LogJoint = Callable[[Array], Array]
+"""z_K -> []: log p(x, z) with x and theta bound."""
+
+
+class Network(NamedTuple):
+    """A function of one datapoint with parameters: `apply(params, input) -> output`."""
+
+    init: Callable[[Key], Params]
+    apply: Callable[[Params, Array], Array]
+
+
+Encoder = Network
+"""`apply(psi, x_D) -> phi_P`: the amortized choice of variational parameters."""
+
+
+class Exact(NamedTuple):
+    """Closed forms of a model whose posterior is Gaussian; the oracle of tests and reports.
+
+    log_evidence(theta, x_D) -> []                       log p(x)
+    posterior(theta, x_D) -> (mean_K, precision_KxK)     p(z given x) = N(mean, precision^-1)
+    elbo(theta, x_D, mean_K, scale_KxK) -> []            L[N(mean, scale scale')]
+    """
+
+    log_evidence: Callable[[Params, Array], Array]
+    posterior: Callable[[Params, Array], tuple[Array, Array]]
+    elbo: Callable[[Params, Array, Array, Array], Array]
+
+
+class LatentModel(NamedTuple):
+    """p(x, z) = p(x given z) p(z).
+
+    log_prior(z_K) -> []                       log p(z)
+    log_likelihood(theta, x_D, z_K) -> []      log p(x given z)
+    mean(theta, z_K) -> x_D                    E[x given z]
+    sample(theta, key, z_K) -> x_D             x ~ p(x given z)
+    """
+
+    latent_dim: int
+    init: Callable[[Key], Params]
+    log_prior: Callable[[Array], Array]
+    log_likelihood: Callable[[Params, Array, Array], Array]
+    mean: Callable[[Params, Array], Array]
+    sample: Callable[[Params, Key, Array], Array]
+    exact: Exact | None = None
+
+
+class PosteriorFamily(NamedTuple):
+    """A parametric family of laws q(z), one member for each flat vector phi_P.
+
+    init() -> phi_P                                    the member equal to the prior N(0, I)
+    reparameterize(phi_P, eps_K) -> z_K                z ~ q when eps ~ N(0, I); differentiable in phi
+    dist(phi_P) -> distrax distribution                q itself, built where it is used
+    kl_to_prior(phi_P) -> []                           KL(q || N(0, I)) in closed form; None if there is none
+
+    Gaussian families also have (None in the others):
+
+    natural_gradient(phi_P, grad_P) -> P               F^+ grad, F the Fisher information of q in phi
+    location_scale(phi_P) -> (mu_K, S_KxK)             q = N(mu, S S')
+    project(mu_K, S_KxK) -> phi_P                      argmin over the family of KL(q || N(mu, S S'))
+    """
+
+    name: str
+    latent_dim: int
+    param_size: int
+    init: Callable[[], Array]
+    reparameterize: Callable[[Array, Array], Array]
+    dist: Callable[[Array], distrax.Distribution]
+    kl_to_prior: Callable[[Array], Array] | None = None
+    natural_gradient: Callable[[Array, Array], Array] | None = None
+    location_scale: Callable[[Array], tuple[Array, Array]] | None = None
+    project: Callable[[Array, Array], Array] | None = None
+
+
+Objective = Callable[[LogJoint, PosteriorFamily, Array, Key], Array]
+"""(log_joint, family, phi_P, key) -> []: a lower bound in nats, or a surrogate with its gradient."""
+
+
+class ConfigError(ValueError):
+    """What the user asked for cannot be done; the message is one line that names the fix."""
