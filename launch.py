@@ -6,8 +6,10 @@ This file is the only reader of command-line flags. What is wrong with them, or 
 line on standard error and exit status 2; a run that fails ends with one line and status 1.
 """
 
+import os
 import re
 import sys
+from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -57,10 +59,20 @@ def _parse(argv: list[str]) -> list[str]:
     return rest
 
 
+def _keep_compiled_programs() -> None:
+    """Programs compiled once serve every later launch; $JAX_COMPILATION_CACHE_DIR moves or, empty, stops that."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vaelab" / "compiled"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    # At its defaults JAX keeps nothing on a CPU: no program is large enough, and most compile in a second.
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
 def _main(_: list[str]) -> int:
     logging.set_verbosity(logging.WARNING)
     if not FLAGS.workdir:
         return _fail("--workdir=DIR is needed: the directory of this run", 2)
+    _keep_compiled_programs()
     # Imported here, so that --help and a mistyped flag do not wait for JAX.
     from rich.console import Console
 

@@ -105,6 +105,7 @@ def apply_variant(config: ConfigDict, variant: str, **variants: Callable[[Config
 def shrink(config: ConfigDict) -> None:
     """Makes any experiment a matter of seconds; what it prints is then of no value."""
     config.train.num_steps = 40
+    config.train.optimizer.warmup_steps = 0
     config.train.chunk_size = 20
     config.train.evaluate_every = 20
     config.train.checkpoint_every = 20

@@ -1,10 +1,19 @@
 """Settings for every test: eight CPU devices, and the checks of JAX that find silent mistakes."""
 
 import os
+import tempfile
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Many tests build the same programs anew; each is compiled once for all workers of this session, which
+# inherit the folder of the process that starts them.
+if "VAELAB_TEST_CACHE" not in os.environ:
+    _cache = tempfile.TemporaryDirectory(prefix="vaelab-test-cache-")
+    os.environ["VAELAB_TEST_CACHE"] = _cache.name
 
 import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_compilation_cache_dir", os.environ["VAELAB_TEST_CACHE"])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import io
 import json
 import os
 import subprocess
@@ -11,7 +12,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from vaelab import data, prepare
@@ -26,6 +26,13 @@ def run(*args: object, **env: object) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "vaelab.prepare", *map(str, args)]
     env = os.environ | {name: str(value) for name, value in env.items()}
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
+def main(capsys, *args: object) -> SimpleNamespace:
+    """What `run` gives, in this process, where parts can be replaced."""
+    returncode = prepare.main([str(arg) for arg in args])
+    out, err = capsys.readouterr()
+    return SimpleNamespace(returncode=returncode, stdout=out, stderr=err)
 
 
 def assert_refused(done: subprocess.CompletedProcess, *parts: object) -> None:
@@ -47,7 +54,7 @@ def junk_archives(tmp_path):
 
 
 @pytest.fixture
-def no_tensorflow(tmp_path):
+def stub_tensorflow(tmp_path):
     """A folder for PYTHONPATH in which TensorFlow is found, though it has nothing in it."""
     (tmp_path / "stub" / "tensorflow").mkdir(parents=True)
     (tmp_path / "stub" / "tensorflow" / "__init__.py").touch()
@@ -65,10 +72,10 @@ def test_corrupt_archive_is_named_with_both_checksums(junk_archives, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_missing_archive_is_named(junk_archives, tmp_path):
+def test_missing_archive_is_named(junk_archives, tmp_path, capsys):
     path = junk_archives / "t10k-images-idx3-ubyte.gz"
     path.unlink()
-    done = run("mnist", "--manual_dir", junk_archives, "--data_dir", tmp_path / "out")
+    done = main(capsys, "mnist", "--manual_dir", junk_archives, "--data_dir", tmp_path / "out")
     assert_refused(done, path, FIRST_CHECKSUM, "no such file")
     assert not (tmp_path / "out").exists()
 
@@ -80,19 +87,12 @@ def test_data_dir_that_cannot_be_written_is_named(tmp_path):
     assert_refused(run("mnist", "--data_dir", blocked), f"cannot write to {blocked}", "--data_dir")
 
 
-def test_failed_download_names_the_url(no_tensorflow, tmp_path):
+def test_failed_download_names_the_url(stub_tensorflow, tmp_path):
     closed_port = "http://127.0.0.1:9"
-    done = run("kmnist", "--data_dir", tmp_path, PYTHONPATH=no_tensorflow, http_proxy=closed_port)
+    done = run("kmnist", "--data_dir", tmp_path, PYTHONPATH=stub_tensorflow, http_proxy=closed_port)
     url = "http://codh.rois.ac.jp/kmnist/dataset/kmnist/t10k-images-idx3-ubyte.gz"
     assert_refused(done, f"cannot download {url}", "--manual_dir")
     assert not (tmp_path / "kmnist").exists()
-
-
-def main(capsys, *args: object) -> SimpleNamespace:
-    """What `run` gives, in this process, where parts can be replaced."""
-    returncode = prepare.main([str(arg) for arg in args])
-    out, err = capsys.readouterr()
-    return SimpleNamespace(returncode=returncode, stdout=out, stderr=err)
 
 
 def test_absent_tensorflow_names_the_package(tmp_path, monkeypatch, capsys):
@@ -132,19 +132,17 @@ def builders(monkeypatch):
     monkeypatch.setattr(data, "builder", builder)
     monkeypatch.setattr(data, "_read_rows", lambda name, split, data_dir: rows_of(name, split))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setitem(data._SOURCES, "mnist", data._SOURCES["mnist"]._replace(digest=None))
+    undigested = data._SOURCES["mnist"]._replace(digest=None)
+    monkeypatch.setitem(data._SOURCES, "mnist", undigested)
     return calls
 
 
 def rows_of(name: str, split: str) -> list[tuple[bytes, int]]:
     from PIL import Image
 
-    image = Image.new("L", (28, 28), color=len(name))
-    path = SimpleNamespace(content=b"")
-    path.write = lambda block: setattr(path, "content", path.content + block)
-    path.flush = lambda: None
-    image.save(path, "png")
-    return [(path.content, 1)] * {"train": 24, "test": 3}[split]
+    buffer = io.BytesIO()
+    Image.new("L", (28, 28), color=len(name)).save(buffer, "png")
+    return [(buffer.getvalue(), 1)] * {"train": 24, "test": 3}[split]
 
 
 def test_data_sets_share_no_folder_in_which_archives_are_unpacked(builders, tmp_path, capsys):

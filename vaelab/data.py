@@ -290,23 +290,30 @@ def _uniform_bits(key: jax.Array, size: int) -> jax.Array:
     return jnp.concatenate([words & 0xFFFF, words >> 16])[:size].astype(jnp.int32)
 
 
+def _integers(pixels_D: jax.Array) -> jax.Array:
+    # A probability image cast to integers would be all black, without a word.
+    if not jnp.issubdtype(pixels_D.dtype, jnp.integer):
+        raise TypeError(f"pixels must be integers in 0..max_value, not {pixels_D.dtype}")
+    return jnp.asarray(pixels_D, jnp.int32)
+
+
 def binarize(key: jax.Array, pixels_D: jax.Array, *, max_value: int) -> jax.Array:
     """float32 x_D in {0, 1}: x_j ~ Bernoulli(pixels_j / max_value), independently.
 
     From 16 random bits, so P(x_j = 1) = round(65536 pixels_j / max_value) / 65536 exactly: within
-    2^-17 of the ratio, 0 at 0 and 1 at max_value.
+    2^-17 of the ratio, 0 at 0 and 1 at max_value. Raises TypeError for pixels that are no integers.
     """
-    pixels_D = jnp.asarray(pixels_D, jnp.int32)
-    threshold_D = (2 * 65536 * pixels_D + max_value) // (2 * max_value)
+    threshold_D = (2 * 65536 * _integers(pixels_D) + max_value) // (2 * max_value)
     return (_uniform_bits(key, pixels_D.size) < threshold_D).astype(jnp.float32)
 
 
 def dequantize(key: jax.Array, pixels_D: jax.Array, *, max_value: int) -> jax.Array:
     """float32 x_D in [0, 1): (pixels_D + u_D) / (max_value + 1), u_j ~ U[0, 1), max_value <= 255.
 
-    u has 16 bits: with more, 255 + u would round to 256 in float32, and x to 1.
+    u has 16 bits: with more, 255 + u would round to 256 in float32, and x to 1. Raises TypeError
+    for pixels that are no integers.
     """
-    levels_D = jnp.asarray(pixels_D, jnp.int32) * 65536 + _uniform_bits(key, pixels_D.size)
+    levels_D = _integers(pixels_D) * 65536 + _uniform_bits(key, pixels_D.size)
     return levels_D.astype(jnp.float32) / (65536.0 * (max_value + 1))
 
 

@@ -88,7 +88,7 @@ def train_step(
     updates, opt_state = system.optimizer.update(grads, state.opt_state, trainable)
     trainable = optax.apply_updates(trainable, updates)
     state = TrainState(state.step + 1, trainable.get("theta", state.theta), trainable["psi"], opt_state)
-    return state, StepMetrics(-value, optax.global_norm(grads))
+    return state, StepMetrics(-value, optax.tree.norm(grads))
 
 
 @partial(jax.jit, static_argnames="system", donate_argnames="state")
@@ -133,12 +133,13 @@ def fit(
 
     The batches are a function of (order_seed, step) and the draws of (key, step), so a run that goes on
     from a yielded state is the run that was never interrupted, bit for bit. The yielded state's buffers
-    are given to the next chunk: take what is needed of it before asking for the next.
+    are given to the next chunk: take what is needed of it before asking for the next. The state passed
+    in stays whole.
 
     Raises NonFiniteError, naming the step, at the first bound or gradient that is not finite.
     """
     pixels_NxD, index_N = jnp.asarray(pixels_NxD), jnp.asarray(index_N)
-    start = int(state.step)
+    state, start = jax.tree.map(jnp.copy, state), int(state.step)
     while start < num_steps:
         # Chunks end at multiples of chunk_size, wherever a run began.
         length = min(chunk_size - start % chunk_size, num_steps - start)

@@ -1,0 +1,171 @@
+"""Exact answers in float64 NumPy, from the mathematics alone: nothing here uses vaelab."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+EPS = float(np.finfo(np.float32).eps)
+LOG_2PI = float(np.log(2.0 * np.pi))
+FIVE = 5.0  # standard errors
+
+
+def assert_mean(draws_SxM: np.ndarray, truth_M: np.ndarray, *, rounding: float = 0.0) -> None:
+    """The mean over the first axis is `truth` within 5 of its standard errors, and `rounding`."""
+    draws_SxM = np.asarray(draws_SxM, np.float64)
+    stderr_M = np.std(draws_SxM, axis=0, ddof=1) / np.sqrt(draws_SxM.shape[0])
+    error_M = np.abs(np.mean(draws_SxM, axis=0) - truth_M)
+    assert np.all(error_M <= FIVE * stderr_M + rounding), (error_M, stderr_M)
+
+
+def assert_calibrated(values_N: np.ndarray, truth: np.ndarray, stderr_N: np.ndarray) -> None:
+    """The z-scores have mean square 1 within 5 of its standard errors, sqrt(2 / N)."""
+    mean_square = np.mean(((np.asarray(values_N, np.float64) - truth) / stderr_N) ** 2)
+    assert abs(mean_square - 1.0) <= FIVE * np.sqrt(2.0 / np.size(values_N)), mean_square
+
+
+def random_scale(rng: np.random.Generator, K: int, condition: float) -> np.ndarray:
+    """U diag(s) V' with singular values from condition^-1/2 to condition^1/2; det of either sign."""
+    left, right = (np.linalg.qr(rng.normal(size=(K, K)))[0] for _ in range(2))
+    left[:, 0] *= rng.choice([-1.0, 1.0])
+    return (left * np.geomspace(condition**-0.5, condition**0.5, K)) @ right.T
+
+
+def random_phi(name: str, rng: np.random.Generator, K: int, condition: float) -> np.ndarray:
+    """A member of the family with mean ~ N(0, I) and a scale of that condition number."""
+    if name == "diagonal":
+        scale = rng.permutation(np.linspace(-0.5, 0.5, K) * np.log(condition))
+    else:
+        scale = random_scale(rng, K, condition).reshape(-1)
+    return np.concatenate([rng.normal(size=K), scale]).astype(np.float32)
+
+
+def law(name: str, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(mean, scale) of the member phi: q = N(mean, scale scale')."""
+    phi = np.asarray(phi, np.float64)
+    K = phi.size // 2 if name == "diagonal" else int((np.sqrt(1 + 4 * phi.size) - 1) / 2)
+    return phi[:K], np.diag(np.exp(phi[K:])) if name == "diagonal" else phi[K:].reshape(K, K)
+
+
+def log_abs_det(matrix: np.ndarray) -> float:
+    return float(np.sum(np.log(np.linalg.svd(matrix, compute_uv=False))))
+
+
+def gaussian_kl(
+    mean: np.ndarray, covariance: np.ndarray, other_mean: np.ndarray, other_covariance: np.ndarray
+) -> float:
+    delta = other_mean - mean
+    trace = np.trace(np.linalg.solve(other_covariance, covariance))
+    square = delta @ np.linalg.solve(other_covariance, delta)
+    return 0.5 * (trace + square - delta.size + log_abs_det(other_covariance) - log_abs_det(covariance))
+
+
+def kl_to_prior(mean: np.ndarray, scale: np.ndarray) -> float:
+    """KL(N(mean, scale scale') || N(0, I)) from the singular values of the scale."""
+    s = np.linalg.svd(scale, compute_uv=False)
+    return float(np.sum(0.5 * (s - 1.0) * (s + 1.0) - np.log(s)) + 0.5 * mean @ mean)
+
+
+def log_normal(x: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> float:
+    residual = x - mean
+    square = residual @ np.linalg.solve(covariance, residual)
+    return -0.5 * (x.size * LOG_2PI + log_abs_det(covariance) + square)
+
+
+def gradient(function: Callable[[np.ndarray], float], point: np.ndarray, step: float = 1e-5) -> np.ndarray:
+    """Central differences; their error is about step^2 = 1e-10."""
+    point = np.asarray(point, np.float64)
+    steps = step * np.eye(point.size)
+    return np.array([(function(point + d) - function(point - d)) / (2.0 * step) for d in steps])
+
+
+def standard_normal_grid(K: int, size: int = 81) -> tuple[np.ndarray, np.ndarray]:
+    """(z_SxK, weight_S) of the trapezium rule for E[f(z)], z ~ N(0, I); its error is far below 1e-9."""
+    axis = np.linspace(-8.0, 8.0, size)
+    z_SxK = np.stack(np.meshgrid(*[axis] * K, indexing="ij"), axis=-1).reshape(-1, K)
+    weight_S = np.exp(-0.5 * np.sum(z_SxK**2, axis=1))
+    return z_SxK.astype(np.float32), weight_S / np.sum(weight_S)
+
+
+def fisher_information(name: str, phi: np.ndarray, step: float = 1e-3) -> np.ndarray:
+    """Hessian of KL(q_phi || q_other) at other = phi, by central differences; their error is about step^2."""
+    phi = np.asarray(phi, np.float64)
+    mean, scale = law(name, phi)
+
+    def kl(other: np.ndarray) -> float:
+        other_mean, other_scale = law(name, phi + other)
+        return gaussian_kl(mean, scale @ scale.T, other_mean, other_scale @ other_scale.T)
+
+    steps = step * np.eye(phi.size)
+    hessian = np.array([[kl(a + b) - kl(a - b) - kl(b - a) + kl(-a - b) for a in steps] for b in steps])
+    return hessian / (4.0 * step**2)
+
+
+class LinearGaussian(NamedTuple):
+    """x given z ~ N(W z + b, diag(variance)), z ~ N(0, I), by dense algebra of x and z together."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    variance: np.ndarray
+
+    @classmethod
+    def of(cls, theta) -> "LinearGaussian":
+        weight, bias, log_variance = (np.asarray(leaf, np.float64) for leaf in theta)
+        return cls(weight, bias, np.exp(log_variance))
+
+    @classmethod
+    def random(cls, rng: np.random.Generator, D: int, singular_values, noise: float) -> "LinearGaussian":
+        """W = U diag(singular_values) V' with U, V random, b ~ N(0, I); of float32 numbers."""
+        K = len(singular_values)
+        left, right = np.linalg.qr(rng.normal(size=(D, K)))[0], np.linalg.qr(rng.normal(size=(K, K)))[0]
+        weight = (left * np.asarray(singular_values)) @ right.T
+        leaves = weight, rng.normal(size=D), np.full(D, 2.0 * np.log(noise))
+        return cls.of(leaf.astype(np.float32) for leaf in leaves)
+
+    @property
+    def theta(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(W, b, log variance) in float32."""
+        return tuple(np.float32(leaf) for leaf in (self.weight, self.bias, np.log(self.variance)))
+
+    def sample(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """x_NxD from the model, in float32."""
+        z = rng.normal(size=(count, self.weight.shape[1]))
+        noise = np.sqrt(self.variance) * rng.normal(size=(count, self.bias.size))
+        return np.float32(z @ self.weight.T + self.bias + noise)
+
+    @property
+    def evidence_covariance(self) -> np.ndarray:
+        return self.weight @ self.weight.T + np.diag(self.variance)
+
+    def log_evidence(self, x: np.ndarray) -> float:
+        return log_normal(np.asarray(x, np.float64), self.bias, self.evidence_covariance)
+
+    def posterior(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(mean, covariance) of z given x, by conditioning the joint Gaussian."""
+        gain = np.linalg.solve(self.evidence_covariance, self.weight).T
+        covariance = np.eye(self.weight.shape[1]) - gain @ self.weight
+        return gain @ (x - self.bias), 0.5 * (covariance + covariance.T)
+
+    def elbo(self, x: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> float:
+        """E_q[log p(x given z)] - KL(q || prior)."""
+        residual = x - self.bias - self.weight @ mean
+        spread = np.sum((self.weight @ scale) ** 2, axis=1)
+        log_likelihood = -0.5 * np.sum(
+            LOG_2PI + np.log(self.variance) + (residual**2 + spread) / self.variance
+        )
+        return log_likelihood - kl_to_prior(mean, scale)
+
+    def precision(self) -> np.ndarray:
+        return np.linalg.inv(self.posterior(self.bias)[1])
+
+    def mean_field_gap(self) -> float:
+        """1/2 (sum_i log Lam_ii - log|Lam|)."""
+        precision = self.precision()
+        return 0.5 * float(np.sum(np.log(np.diag(precision))) - log_abs_det(precision))
+
+    def optimum(self, name: str, x: np.ndarray) -> np.ndarray:
+        """phi of the family's best q: the posterior, or its mean with variances 1 / Lam_ii."""
+        mean, covariance = self.posterior(x)
+        if name == "diagonal":
+            return np.concatenate([mean, -0.5 * np.log(np.diag(np.linalg.inv(covariance)))])
+        return np.concatenate([mean, np.linalg.cholesky(covariance).reshape(-1)])

@@ -1,0 +1,149 @@
+"""From a config to functions: every key is read, every bad value is one line that names the fix."""
+
+import importlib
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import defaults, digits_gap, linear_gaussian
+from vaelab import data
+from vaelab.build import build
+from vaelab.types import ConfigError
+
+EXPERIMENTS = sorted(
+    path.stem
+    for path in pathlib.Path(defaults.__file__).parent.glob("*.py")
+    if path.stem not in ("defaults", "__init__")
+)
+
+
+@pytest.fixture
+def images_at_hand(monkeypatch):
+    """Any image data set, as 60 random images, so that experiments build on a machine without archives."""
+    load = data.load
+
+    def fake(name, *, data_dir):
+        if name == "digits":
+            return load(name, data_dir=data_dir)
+        random = np.random.RandomState(0)
+        splits, start = {}, 0
+        for split in ("train", "validation", "test"):
+            index_N = np.arange(start, start + 20, dtype=np.int32)
+            pixels_NxD = random.randint(0, 256, (20, 784)).astype(np.uint8)
+            splits[split] = data.Split(pixels_NxD, np.zeros(20, np.int32), index_N)
+            start += 20
+        return data.DataSet(name, (28, 28), 255, splits)
+
+    monkeypatch.setattr(data, "load", fake)
+
+
+def changed(config, key, value):
+    *sections, name = key.split(".")
+    holder = config
+    for section in sections:
+        holder = holder[section]
+    with holder.unlocked():
+        holder[name] = value
+    return config
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("variant", ["", "smoke"])
+def test_every_experiment_builds_and_reads_every_key(name, variant, images_at_hand):
+    # build() raises for a key that nothing read; the next test shows that it does.
+    experiment = build(importlib.import_module(f"experiments.{name}").get_config(variant))
+    assert list(experiment.systems)[0] == experiment.systems[list(experiment.systems)[0]].family.name
+    assert set(experiment.systems) == set(experiment.evaluate.families)
+
+
+@pytest.mark.parametrize(
+    "section", ["", "data", "model", "model.likelihood", "train.optimizer", "inference.objective"]
+)
+def test_a_key_that_nothing_reads_is_an_error(section):
+    config = digits_gap.get_config("smoke")
+    key = f"{section}.num_stepz" if section else "num_stepz"
+    with pytest.raises(ConfigError, match=rf"--config\.{key}=1: has no effect"):
+        build(changed(config, key, 1))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("seed", -1, "0 or more"),
+        ("data.num_train", 10**6, "1257 training examples"),
+        ("data.observation", "binarise", "did you mean 'binarize'"),
+        ("data.observation", "dequantize", "bernoulli goes with"),
+        ("model.name", "linear_gaussian", "data.name=simulated"),
+        ("model.likelihood.name", "gauss", "did you mean 'gaussian'"),
+        ("model.likelihood.name", "gaussian", "dequantize"),
+        ("model.likelihood.min_variance", 0.0, "above 0"),
+        ("model.latent_dim", 0, "1 or more"),
+        ("model.hidden", (10, -1), "positive layer widths"),
+        ("model.activation", "rellu", "did you mean 'relu'"),
+        ("encoder.output_scale", -1.0, "0 or more"),
+        ("posterior.family", "ful", "did you mean 'full'"),
+        ("objective.name", "elb", "did you mean 'elbo'"),
+        ("objective.antithetic", True, "even number"),
+        ("train.num_steps", 0, "1 or more"),
+        ("train.evaluate_every", 33, "multiple of chunk_size=20"),
+        ("train.checkpoint_every", 33, "multiple of chunk_size=20"),
+        ("train.optimizer.learning_rate", 0.0, "above 0"),
+        ("train.optimizer.learning_rate", float("nan"), "finite"),
+        ("train.optimizer.b2", 1.0, "below 1"),
+        ("train.optimizer.schedule", "cos", "did you mean 'cosine'"),
+        ("train.optimizer.schedule", "exponential", "final_scale"),
+        ("train.optimizer.weight_decay", 0.1, "adamw"),
+        ("train.optimizer.warmup_steps", 40, "fewer than the 40 steps"),
+        ("refit.num_steps", -1, "0 or more"),
+        ("evaluate.splits", ("tset",), "did you mean 'test'"),
+        ("evaluate.splits", (), "at least one"),
+        ("inference.families", ("full",), "must be one of"),
+        ("inference.families", ("diagonal", "diagonal"), "each once"),
+        ("inference.start", "priors", "did you mean 'prior'"),
+        ("inference.certificate_groups", 2, "3 or more"),
+        ("inference.objective.num_samples", 3, "even number"),
+        ("evidence.num_samples", 0, "2 or more"),
+    ],
+)
+def test_a_bad_value_is_one_line_that_names_its_setting_and_the_fix(key, value, says):
+    with pytest.raises(ConfigError) as caught:
+        build(changed(digits_gap.get_config("smoke"), key, value))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert says in message
+    assert "--config." in message
+
+
+def test_bad_values_of_the_linear_gaussian_model():
+    config = linear_gaussian.get_config("smoke")
+    with pytest.raises(ConfigError, match="must be 5 numbers"):
+        build(changed(config, "model.singular_values", (1.0, 2.0)))
+    config = linear_gaussian.get_config("smoke")
+    with pytest.raises(ConfigError, match="simulated needs model.name=linear_gaussian"):
+        build(changed(config, "model.name", "decoder"))
+
+
+def test_simulated_examples_do_not_depend_on_the_sizes_of_the_splits():
+    few, more = linear_gaussian.get_config("smoke"), linear_gaussian.get_config("smoke")
+    more.data.num_train = few.data.num_train + 7
+    few, more = build(few), build(more)
+    np.testing.assert_array_equal(few.train_split.pixels_NxD, more.train_split.pixels_NxD[:-7])
+    assert not np.array_equal(few.validation.x_NxD[0], more.validation.x_NxD[0])
+
+
+def test_static_binarisation_is_that_of_the_index_and_the_data_seed():
+    small, whole = digits_gap.get_config("smoke"), digits_gap.get_config()
+    whole.seed = 7
+    small, whole = build(small), build(whole)
+    count = len(small.inputs["test"].index_N)
+    np.testing.assert_array_equal(small.inputs["test"].x_NxD, whole.inputs["test"].x_NxD[:count])
+    other_seed = digits_gap.get_config("smoke")
+    other_seed.data.seed = 1
+    assert not np.array_equal(small.inputs["test"].x_NxD, build(other_seed).inputs["test"].x_NxD)
+
+
+def test_the_runs_keys_are_all_different():
+    keys = build(digits_gap.get_config("smoke")).keys
+    assert len({jax.random.key_data(key).tobytes() for key in keys}) == len(keys)

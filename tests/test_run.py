@@ -1,0 +1,152 @@
+"""A whole run: what its directory holds, that nothing is done twice, and what it refuses."""
+
+import importlib
+import json
+import math
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from experiments import digits_gap, linear_gaussian
+from tests.test_build import EXPERIMENTS, images_at_hand  # noqa: F401
+from vaelab import gap, train
+from vaelab.run import run
+from vaelab.types import ConfigError
+
+
+def quiet_run(config, workdir):
+    return run(config, str(workdir), Console(quiet=True))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One uninterrupted smoke run of the default experiment."""
+    workdir = tmp_path_factory.mktemp("run") / "digits"
+    rows = quiet_run(digits_gap.get_config("smoke"), workdir)
+    return workdir, rows
+
+
+def test_the_directory_holds_what_the_design_says(finished):
+    workdir, rows = finished
+    for name in ("config.json", "metrics.jsonl", "gap.json", "per_datapoint.npz", "gaps.png", "images.png"):
+        assert (workdir / name).stat().st_size > 0, name
+    assert json.loads((workdir / "gap.json").read_text())["rows"] == rows
+    assert [(row["split"], row["family"]) for row in rows] == [("test", "diagonal"), ("test", "full")]
+    assert not list(workdir.rglob("*.partial"))
+
+
+def test_rows_are_the_statistics_of_the_datapoints(finished):
+    workdir, rows = finished
+    arrays = np.load(workdir / "per_datapoint.npz")
+    for row in rows:
+        prefix = f"{row['split']}/{row['family']}/"
+        measured = gap.Gap(
+            arrays[prefix + "elbo_amortized"], arrays[prefix + "elbo_optimal"], arrays["test/log_evidence"]
+        )
+        differences = measured.elbo_optimal.astype(np.float64) - measured.elbo_amortized
+        # float32 subtraction against float64: rounding of bounds near -30.
+        assert row["amortization_gap"]["mean"] == pytest.approx(differences.mean(), abs=1e-5)
+        assert row["amortization_gap"]["stderr"] == pytest.approx(
+            differences.std(ddof=1) / math.sqrt(len(differences)), rel=1e-3
+        )
+        total = row["amortization_gap"]["mean"] + row["approximation_gap"]["mean"]
+        assert row["inference_gap"]["mean"] == pytest.approx(total, abs=1e-4)
+        assert row["num_points"] == len(differences)
+        assert row["num_unconverged"] == (~arrays[prefix + "converged"]).sum()
+        assert row["num_negative"] == (measured.amortization < 0).sum()
+        assert row["log_evidence"]["bias"] == "lower"
+
+
+def test_a_finished_run_is_not_done_again(finished, monkeypatch):
+    workdir, rows = finished
+    before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
+    monkeypatch.setattr(train, "train_chunk", None)
+    monkeypatch.setattr(gap, "fit_locally", None)
+    assert quiet_run(digits_gap.get_config("smoke"), workdir) == rows
+    assert before == {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stage", ["train", "refit", "inference", "evidence"])
+def test_a_run_stopped_in_any_stage_goes_on_to_the_same_result(stage, finished, tmp_path, monkeypatch):
+    uninterrupted, rows = finished
+
+    def stop(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        if stage in ("train", "refit"):
+            chunks = [train.train_chunk] * (1 if stage == "train" else 2)
+            patch.setattr(train, "train_chunk", lambda *a, **k: (chunks.pop() if chunks else stop)(*a, **k))
+        else:
+            patch.setattr(gap, "fit_locally" if stage == "inference" else "estimate_log_evidence", stop)
+        with pytest.raises(Killed):
+            quiet_run(digits_gap.get_config("smoke"), tmp_path / "run")
+    resumed = quiet_run(digits_gap.get_config("smoke"), tmp_path / "run")
+    for row, again in zip(rows, resumed, strict=True):
+        assert {**row, "seconds": 0} == {**again, "seconds": 0}
+    assert metric_lines(uninterrupted) == metric_lines(tmp_path / "run")
+
+
+def metric_lines(workdir):
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{**line, "seconds": 0} for line in lines]
+
+
+def test_metrics_have_a_line_for_each_chunk_and_name_the_bound_elbo(finished):
+    lines = metric_lines(finished[0])
+    assert [(line["stage"], line["step"]) for line in lines] == [
+        ("train", 20),
+        ("train", 40),
+        ("refit_full", 20),
+    ]
+    assert all(line["elbo"] < 0 and line["validation_elbo"] < 0 for line in lines)
+
+
+def test_another_config_is_refused_and_nothing_is_overwritten(finished):
+    workdir, _ = finished
+    before = (workdir / "config.json").read_bytes()
+    config = digits_gap.get_config("smoke")
+    config.train.batch_size = 50
+    with pytest.raises(
+        ConfigError, match=r"config.train.batch_size is 100 there and 50 here.*another --workdir"
+    ):
+        quiet_run(config, workdir)
+    assert (workdir / "config.json").read_bytes() == before
+
+
+def test_results_without_a_config_are_refused(tmp_path):
+    (tmp_path / "gap.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"no config.json: take another --workdir"):
+        quiet_run(digits_gap.get_config("smoke"), tmp_path)
+    assert (tmp_path / "gap.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("start", ["encoder", "prior"])
+def test_linear_gaussian_gaps_are_their_closed_forms_and_in_order(start, tmp_path):
+    config = linear_gaussian.get_config()
+    config.inference.start = start
+    config.train.num_steps = config.refit.num_steps = 500
+    config.train.chunk_size = config.train.evaluate_every = config.train.checkpoint_every = 500
+    config.evaluate.max_points = 100
+    config.evidence.num_samples = 2000
+    for row in quiet_run(config, tmp_path / "run"):
+        for quantity, closed_form in row["exact"].items():
+            # The issue's own bar: 5 standard errors (of the datapoints' differences to the closed form, which
+            # the row's standard error bounds from above) and 0.005 nats.
+            error = abs(row[quantity]["mean"] - closed_form["mean"])
+            assert error < 5 * row[quantity]["stderr"] + 1e-4, quantity
+            if quantity.endswith("gap"):
+                assert error < 0.005, quantity
+        assert row["broken_orders"] == []
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "digits_gap"])
+def test_every_experiments_smoke_runs(name, tmp_path, images_at_hand):  # noqa: F811
+    rows = quiet_run(importlib.import_module(f"experiments.{name}").get_config("smoke"), tmp_path / name)
+    for row in rows:
+        assert row["elbo_amortized"]["mean"] < row["log_evidence"]["mean"] < 0

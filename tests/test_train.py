@@ -1,0 +1,225 @@
+"""Training: one step, chunks of steps, resuming, and what a run depends on."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from vaelab import data, likelihood, model, networks, objective, posterior, train
+from vaelab.gap import exact_gap
+from vaelab.model import bind
+
+LATENT_DIM, DATA_DIM, NUM_POINTS, BATCH = 3, 12, 40, 8
+
+
+def make_system(*, learn_model: bool = True, learning_rate: float = 1e-2) -> train.System:
+    family = posterior.diagonal(LATENT_DIM)
+    decoder = networks.mlp_decoder(LATENT_DIM, (16,), DATA_DIM, activation=jnp.tanh)
+    encoder = networks.mlp_encoder(DATA_DIM, (16,), family.init(), activation=jnp.tanh, output_scale=0.1)
+    return train.System(
+        model=model.decoder_model(LATENT_DIM, decoder, likelihood.bernoulli()),
+        encoder=encoder,
+        family=family,
+        objective=partial(objective.elbo, num_samples=2),
+        optimizer=optax.adam(learning_rate),
+        observe=partial(data.binarize, max_value=16),
+        learn_model=learn_model,
+    )
+
+
+@pytest.fixture(scope="module")
+def system() -> train.System:
+    return make_system()
+
+
+@pytest.fixture(scope="module")
+def pixels() -> np.ndarray:
+    return np.random.RandomState(0).randint(0, 17, (NUM_POINTS, DATA_DIM)).astype(np.uint8)
+
+
+INDEX = np.arange(100, 100 + NUM_POINTS, dtype=np.int32)
+
+
+def run_steps(system, pixels, num_steps, *, state=None, chunk_size=4, index=INDEX):
+    """All yielded metrics and the last state, from the first step or from `state`."""
+    state = train.init_state(system, jax.random.key(1)) if state is None else state
+    elbos = []
+    for progress in train.fit(
+        state,
+        pixels,
+        index,
+        jax.random.key(2),
+        system=system,
+        order_seed=0,
+        num_steps=num_steps,
+        batch_size=BATCH,
+        chunk_size=chunk_size,
+    ):
+        state = progress.state
+        elbos.append(progress.metrics.elbo)
+    return jax.device_get(state), np.concatenate(elbos)
+
+
+def assert_same_bits(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def batch(system, pixels):
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(5), INDEX[:BATCH])
+    return jax.vmap(system.observe)(keys, pixels[:BATCH]), jnp.asarray(INDEX[:BATCH])
+
+
+def test_first_step_reports_the_objective_of_the_state_it_started_from(system, pixels):
+    state = train.init_state(system, jax.random.key(1))
+    x_BxD, index_B = batch(system, pixels)
+    key = jax.random.key(3)
+    _, metrics = train.train_step(state, x_BxD, index_B, key, system=system)
+    by_hand = [
+        system.objective(
+            bind(system.model, state.theta, x_D),
+            system.family,
+            system.encoder.apply(state.psi, x_D),
+            jax.random.fold_in(key, index),
+        )
+        for x_D, index in zip(x_BxD, index_B, strict=True)
+    ]
+    # Means of 8 float32 bounds near -8, computed batched and one by one.
+    np.testing.assert_allclose(metrics.elbo, np.mean(by_hand), rtol=1e-5)
+
+
+def test_first_step_is_golden(system, pixels):
+    # A change here changes every trained number of this project: record it in the CHANGELOG.
+    state, elbos = run_steps(system, pixels, 1)
+    assert int(state.step) == 1
+    np.testing.assert_allclose(elbos, [-8.892342], rtol=1e-5)
+
+
+def test_jit_is_no_jit(system, pixels):
+    state = train.init_state(system, jax.random.key(1))
+    x_BxD, index_B = batch(system, pixels)
+    plain = train.train_step(state, x_BxD, index_B, jax.random.key(3), system=system)
+    jitted = jax.jit(partial(train.train_step, system=system))(state, x_BxD, index_B, jax.random.key(3))
+    # One Adam step of 1e-2; float32 rounding of the gradients moves it by far less than 1e-5.
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), plain, jitted)
+
+
+def test_the_bound_of_a_batch_does_not_depend_on_its_order(system, pixels):
+    state = train.init_state(system, jax.random.key(1))
+    x_BxD, index_B = batch(system, pixels)
+    _, forward = train.train_step(state, x_BxD, index_B, jax.random.key(3), system=system)
+    _, backward = train.train_step(state, x_BxD[::-1], index_B[::-1], jax.random.key(3), system=system)
+    np.testing.assert_allclose(forward.elbo, backward.elbo, rtol=1e-6)
+
+
+def test_draws_differ_between_steps_and_between_datapoints(system, pixels):
+    state = train.init_state(system, jax.random.key(1))
+    x_BxD, index_B = batch(system, pixels)
+    step = partial(train.train_step, state, system=system)
+    elbo = step(x_BxD, index_B, jax.random.key(3))[1].elbo
+    assert elbo != step(x_BxD, index_B, jax.random.key(4))[1].elbo
+    same_x = jnp.broadcast_to(x_BxD[:1], x_BxD.shape)
+    assert (
+        step(same_x, index_B, jax.random.key(3))[1].elbo
+        != step(same_x, jnp.broadcast_to(index_B[:1], index_B.shape), jax.random.key(3))[1].elbo
+    )
+
+
+def test_resumed_is_uninterrupted_bit_for_bit(system, pixels):
+    whole, elbos = run_steps(system, pixels, 16)
+    half, first = run_steps(system, pixels, 8)
+    resumed, second = run_steps(system, pixels, 16, state=jax.device_put(half))
+    assert_same_bits(whole, resumed)
+    assert_same_bits(elbos, np.concatenate([first, second]))
+
+
+def test_chunk_size_changes_no_result(system, pixels):
+    in_fours, elbos = run_steps(system, pixels, 12, chunk_size=4)
+    in_twelve, same = run_steps(system, pixels, 12, chunk_size=12)
+    # Two programs for the same arithmetic: rounding only, over 12 steps.
+    np.testing.assert_allclose(elbos, same, rtol=1e-5)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), in_fours.theta, in_twelve.theta)
+
+
+def test_a_chunk_compiles_once(system, pixels):
+    run_steps(system, pixels, 4)
+    before = train.train_chunk._cache_size()
+    run_steps(system, pixels, 24)
+    assert train.train_chunk._cache_size() == before
+
+
+def test_a_held_model_stays_as_it_was(pixels):
+    frozen = make_system(learn_model=False)
+    start = jax.device_get(train.init_state(frozen, jax.random.key(1)))
+    state, _ = run_steps(frozen, pixels, 8)
+    assert_same_bits(start.theta, state.theta)
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), start.psi, state.psi)
+    assert max(jax.tree.leaves(moved)) > 1e-3
+
+
+def test_training_stops_at_the_first_value_that_is_not_finite_and_names_its_step(pixels):
+    healthy = make_system()
+
+    def poisoned(log_joint, family, phi_P, key):
+        # True of no fresh encoder, and of every one after some steps.
+        moved = jnp.max(jnp.abs(phi_P)) > 1.0
+        return jnp.where(moved, jnp.nan, 1.0) * healthy.objective(log_joint, family, phi_P, key)
+
+    system = healthy._replace(objective=poisoned)
+    clean, elbos = run_steps(healthy, pixels, 40)
+    with pytest.raises(train.NonFiniteError, match=r"not finite at step (\d+)") as caught:
+        run_steps(system, pixels, 400)
+    step = int(str(caught.value).split("at step ")[1].split(":")[0])
+    assert step > 1
+    # The steps before the named one were finite.
+    run_steps(system, pixels, step - 1, chunk_size=1)
+
+
+def test_evaluator_uses_every_point_and_reports_its_error(system, pixels):
+    state = train.init_state(system, jax.random.key(1))
+    x_NxD = (pixels > 8).astype(np.float32)
+    evaluate = train.evaluator(system, num_samples=4, chunk_size=16)
+    mean, stderr = evaluate(state.theta, state.psi, x_NxD, INDEX, jax.random.key(6))
+    first, _ = evaluate(state.theta, state.psi, x_NxD[:16], INDEX[:16], jax.random.key(6))
+    rest, _ = evaluate(state.theta, state.psi, x_NxD[16:], INDEX[16:], jax.random.key(6))
+    np.testing.assert_allclose(mean, (16 * first + (NUM_POINTS - 16) * rest) / NUM_POINTS, rtol=1e-5)
+    assert 0 < stderr < 5.0
+
+
+def test_an_affine_encoder_closes_its_gap_on_a_linear_gaussian_model():
+    """The best encoder of a linear-Gaussian model is affine: its amortization gap ends at 0."""
+    latent_model = model.linear_gaussian(2, (2.0, 1.0), 0.7, 5)
+    family = posterior.diagonal(2)
+    theta = latent_model.init(jax.random.key(0))
+    keys = jax.random.split(jax.random.key(1), 500)
+    x_NxD = jax.vmap(
+        lambda k: latent_model.sample(theta, k, jax.random.normal(jax.random.fold_in(k, 1), (2,)))
+    )(keys)
+    index_N = np.arange(500, dtype=np.int32)
+    system = train.System(
+        model=latent_model,
+        encoder=networks.mlp_encoder(5, (), family.init(), activation=jnp.tanh, output_scale=0.01),
+        family=family,
+        objective=partial(objective.stick_the_landing, num_samples=4),
+        optimizer=optax.adam(optax.cosine_decay_schedule(3e-2, 800)),
+        observe=lambda key, x_D: x_D,
+        learn_model=False,
+    )
+    state = train.init_state(system, jax.random.key(2), theta)
+    for progress in train.fit(
+        state,
+        np.asarray(x_NxD),
+        index_N,
+        jax.random.key(3),
+        system=system,
+        order_seed=0,
+        num_steps=800,
+        batch_size=100,
+        chunk_size=400,
+    ):
+        state = progress.state
+    phi_NxP = jax.vmap(system.encoder.apply, (None, 0))(state.psi, x_NxD)
+    closed_form = exact_gap(latent_model, family, theta, np.asarray(x_NxD), np.asarray(phi_NxP))
+    assert -1e-4 < closed_form.amortization.mean() < 5e-3  # float32 rounding of bounds near -10 below
