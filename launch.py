@@ -60,7 +60,7 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def _keep_compiled_programs() -> None:
-    """Programs compiled once serve every later launch; $JAX_COMPILATION_CACHE_DIR moves or, empty, stops that."""
+    """A program compiled once serves every later launch; $JAX_COMPILATION_CACHE_DIR moves them."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vaelab" / "compiled"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
     # At its defaults JAX keeps nothing on a CPU: no program is large enough, and most compile in a second.

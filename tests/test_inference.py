@@ -34,7 +34,7 @@ def family(request):
 
 @functools.cache
 def inner_loop(family, num_steps, objective=None, optimizer=None):
-    """(theta, x_D, phi_P, key) -> Inference, vmapped over all four; the settings of experiments/defaults.py."""
+    """(theta, x_D, phi_P, key) -> Inference, vmapped, with the settings of experiments/defaults.py."""
     objective = objective or partial(stick_the_landing, num_samples=10, antithetic=True)
     optimizer = optimizer or optax.adam(optax.cosine_decay_schedule(3e-2, num_steps), b2=0.9)
 
@@ -88,10 +88,210 @@ def true_excess(family, rows, phi_NxP):
 def test_inner_loop_reaches_the_exact_optimum(family):
     rows = problems(family)
     found = run(inner_loop(family, 300), rows)
-    excess_N = true_excess(family, rows, found.phi_P)
     starts_N = true_excess(family, rows, [row[2] for row in rows])
-    assert np.all(excess_N >= 0.0)
+    excess_N = true_excess(family, rows, found.phi_P)
     assert starts_N.min() > 0.1
     assert starts_N.max() > 100.0
-    print("EXCESS", family.name, excess_N.reshape(3, -1).mean(1), excess_N.reshape(3, -1).max(1), found.converged.reshape(3,-1).mean(1), found.excess.stderr.reshape(3,-1).mean(1))
-    assert np.mean(excess_N) <= 0.005
+    from_prior = np.arange(len(rows)) % 2 == 0
+    well_conditioned = np.arange(len(rows)) < 2 * len(rows) // 3
+    reached = from_prior | well_conditioned
+    # 0.005 nats is the accuracy asked of a gap; the bound itself is exact, so there is no error to allow.
+    assert np.all(excess_N >= -1e-9)
+    assert excess_N[reached].max() <= 0.005
+    assert np.all(found.converged[reached])
+    # At condition number 101 a bad start may be too far for 300 steps. Then it says so.
+    assert excess_N[found.converged].max() <= TOLERANCE
+    assert excess_N.max() > TOLERANCE
+
+
+def test_unbiased_certificate_agrees_with_the_true_excess(family):
+    """Where the curvature of the bound is that of the Fisher information: a diagonal precision, or S = S*."""
+    rng, rows = np.random.default_rng(0), []
+    for exact in EXACTS:
+        if family.name == "diagonal":
+            exact = exact._replace(
+                weight=np.linalg.svd(exact.weight, full_matrices=False)[0] * exact.variance[0]
+            )
+        x_D = exact.sample(rng, 1)[0]
+        phi_P = exact.optimum(family.name, x_D)
+        scale = oracles.law(family.name, phi_P)[1]
+        phi_P[:K] += scale @ rng.normal(size=K)
+        rows.append((exact, x_D, np.float32(phi_P)))
+    found = run(inner_loop(family, 1, optimizer=optax.sgd(0.0)), rows)
+    error_N = found.excess.value - true_excess(family, rows, found.phi_P)
+    assert np.all(true_excess(family, rows, found.phi_P) > 0.2)
+    np.testing.assert_array_equal(found.phi_P, [row[2] for row in rows])
+    assert np.all(np.abs(error_N) <= 5.0 * found.excess.stderr + 1e-3)
+
+
+def exact_bound(log_joint, family, phi_P, key):
+    """The ELBO of EXACTS[2] at X_D in closed form, so that the certificate has no noise."""
+    del log_joint, key
+    theta = models.LinearGaussianParams(*EXACTS[2].theta)
+    return models.linear_gaussian_elbo(theta, X_D, *family.location_scale(phi_P))
+
+
+X_D = EXACTS[2].sample(np.random.default_rng(5), 1)[0]
+
+
+def test_certificate_understates_by_the_correlation_that_a_diagonal_q_leaves_out():
+    """With Lam the precision and D its diagonal, 1/2 d' Lam D^-1 Lam d against the true 1/2 d' Lam d.
+
+    The ratio in the direction of an eigenvector of D^-1/2 Lam D^-1/2 is its eigenvalue, here 0.02 to 2.
+    """
+    family, precision = FAMILIES["diagonal"], EXACTS[2].precision()
+    root = np.sqrt(np.diag(precision))
+    ratio_K, vector_KxK = np.linalg.eigh(precision / np.outer(root, root))
+    optimum_P, rows = EXACTS[2].optimum("diagonal", X_D), []
+    for ratio, vector in zip(ratio_K, vector_KxK.T, strict=True):
+        shift = np.sqrt(2.0 / ratio) * vector / root  # one nat
+        rows.append((EXACTS[2], X_D, np.float32(optimum_P + np.concatenate([shift, np.zeros(K)]))))
+    found = run(inner_loop(family, 1, exact_bound, optax.sgd(0.0)), rows)
+    np.testing.assert_allclose(true_excess(family, rows, found.phi_P), 1.0, rtol=1e-3)
+    np.testing.assert_allclose(found.excess.value, ratio_K, rtol=1e-2)  # of float32 at condition number 101
+    assert ratio_K[0] < 0.5
+
+
+def test_certificate_of_exact_gradients_is_the_quadratic_form_of_the_fisher_information(family):
+    rng, rows = np.random.default_rng(6), []
+    for _ in range(4):
+        rows.append((EXACTS[2], X_D, oracles.random_phi(family.name, rng, K, 4.0)))
+    found = run(inner_loop(family, 1, exact_bound, optax.sgd(0.0)), rows)
+    for (exact, x_D, phi_P), value, stderr in zip(rows, *found.excess, strict=True):
+        g = oracles.gradient(lambda p, e=exact, x=x_D: e.elbo(x, *oracles.law(family.name, p)), phi_P)
+        F = oracles.fisher_information(family.name, phi_P)
+        np.testing.assert_allclose(value, 0.5 * g @ np.linalg.pinv(F, rcond=1e-4) @ g, rtol=1e-4)
+        assert stderr <= 1e-4 * value  # equal gradients differ by nothing but rounding
+
+
+GROUPS = 16
+
+
+@pytest.fixture(scope="module")
+def noisy_certificates():
+    """{(family, size of the true gradient): (values, standard errors, truth, variance of its two parts)}."""
+    found = {}
+    for name, family in FAMILIES.items():
+        rng = np.random.default_rng(7)
+        phi_P = oracles.random_phi(name, rng, K, 4.0)
+        F = oracles.fisher_information(name, phi_P)
+        metric = np.float64(jax.vmap(family.natural_gradient, (None, 0))(phi_P, jnp.eye(family.param_size)))
+        noise = rng.normal(size=(family.param_size, family.param_size)) / np.sqrt(family.param_size)
+        run_all = jax.jit(jax.vmap(partial(fisher_excess, family, phi_P)))
+        for size in (0.0, 3.0):
+            g = size * F @ rng.normal(size=family.param_size)
+            g = g / max(np.sqrt(g @ metric @ g), 1.0) * size
+            draws = rng.normal(size=(4000, GROUPS, family.param_size)) @ noise.T
+            value, stderr = run_all(np.float32(g + draws))
+            truth = 0.5 * g @ np.linalg.pinv(F, rcond=1e-4) @ g
+            moved = metric @ noise @ noise.T
+            parts = 0.25 * g @ moved @ metric @ g, 0.25 * np.trace(moved @ moved)
+            found[name, size] = np.float64(value), np.float64(stderr), truth, parts
+    return found
+
+
+@pytest.mark.parametrize("size", [0.0, 3.0], ids=["at the optimum", "away from it"])
+def test_fisher_excess_is_unbiased_with_the_variance_of_its_kind(family, size, noisy_certificates):
+    """Of a U-statistic of order 2: its parts of first and second order are uncorrelated."""
+    value_N, _, truth, (first, second) = noisy_certificates[family.name, size]
+    assert truth == pytest.approx(0.5 * size**2, abs=1e-4)
+    oracles.assert_mean(value_N, truth, rounding=1e-4)
+    variance = 4.0 * first / GROUPS + 2.0 * second / (GROUPS * (GROUPS - 1))
+    oracles.assert_mean((value_N - truth) ** 2, variance, rounding=1e-4 * variance)
+    # The plug-in of the mean gradient would be too large by the trace of its noise.
+    assert abs(np.mean(value_N) - truth) < 0.1 * np.sqrt(second)
+
+
+@pytest.mark.parametrize("size", [0.0, 3.0], ids=["at the optimum", "away from it"])
+def test_jackknife_error_is_right_away_from_the_optimum_and_too_large_at_it(family, size, noisy_certificates):
+    """It counts the second-order part 2 (G - 1) / (G - 2) times: its error at the optimum is 1.46 fold."""
+    value_N, stderr_N, _, (first, second) = noisy_certificates[family.name, size]
+    expected = 4.0 * first / GROUPS + 4.0 * second / (GROUPS * (GROUPS - 2))
+    oracles.assert_mean(stderr_N**2, expected, rounding=1e-4 * expected)
+    ratio = np.mean(stderr_N**2) / np.var(value_N, ddof=1)
+    low, high = (0.8, 1.4) if size else (1.6, 2.7)  # 1 to 1.1 and 2.14, with 4000 values
+    assert low < ratio < high
+
+
+def test_too_few_steps_from_a_far_start_are_not_called_converged(family):
+    """A start 5 nats off along the direction that the certificate sees least, and starts far in all."""
+    rows = problems(family, count=4, starts=("bad",))
+    for exact in EXACTS:
+        x_D = exact.sample(np.random.default_rng(8), 1)[0]
+        phi_P, precision = exact.optimum(family.name, x_D), exact.precision()
+        root = np.sqrt(np.diag(precision))
+        ratio_K, vector_KxK = np.linalg.eigh(precision / np.outer(root, root))
+        phi_P[:K] += np.sqrt(10.0 / ratio_K[0]) * vector_KxK[:, 0] / root
+        rows.append((exact, x_D, np.float32(phi_P)))
+    found = run(inner_loop(family, 5), rows)
+    assert true_excess(family, rows, found.phi_P).min() > TOLERANCE
+    assert not np.any(found.converged)
+
+
+def test_a_bad_start_is_not_converged_and_spoils_no_neighbour(family):
+    rows = problems(family, count=2)
+    loop = inner_loop(family, 20)
+    clean = run(loop, rows)
+    bad = {1: np.nan, 4: np.inf, 7: 1e30}
+    spoilt_rows = [
+        (exact, x_D, np.full_like(phi_P, bad[i]) if i in bad else phi_P)
+        for i, (exact, x_D, phi_P) in enumerate(rows)
+    ]
+    spoilt = run(loop, spoilt_rows)
+    kept = [i for i in range(len(rows)) if i not in bad]
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[kept], b[kept]), clean, spoilt)
+    assert not np.any(spoilt.converged[list(bad)])
+    assert not np.any(np.isfinite(spoilt.excess.value[list(bad)]))
+
+
+def test_every_step_and_every_group_of_the_certificate_has_its_own_draws():
+    seen = []
+
+    def objective(log_joint, family, phi_P, key):
+        jax.debug.callback(lambda data: seen.append(tuple(data.tolist())), jax.random.key_data(key))
+        return -jnp.sum(phi_P**2)
+
+    family = FAMILIES["diagonal"]
+    settings = {"optimizer": optax.sgd(0.1), "num_steps": 7, "certificate_groups": 5, "tolerance": 1.0}
+    jax.block_until_ready(infer(objective, None, family, family.init(), jax.random.key(0), **settings))
+    jax.effects_barrier()
+    assert len(seen) == len(set(seen)) == 12
+
+
+def test_no_key_is_used_twice():
+    family = FAMILIES["full"]
+    theta = models.LinearGaussianParams(*EXACTS[0].theta)
+    with jax.debug_key_reuse(True):
+        found = infer(
+            partial(stick_the_landing, num_samples=2, antithetic=True),
+            models.bind(MODEL, theta, X_D),
+            family,
+            family.init(),
+            jax.random.key(0),
+            optimizer=optax.sgd(0.1),
+            num_steps=3,
+            certificate_groups=3,
+            tolerance=TOLERANCE,
+        )
+    assert found.phi_P.shape == (family.param_size,)
+
+
+def test_jit_and_batch_change_nothing(family):
+    rows = problems(family, count=1)
+    together = run(inner_loop(family, 20), rows)
+    keys = jax.random.split(jax.random.key(0), len(rows))
+    for i, (exact, x_D, phi_P) in enumerate(rows[:1]):
+        alone = infer(
+            partial(stick_the_landing, num_samples=10, antithetic=True),
+            models.bind(MODEL, models.LinearGaussianParams(*exact.theta), x_D),
+            family,
+            jnp.asarray(phi_P),
+            keys[i],
+            optimizer=optax.adam(optax.cosine_decay_schedule(3e-2, 20), b2=0.9),
+            num_steps=20,
+            certificate_groups=16,
+            tolerance=TOLERANCE,
+        )
+        # 20 Adam steps of 0.03: a rounding of the gradient moves a step by its relative size.
+        np.testing.assert_allclose(alone.phi_P, together.phi_P[i], atol=20 * 0.03 * 100 * EPS)
+        np.testing.assert_allclose(alone.excess.value, together.excess.value[i], rtol=1e-3)

@@ -199,7 +199,7 @@ def server(monkeypatch):
 
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
-        threading.Thread(target=httpd.serve_forever).start()
+        threading.Thread(target=httpd.serve_forever, args=(0.01,)).start()
         yield SimpleNamespace(url=f"http://127.0.0.1:{httpd.server_port}", contents=contents, asked=asked)
         httpd.shutdown()
 

@@ -150,7 +150,7 @@ def plot_gaps(path: Path, rows: list[dict[str, Any]], per_datapoint: dict[str, n
     left.set_yticks(range(len(rows)), labels)
     left.invert_yaxis()
     left.set_xlabel("nats below log p(x), mean and standard error over datapoints")
-    left.legend(loc="best")
+    left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     for row in rows:
         prefix = f"{row['split']}/{row['family']}/"
         amortized = per_datapoint.get(prefix + "elbo_amortized")

@@ -1,0 +1,360 @@
+"""Gaps against closed forms, from the inner loop and from importance sampling."""
+
+import functools
+from functools import partial
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from tests import oracles
+from tests.oracles import EPS, LinearGaussian
+from vaelab import gap, posterior
+from vaelab import model as models
+from vaelab.objective import elbo_from_draws, estimate_elbo, stick_the_landing
+
+K, D, N = 3, 6, 24
+FAMILIES = {"diagonal": posterior.diagonal(K), "full": posterior.full(K)}
+MODEL = models.linear_gaussian(K, (3.0, 1.0, 0.3), 1.0, D)
+EXACT = LinearGaussian.random(np.random.default_rng(0), D, (3.0, 1.0, 0.3), 1.0)
+THETA = models.LinearGaussianParams(*EXACT.theta)
+X_NxD = EXACT.sample(np.random.default_rng(1), N)
+INDEX_N = np.arange(100, 100 + N, dtype=np.int32)
+ACCURACY = 0.005  # nats, of a mean gap
+
+
+def settings(num_steps=300, optimizer=None, elbo_samples=4000, objective=stick_the_landing, num_samples=10):
+    return gap.InferenceSettings(
+        objective=partial(objective, num_samples=num_samples, antithetic=num_samples > 1),
+        optimizer=optimizer or optax.adam(optax.cosine_decay_schedule(3e-2, num_steps), b2=0.9),
+        num_steps=num_steps,
+        certificate_groups=16,
+        tolerance=0.05,
+        elbo_samples=elbo_samples,
+        elbo_chunk_size=min(elbo_samples, 1000),
+    )
+
+
+@functools.cache
+def encoder_outputs(name):
+    """phi for each datapoint, off the optimum as an encoder's would be."""
+    rng = np.random.default_rng(2)
+    phis = []
+    for x_D in X_NxD:
+        phi = EXACT.optimum(name, x_D)
+        phi[:K] += 0.3 * rng.normal(size=K)
+        if name == "diagonal":
+            phi[K:] += 0.2 * rng.normal(size=K)
+        else:
+            phi[K:] = (oracles.law(name, phi)[1] @ oracles.random_scale(rng, K, 2.0)).reshape(-1)
+        phis.append(phi)
+    return np.float32(phis)
+
+
+def exact_elbo(name, phi_NxP):
+    return np.array(
+        [EXACT.elbo(x_D, *oracles.law(name, phi)) for x_D, phi in zip(X_NxD, phi_NxP, strict=True)]
+    )
+
+
+def exact_optimum(name):
+    return exact_elbo(name, [EXACT.optimum(name, x_D) for x_D in X_NxD])
+
+
+LOG_EVIDENCE_N = np.array([EXACT.log_evidence(x_D) for x_D in X_NxD])
+ROUNDING = 100 * EPS * np.abs(LOG_EVIDENCE_N).max()  # of float32 sums of D squares and K x K products
+
+
+def fit(name, chosen, *, rows=slice(None), from_prior=False, chunk_size=16, progress=lambda count: None):
+    return gap.fit_locally(
+        MODEL,
+        FAMILIES[name],
+        chosen,
+        THETA,
+        (X_NxD[rows], INDEX_N[rows]),
+        encoder_outputs(name)[rows],
+        jax.random.key(3),
+        from_prior=from_prior,
+        chunk_size=chunk_size,
+        progress=progress,
+    )
+
+
+def weigh(names, phis, *, rows=slice(None), chunk_size=16):
+    return gap.estimate_log_evidence(
+        MODEL,
+        tuple(FAMILIES[name] for name in names),
+        THETA,
+        (X_NxD[rows], INDEX_N[rows]),
+        tuple(phi_NxP[rows] for phi_NxP in phis),
+        jax.random.key(4),
+        num_samples=2000,
+        draw_chunk_size=500,
+        chunk_size=chunk_size,
+    )
+
+
+@functools.cache
+def fitted(name, from_prior=False):
+    return fit(name, settings(), from_prior=from_prior)
+
+
+@functools.cache
+def weighed():
+    """From the optima of both families: the diagonal one alone would give weights of infinite variance."""
+    return weigh(tuple(FAMILIES), [fitted(name).inference.phi_P for name in FAMILIES])
+
+
+def measured(name, from_prior=False):
+    bounds = fitted(name, from_prior)
+    return gap.Gap(bounds.elbo_start.value, bounds.elbo_optimal.value, weighed().log_evidence)
+
+
+@functools.cache
+def unmoved(name):
+    """The outcome of a loop that moves nothing."""
+    return fit(name, settings(num_steps=1, optimizer=optax.sgd(0.0), elbo_samples=20))
+
+
+@pytest.fixture(params=FAMILIES)
+def name(request):
+    return request.param
+
+
+@pytest.mark.parametrize("from_prior", [False, True], ids=["from the encoder", "from the prior"])
+def test_gaps_equal_their_closed_forms(name, from_prior):
+    bounds, found = fitted(name, from_prior), measured(name, from_prior)
+    exact = gap.Gap(exact_elbo(name, encoder_outputs(name)), exact_optimum(name), LOG_EVIDENCE_N)
+    # q* is scored exactly first: what is lost there is the inner loop's, and nobody's noise.
+    lost_N = exact_optimum(name) - exact_elbo(name, bounds.inference.phi_P)
+    assert np.all(lost_N >= -1e-9)
+    assert lost_N.max() <= ACCURACY
+    assert np.all(bounds.inference.converged)
+    for quantity in (*gap.Gap._fields, "amortization", "approximation", "inference"):
+        error_N = np.float64(getattr(found, quantity)) - getattr(exact, quantity)
+        oracles.assert_mean(error_N, 0.0, rounding=np.mean(lost_N) + ROUNDING)
+        assert abs(np.mean(error_N)) <= ACCURACY
+    np.testing.assert_array_equal(bounds.phi_start, encoder_outputs(name))
+    assert np.mean(exact.amortization) > 0.2
+    assert np.mean(exact.approximation) > 0.2 or name == "full"
+
+
+def test_every_estimate_is_within_five_of_its_own_standard_errors(name):
+    bounds, evidence = fitted(name), weighed()
+    for value_N, stderr_N, exact_N in [
+        (*bounds.elbo_start, exact_elbo(name, encoder_outputs(name))),
+        (*bounds.elbo_optimal, exact_elbo(name, bounds.inference.phi_P)),
+        (evidence.log_evidence, evidence.stderr, LOG_EVIDENCE_N),
+    ]:
+        assert np.all(np.abs(value_N - exact_N) <= 5.0 * stderr_N + ROUNDING)
+        assert np.all(stderr_N < 0.2)
+
+
+def test_exact_gap_equals_float64_algebra(name):
+    found = gap.exact_gap(MODEL, FAMILIES[name], THETA, X_NxD, encoder_outputs(name))
+    np.testing.assert_allclose(found.elbo_amortized, exact_elbo(name, encoder_outputs(name)), atol=ROUNDING)
+    np.testing.assert_allclose(found.elbo_optimal, exact_optimum(name), atol=ROUNDING)
+    np.testing.assert_allclose(found.log_evidence, LOG_EVIDENCE_N, atol=ROUNDING)
+    approximation = EXACT.mean_field_gap() if name == "diagonal" else 0.0
+    np.testing.assert_allclose(found.approximation, approximation, atol=ROUNDING)
+
+
+def test_orders_hold_where_they_must():
+    diagonal, full = (measured(name) for name in FAMILIES)
+    assert not gap.broken_orders(
+        [
+            ("L[q_phi]", diagonal.elbo_amortized),
+            ("L[q*_diagonal]", diagonal.elbo_optimal),
+            ("L[q*_full]", full.elbo_optimal),
+            ("log p(x)", full.log_evidence),
+        ]
+    )
+    (problem,) = gap.broken_orders([("high", full.elbo_optimal), ("low", diagonal.elbo_optimal)])
+    assert problem.startswith("high exceeds low by ")
+
+
+def test_amortized_and_optimal_bound_share_their_draws(name):
+    """A loop that moves nothing leaves a gap of exactly 0, though each bound has an error of its own."""
+    found = unmoved(name)
+    np.testing.assert_array_equal(found.inference.phi_P, encoder_outputs(name))
+    np.testing.assert_array_equal(found.elbo_start.value, found.elbo_optimal.value)
+    assert np.all(found.elbo_start.stderr > 0.0)
+
+
+def test_shared_draws_make_the_error_of_the_gap_smaller_than_that_of_its_parts():
+    """And the reported optimum is scored on draws that the loop has not seen: it is unbiased at phi*.
+
+    A loop of one large step on one draw fits that draw; scored on it, it would look far too good.
+    """
+    chosen = settings(1, optax.sgd(0.05), elbo_samples=4, objective=elbo_from_draws, num_samples=1)
+    rows = np.tile(np.arange(N), 40)
+    found = gap.fit_locally(
+        MODEL,
+        FAMILIES["diagonal"],
+        chosen,
+        THETA,
+        (X_NxD[rows], np.arange(rows.size, dtype=np.int32)),
+        encoder_outputs("diagonal")[rows],
+        jax.random.key(5),
+        chunk_size=rows.size,
+    )
+    exact_start_N = exact_elbo("diagonal", encoder_outputs("diagonal"))[rows]
+    exact_best_N = np.array(
+        [
+            EXACT.elbo(X_NxD[row], *oracles.law("diagonal", phi))
+            for row, phi in zip(rows, found.inference.phi_P, strict=True)
+        ]
+    )
+    start_error_N, best_error_N = (
+        np.float64(estimate.value) - exact_N
+        for estimate, exact_N in [(found.elbo_start, exact_start_N), (found.elbo_optimal, exact_best_N)]
+    )
+    oracles.assert_mean(start_error_N, 0.0)
+    oracles.assert_mean(best_error_N, 0.0)
+    assert np.corrcoef(start_error_N, best_error_N)[0, 1] > 0.3
+
+
+def test_chunk_order_and_neighbours_change_nothing(name):
+    chosen, counts = settings(num_steps=20, elbo_samples=20), []
+    whole = fit(name, chosen, chunk_size=100, progress=counts.append)
+    assert counts == [N]
+    rows = np.array([20, 3, 11, 4, 23, 0, 7])
+    part = fit(name, chosen, rows=rows, chunk_size=3, progress=counts.append)
+    assert counts[1:] == [3, 3, 1]
+    # A batch of another size rounds otherwise; 20 Adam steps of 0.03 carry that on.
+    tolerance = 20 * 0.03 * 100 * EPS
+    np.testing.assert_allclose(part.inference.phi_P, whole.inference.phi_P[rows], atol=tolerance)
+    for one, other in [(part.elbo_start, whole.elbo_start), (part.elbo_optimal, whole.elbo_optimal)]:
+        np.testing.assert_allclose(one.value, other.value[rows], rtol=1e-4)
+        np.testing.assert_allclose(one.stderr, other.stderr[rows], rtol=1e-3)
+    np.testing.assert_array_equal(part.phi_start, whole.phi_start[rows])
+
+
+def test_evidence_does_not_depend_on_chunk_order_or_neighbours():
+    phis, rows = (encoder_outputs("diagonal"), encoder_outputs("full")), np.array([20, 3, 11, 4])
+    whole = weigh(tuple(FAMILIES), phis, chunk_size=100)
+    part = weigh(tuple(FAMILIES), phis, rows=rows, chunk_size=3)
+    np.testing.assert_allclose(part.log_evidence, whole.log_evidence[rows], rtol=40 * EPS)
+    np.testing.assert_allclose(part.effective_sample_size, whole.effective_sample_size[rows], rtol=1e-3)
+
+
+def test_a_row_is_the_per_datapoint_function_without_jit():
+    """What `fit_locally` reports is `estimate_elbo` of one datapoint at fold_in(key, index)."""
+    found = unmoved("full")
+    key = jax.random.split(jax.random.fold_in(jax.random.key(3), INDEX_N[5]))[1]
+    alone = estimate_elbo(
+        models.bind(MODEL, THETA, X_NxD[5]),
+        FAMILIES["full"],
+        encoder_outputs("full")[5],
+        key,
+        num_samples=20,
+        chunk_size=20,
+    )
+    np.testing.assert_allclose(found.elbo_start.value[5], alone.value, rtol=40 * EPS)
+    np.testing.assert_allclose(found.elbo_start.stderr[5], alone.stderr, rtol=1e-3)
+
+
+def test_everything_runs_at_the_highest_matmul_precision():
+    seen = []
+
+    def log_likelihood(theta, x_D, z_K):
+        seen.append(jax.config.jax_default_matmul_precision)
+        return MODEL.log_likelihood(theta, x_D, z_K)
+
+    exact = MODEL.exact._replace(
+        posterior=lambda theta, x_D: (
+            seen.append(jax.config.jax_default_matmul_precision),
+            models.linear_gaussian_posterior(theta, x_D),
+        )[1]
+    )
+    watched = MODEL._replace(log_likelihood=log_likelihood, exact=exact)
+    family, data, phi_NxP = FAMILIES["diagonal"], (X_NxD[:2], INDEX_N[:2]), encoder_outputs("diagonal")[:2]
+    chosen, key = settings(num_steps=1, elbo_samples=4), jax.random.key(0)
+    gap.fit_locally(watched, family, chosen, THETA, data, phi_NxP, key, chunk_size=2)
+    number = len(seen)
+    gap.estimate_log_evidence(
+        watched, (family,), THETA, data, (phi_NxP,), key, num_samples=4, draw_chunk_size=4, chunk_size=2
+    )
+    assert len(seen) > number
+    number = len(seen)
+    gap.exact_gap(watched, family, THETA, X_NxD[:2], phi_NxP)
+    assert len(seen) > number
+    assert set(seen) == {"highest"}
+
+
+def test_gaps_are_differences_and_keep_their_sign():
+    found = gap.Gap(np.array([-3.0, -1.0]), np.array([-2.5, -1.5]), np.array([-2.0, -1.7]))
+    np.testing.assert_allclose(found.amortization, [0.5, -0.5])
+    np.testing.assert_allclose(found.approximation, [0.5, -0.2])
+    np.testing.assert_allclose(found.inference, [1.0, -0.7])
+    np.testing.assert_allclose(found.inference, found.amortization + found.approximation)
+
+
+def test_mean_and_stderr_are_those_of_float64():
+    values_N = np.float32(1e4 + np.random.default_rng(0).normal(size=1000))
+    found = gap.mean_and_stderr(values_N)
+    exact_N = values_N.astype(np.float64)
+    assert found["mean"] == pytest.approx(exact_N.mean(), rel=1e-14)
+    assert found["stderr"] == pytest.approx(exact_N.std(ddof=1) / np.sqrt(1000), rel=1e-10)
+    single = gap.mean_and_stderr(np.float32([2.0]))
+    assert single["mean"] == 2.0
+    assert np.isnan(single["stderr"])
+
+
+def test_the_error_of_a_gap_is_that_of_the_paired_differences():
+    """A shift of all bounds of a datapoint, however large, is no error of its gaps."""
+    rng = np.random.default_rng(0)
+    amortized_N = rng.normal(size=50)
+    base = gap.Gap(amortized_N, amortized_N + 0.1 * rng.normal(size=50) + 1.0, amortized_N + 2.0)
+    shift_N = 100.0 * rng.normal(size=50)
+    shifted = gap.Gap(*(values_N + shift_N for values_N in base))
+    one, other = gap.summarize(base), gap.summarize(shifted)
+    for quantity in ("amortization_gap", "approximation_gap", "inference_gap"):
+        assert other[quantity] == pytest.approx(one[quantity], abs=1e-12)
+    assert other["elbo_optimal"]["stderr"] > 50.0 * one["amortization_gap"]["stderr"]
+    exact = (base.elbo_optimal - base.elbo_amortized).std(ddof=1) / np.sqrt(50)
+    assert one["amortization_gap"]["stderr"] == pytest.approx(exact)
+
+
+def test_summary_without_an_encoder_leaves_out_what_needs_one():
+    values = np.array([1.0, 2.0, 4.0])
+    with_encoder = gap.summarize(gap.Gap(values, values + 1.0, values + 3.0))
+    without = gap.summarize(gap.Gap(values, values + 1.0, values + 3.0), has_encoder=False)
+    assert with_encoder.keys() == without.keys()
+    gone = {quantity for quantity, statistic in without.items() if statistic is None}
+    assert gone == {"elbo_amortized", "amortization_gap", "inference_gap"}
+    for quantity in without.keys() - gone:
+        assert without[quantity] == with_encoder[quantity]
+    assert with_encoder["approximation_gap"] == pytest.approx({"mean": 2.0, "stderr": 0.0})
+    assert with_encoder["inference_gap"]["mean"] == pytest.approx(3.0)
+
+
+def test_broken_orders_are_seen_beyond_the_noise_and_only_there():
+    rng = np.random.default_rng(0)
+    low_N, noise_N = 100.0 * rng.normal(size=200), rng.normal(size=200)
+    stderr = noise_N.std(ddof=1) / np.sqrt(200)
+    noise_N -= noise_N.mean()
+
+    def broken(mean):
+        return gap.broken_orders([("low", low_N), ("high", low_N + mean + noise_N)])
+
+    # The rounding that is allowed for is 4 eps |low|, about 4e-5.
+    assert not broken(+1.0)
+    assert not broken(-4.9 * stderr)
+    assert len(broken(-5.1 * stderr)) == 1
+    assert not gap.broken_orders([("low", low_N), ("high", low_N)])
+    assert not gap.broken_orders([("low", low_N), ("high", low_N * (1 - EPS))])
+    assert gap.broken_orders([("low", low_N), ("high", low_N - 1e-3 * np.mean(np.abs(low_N)))])
+    assert gap.broken_orders([("low", low_N), ("high", low_N * np.nan)])
+
+
+def test_each_broken_pair_is_named():
+    a, b, c, d = (np.array([v, v + 0.1]) for v in (0.0, 2.0, 1.0, 0.5))
+    problems = gap.broken_orders([("a", a), ("b", b), ("c", c), ("d", d)])
+    assert [problem.split(" by ")[0] for problem in problems] == ["b exceeds c", "c exceeds d"]
+    assert "by 1.0000 +- 0.0000 nats" in problems[0]
+
+
+def test_template_has_the_structure_of_a_fit():
+    assert jax.tree.structure(gap.LocalFit.template()) == jax.tree.structure(unmoved("diagonal"))

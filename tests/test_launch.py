@@ -1,0 +1,93 @@
+"""The command line as a user meets it: bad input is one line and a non-zero exit, nothing is written."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def launch(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "launch.py", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def assert_one_line(result, *, says, status=2):
+    assert result.returncode == status, result.stderr
+    assert result.stdout == ""
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("launch.py: ")
+    assert says in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--confg=x"], "Unknown command line flag 'confg'. Did you mean: config"),
+        (["--config=experiments/nope.py"], "no experiment file experiments/nope.py"),
+        (["--config=experiments/digits_gap.py:smok"], "unknown variant 'smok'; there are smoke"),
+        (["--config.train.num_step=5"], "no setting 'num_step'; did you mean 'num_steps'"),
+        (["--config.trian.num_steps=5"], "no setting 'trian'; did you mean 'train'"),
+        (["--config.train.num_steps=many"], "--config.train.num_steps=many: invalid literal for int()"),
+        (["--config.train.num_steps=2.5"], "--config.train.num_steps=2.5: invalid literal for int()"),
+        (["--config.train.optimizer.learning_rate=fast"], "learning_rate=fast: could not convert"),
+        (["--config.model.learn=perhaps"], "--config.model.learn=perhaps"),
+        (["train"], "'train' is not a flag"),
+    ],
+)
+def test_a_mistyped_flag(arguments, says, tmp_path):
+    result = launch(*arguments, f"--workdir={tmp_path / 'run'}")
+    assert_one_line(result, says=says)
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_workdir():
+    assert_one_line(launch("--config=experiments/digits_gap.py"), says="--workdir=DIR is needed")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--config.train.num_steps=0"], "--config.train.num_steps=0: must be an integer of 1 or more"),
+        (["--config.data.name=minst"], "did you mean 'mnist'"),
+        (["--config.data.name=mnist", "--config.data.data_dir=/none"], "python -m vaelab.prepare mnist"),
+    ],
+)
+def test_a_setting_that_cannot_be(arguments, says, tmp_path):
+    result = launch("--config=experiments/digits_gap.py:smoke", *arguments, f"--workdir={tmp_path / 'run'}")
+    assert_one_line(result, says=says)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_workdir_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    workdir = tmp_path / "file" / "run"
+    result = launch("--config=experiments/digits_gap.py:smoke", f"--workdir={workdir}")
+    assert_one_line(result, says=f"--workdir={workdir} cannot be written: Not a directory")
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_a_workdir_of_another_run(tmp_path):
+    (tmp_path / "config.json").write_text('{"seed": 3}\n')
+    result = launch("--config=experiments/digits_gap.py:smoke", f"--workdir={tmp_path}")
+    assert_one_line(result, says="belongs to a run of another config")
+    assert (tmp_path / "config.json").read_text() == '{"seed": 3}\n'
+
+
+def test_help_is_quick_and_complete():
+    start = time.perf_counter()
+    result = launch("--help")
+    assert time.perf_counter() - start < 3.0
+    assert "--workdir" in result.stdout
+    assert "experiments/NAME.py" in result.stdout

@@ -1,0 +1,101 @@
+"""Imports flow one way: a file of `vaelab` imports only from layers above it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import vaelab
+
+LAYERS = [
+    {"__init__", "types"},
+    {"networks", "likelihood", "posterior", "data", "checkpoint", "parallel", "settings"},
+    {"model", "prepare"},
+    {"objective"},
+    {"inference", "evidence"},
+    {"gap", "train"},
+    {"report"},
+    {"build"},
+    {"run"},
+]
+LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
+FILES = sorted(Path(vaelab.__file__).parent.rglob("*.py"))
+NEVER = {"tensorflow"}
+ONLY_IN_FUNCTIONS = {"sklearn", "tensorflow_datasets", "matplotlib"}
+
+
+def imported(tree: ast.AST) -> list[str]:
+    """Every module that the code names in an import, dotted; `from a import b` gives a and a.b."""
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "a relative import hides its layer"
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            names += [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+    return names
+
+
+def at_top(tree: ast.Module) -> list[str]:
+    """What importing the module imports: everything outside the bodies of functions."""
+
+    class Hollow(ast.NodeTransformer):
+        def visit_FunctionDef(self, node):
+            return ast.Pass()
+
+        visit_AsyncFunctionDef = visit_FunctionDef
+
+    return imported(Hollow().visit(tree))
+
+
+def siblings(names: list[str]) -> set[str]:
+    """The modules of vaelab among these names."""
+    parts = {tuple(name.split(".")[1:2]) for name in names if name.split(".")[0] == "vaelab"}
+    return {part[0] for part in parts if part and part[0] in LAYER}
+
+
+def roots(names: list[str]) -> set[str]:
+    return {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_imports_only_from_layers_above(path):
+    assert path.stem in LAYER, f"{path.name} is in no layer of the table"
+    below = {
+        name for name in siblings(imported(ast.parse(path.read_text()))) if LAYER[name] >= LAYER[path.stem]
+    }
+    assert not below, f"{path.name} imports {sorted(below)}, which are not above it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_heavy_packages_are_imported_where_they_are_used(path):
+    source = path.read_text()
+    assert not roots(imported(ast.parse(source))) & NEVER
+    assert not roots(at_top(ast.parse(source))) & ONLY_IN_FUNCTIONS
+
+
+def test_the_table_names_files_that_exist():
+    assert set(LAYER) <= {path.stem for path in FILES}
+
+
+def test_the_walk_sees_every_form_of_import():
+    source = """
+import tensorflow.keras
+from vaelab import gap, __version__
+from vaelab.train import fit
+if True:
+    import sklearn.datasets
+class A:
+    from matplotlib import pyplot
+def f():
+    import importlib, tensorflow_datasets
+    return importlib.import_module("vaelab.run")
+"""
+    names = imported(ast.parse(source))
+    assert siblings(names) == {"gap", "train", "run"}
+    assert roots(names) == {
+        "tensorflow", "vaelab", "sklearn", "matplotlib", "importlib", "tensorflow_datasets"
+    }  # fmt: skip
+    assert roots(at_top(ast.parse(source))) == {"tensorflow", "vaelab", "sklearn", "matplotlib"}

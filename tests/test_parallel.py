@@ -1,0 +1,77 @@
+"""`map_datapoints` is a map: order, remainder and chunk change nothing."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vaelab.parallel import map_datapoints
+
+X_NxD = np.arange(22.0, dtype=np.float32).reshape(11, 2)
+INDEX_N = np.arange(11, dtype=np.int32)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 2, 3, 4, 10, 11, 12, 1000])
+def test_every_row_once_in_order_whatever_the_chunk(chunk_size):
+    counts = []
+
+    def affine(shared, row):
+        x_D, index = row
+        return {"sum": shared * jnp.sum(x_D), "row": (x_D + 1.0, index)}
+
+    rows = (X_NxD, INDEX_N)
+    found = map_datapoints(affine, 10.0, rows, chunk_size=chunk_size, progress=counts.append)
+    np.testing.assert_array_equal(found["sum"], 10.0 * X_NxD.sum(axis=1))
+    np.testing.assert_array_equal(found["row"][0], X_NxD + 1.0)
+    np.testing.assert_array_equal(found["row"][1], INDEX_N)
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(found))
+    # Progress counts datapoints, not the copies that fill up the last chunk.
+    assert sum(counts) == 11
+    assert set(counts[:-1]) <= {min(chunk_size, 11)}
+    assert len(counts) == -(-11 // chunk_size)
+
+
+def test_draws_belong_to_the_row_and_not_to_its_place():
+    def draw(key, index):
+        return jax.random.normal(jax.random.fold_in(key, index), (3,))
+
+    key, order = jax.random.key(0), np.random.default_rng(0).permutation(11)
+    in_order = map_datapoints(draw, key, INDEX_N, chunk_size=4)
+    shuffled = map_datapoints(draw, key, INDEX_N[order], chunk_size=3)
+    np.testing.assert_array_equal(shuffled, in_order[order])
+    np.testing.assert_array_equal(map_datapoints(draw, key, INDEX_N[5:7], chunk_size=100), in_order[5:7])
+    assert len(np.unique(in_order)) == in_order.size
+
+
+def test_a_bad_row_spoils_no_neighbour():
+    def logarithm(shared, x_D):
+        return jnp.sum(jnp.log(x_D - shared))
+
+    spoilt_NxD = X_NxD + 1.0
+    spoilt_NxD[[0, 6, 10]] = [[np.nan, 0.0], [-5.0, 1.0], [0.0, np.inf]]
+    good = [i for i in range(11) if i not in (0, 6, 10)]
+    clean = map_datapoints(logarithm, 0.0, X_NxD + 1.0, chunk_size=4)
+    spoilt = map_datapoints(logarithm, 0.0, spoilt_NxD, chunk_size=4)
+    np.testing.assert_array_equal(spoilt[good], clean[good])
+    assert np.isnan(spoilt[[0, 6, 10]]).all()
+
+
+def test_one_function_compiles_once_for_all_its_chunks_and_calls():
+    traces = []
+
+    def traced(shared, x_D):
+        traces.append(x_D.shape)
+        return shared * jnp.sum(x_D)
+
+    map_datapoints(traced, 1.0, X_NxD, chunk_size=4)  # 4 + 4 + 3: the remainder is no new shape
+    map_datapoints(traced, 2.0, X_NxD[:9], chunk_size=4)
+    assert traces == [(2,)]
+
+
+def test_shared_values_are_arguments_and_not_constants():
+    def scale(shared, x_D):
+        return shared["a"] * x_D
+
+    for a in (1.0, -3.0):
+        found = map_datapoints(scale, {"a": np.float32(a)}, X_NxD, chunk_size=5)
+        np.testing.assert_array_equal(found, np.float32(a) * X_NxD)
