@@ -22,6 +22,19 @@ def adam(**changes) -> ConfigDict:
     return config
 
 
+def natural_gradient(**changes) -> ConfigDict:
+    """Steps along F^-1 grad, F the Fisher information of q: for the inner loop of Gaussian families."""
+    config = ConfigDict()
+    config.name = "natural_gradient"
+    config.learning_rate = 0.2
+    config.schedule = "cosine"
+    config.final_scale = 0.0
+    config.warmup_steps = 0
+    config.max_norm = 5.0  # longest step before the learning rate, in the Fisher norm, sqrt(nats)
+    config.update(changes)
+    return config
+
+
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
@@ -78,13 +91,13 @@ def get_config() -> ConfigDict:
     config.inference = ConfigDict()
     config.inference.families = ("diagonal", "full")
     config.inference.start = "encoder"  # encoder, prior
-    config.inference.num_steps = 300
+    config.inference.num_steps = 200
     config.inference.objective = ConfigDict()
     config.inference.objective.name = "stick_the_landing"
     config.inference.objective.num_samples = 10
     config.inference.objective.antithetic = True
-    config.inference.optimizer = adam(learning_rate=3e-2, schedule="cosine", b2=0.9)
-    config.inference.certificate_groups = 16  # independent gradients behind the convergence estimate
+    config.inference.optimizer = natural_gradient()  # or adam(...)
+    config.inference.certificate_groups = 32  # independent gradients behind the convergence estimate
     config.inference.tolerance = 0.05  # nats
 
     config.evidence = ConfigDict()

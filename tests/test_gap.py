@@ -215,7 +215,8 @@ def test_shared_draws_make_the_error_of_the_gap_smaller_than_that_of_its_parts()
     assert np.corrcoef(start_error_N, best_error_N)[0, 1] > 0.3
 
 
-def test_chunk_order_and_neighbours_change_nothing(name):
+def test_chunk_order_and_neighbours_change_nothing():
+    name = "full"
     chosen, counts = settings(num_steps=20, elbo_samples=20), []
     whole = fit(name, chosen, chunk_size=100, progress=counts.append)
     assert counts == [N]

@@ -276,7 +276,8 @@ def test_no_key_is_used_twice():
     assert found.phi_P.shape == (family.param_size,)
 
 
-def test_jit_and_batch_change_nothing(family):
+def test_jit_and_batch_change_nothing():
+    family = FAMILIES["full"]
     rows = problems(family, count=1)
     together = run(inner_loop(family, 20), rows)
     keys = jax.random.split(jax.random.key(0), len(rows))

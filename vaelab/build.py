@@ -15,6 +15,7 @@ import optax
 
 from vaelab import data, likelihood, model, networks, objective, posterior
 from vaelab.gap import InferenceSettings
+from vaelab.inference import natural_gradient
 from vaelab.settings import Section
 from vaelab.train import System
 from vaelab.types import Key, LatentModel, Objective, Params, PosteriorFamily
@@ -237,8 +238,8 @@ def _cosine(rate: float, steps: int, final_scale: float) -> optax.Schedule:
 SCHEDULES = {"constant": _constant, "cosine": _cosine, "linear": _linear, "exponential": _exponential}
 
 
-def _optimizer(section: Section, num_steps: int) -> optax.GradientTransformation:
-    """Clipping, then Adam or AdamW, under a schedule that ends with the last of num_steps."""
+def _schedule(section: Section, num_steps: int) -> optax.Schedule:
+    """The learning rate at each step: a linear warm-up, then a schedule that ends with the last step."""
     warmup = section.integer("warmup_steps", 0)
     final_scale = section.number("final_scale")
     if section.value("schedule") == "exponential" and final_scale == 0.0:
@@ -249,6 +250,12 @@ def _optimizer(section: Section, num_steps: int) -> optax.GradientTransformation
     schedule = section.choice("schedule", SCHEDULES)(rate, max(num_steps - warmup, 1), final_scale)
     if warmup:
         schedule = optax.join_schedules([optax.linear_schedule(0.0, rate, warmup), schedule], [warmup])
+    return schedule
+
+
+def _adam(section: Section, num_steps: int) -> optax.GradientTransformation:
+    """Clipping of the global gradient norm, then Adam or AdamW."""
+    schedule = _schedule(section, num_steps)
     adam = partial(
         section.choice("name", {"adam": optax.adam, "adamw": optax.adamw}),
         schedule,
@@ -263,6 +270,19 @@ def _optimizer(section: Section, num_steps: int) -> optax.GradientTransformation
         raise section.error("weight_decay", "needs optimizer.name=adamw")
     clip_norm = section.number("clip_norm")
     return optax.chain(optax.clip_by_global_norm(clip_norm), adam()) if clip_norm else adam()
+
+
+def _local_optimizer(
+    section: Section, num_steps: int
+) -> Callable[[PosteriorFamily], optax.GradientTransformation]:
+    """The inner loop's optimizer for a family; natural_gradient needs the family's Fisher information."""
+    if section.value("name") != "natural_gradient":
+        adam = _adam(section, num_steps)
+        return lambda family: adam
+    schedule, max_norm = _schedule(section, num_steps), section.number("max_norm", above=True)
+    return lambda family: optax.chain(
+        natural_gradient(family, max_norm=max_norm), optax.scale_by_learning_rate(schedule)
+    )
 
 
 def _train_settings(section: Section) -> TrainSettings:
@@ -316,7 +336,7 @@ def _systems(
             ),
             family=family,
             objective=bound,
-            optimizer=_optimizer(optimizer_section, num_steps if is_trained else max(refit_steps, 1)),
+            optimizer=_adam(optimizer_section, num_steps if is_trained else max(refit_steps, 1)),
             observe=observe,
             learn_model=learn and is_trained,
         )
@@ -329,7 +349,7 @@ def _evaluate_settings(top: Section) -> EvaluateSettings:
     objective_section = inference.section("objective")
     settings = InferenceSettings(
         objective=_objective(objective_section),
-        optimizer=_optimizer(inference.section("optimizer"), num_steps),
+        optimizer=_local_optimizer(inference.section("optimizer"), num_steps),
         num_steps=num_steps,
         certificate_groups=inference.integer("certificate_groups", 3),
         tolerance=inference.number("tolerance", above=True),

@@ -12,6 +12,7 @@ datapoint share their draws; nothing is clipped, a negative gap is counted and s
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -51,7 +52,7 @@ class InferenceSettings(NamedTuple):
     """How q* is found and scored: see `infer` and `estimate_elbo`."""
 
     objective: Objective
-    optimizer: optax.GradientTransformation
+    optimizer: Callable[[PosteriorFamily], optax.GradientTransformation]
     num_steps: int
     certificate_groups: int
     tolerance: float
@@ -102,7 +103,7 @@ def fit_locally(
             family,
             family.init() if from_prior else phi_P,
             key_infer,
-            optimizer=settings.optimizer,
+            optimizer=settings.optimizer(family),
             num_steps=settings.num_steps,
             certificate_groups=settings.certificate_groups,
             tolerance=settings.tolerance,

@@ -11,8 +11,8 @@ so that with H = S' dL/dS symmetrised the natural gradient is (S S' dL/dmu, S H 
 
 import distrax
 import jax.numpy as jnp
-import jax.scipy as jsp
 
+from vaelab.linalg import inverse_and_log_abs_det
 from vaelab.types import Array, PosteriorFamily
 
 
@@ -50,7 +50,7 @@ def diagonal(latent_dim: int) -> PosteriorFamily:
 
     def project(mu_K: Array, scale_KxK: Array) -> Array:
         # argmin KL(q || N(mu, S S')) keeps mu and takes sigma_i^2 = 1 / ((S S')^-1)_ii.
-        inverse_KxK = jnp.linalg.inv(scale_KxK)
+        inverse_KxK, _ = inverse_and_log_abs_det(scale_KxK)
         return jnp.concatenate([mu_K, -0.5 * jnp.log(jnp.sum(inverse_KxK**2, axis=0))])
 
     return PosteriorFamily(
@@ -68,30 +68,26 @@ def diagonal(latent_dim: int) -> PosteriorFamily:
 
 
 class DenseLinear(distrax.Linear):
-    """x -> S x for any invertible S_KxK, through one LU factorisation.
+    """x -> S x for any invertible S_KxK.
 
-    Unlike `distrax.UnconstrainedAffine` it keeps the factors, so that many densities of one S cost one
-    factorisation, and inside `distrax.MultivariateNormalFromBijector` it has a covariance and an exact KL.
+    Unlike `distrax.UnconstrainedAffine` it inverts S once for all densities, and inside
+    `distrax.MultivariateNormalFromBijector` it has a covariance and an exact KL.
     """
 
     def __init__(self, matrix_KxK: Array):
         super().__init__(matrix_KxK.shape[-1], (), matrix_KxK.dtype)
         self._matrix = matrix_KxK
-        self._lu, self._pivots = jsp.linalg.lu_factor(matrix_KxK)
-        self._logdet = jnp.sum(jnp.log(jnp.abs(jnp.diag(self._lu))))
+        self._inverse, self._logdet = inverse_and_log_abs_det(matrix_KxK)
 
     @property
     def matrix(self) -> Array:
         return self._matrix
 
     def forward(self, x: Array) -> Array:
-        return jnp.vectorize(jnp.matmul, signature="(k,k),(k)->(k)")(self._matrix, x)
+        return x @ self._matrix.T
 
     def inverse(self, y: Array) -> Array:
-        solve = jnp.vectorize(
-            lambda b: jsp.linalg.lu_solve((self._lu, self._pivots), b), signature="(k)->(k)"
-        )
-        return solve(y)
+        return y @ self._inverse.T
 
     def forward_log_det_jacobian(self, x: Array) -> Array:
         return jnp.broadcast_to(self._logdet, x.shape[:-1])
@@ -134,7 +130,7 @@ def full(latent_dim: int) -> PosteriorFamily:
         mu_K, scale_KxK = location_scale(phi_P)
         # Subtracting 1 from each diagonal square before the sum keeps the KL accurate near the prior.
         frobenius_minus_K = jnp.sum(scale_KxK**2 - jnp.eye(K))
-        return 0.5 * (frobenius_minus_K + jnp.sum(mu_K**2)) - jnp.linalg.slogdet(scale_KxK)[1]
+        return 0.5 * (frobenius_minus_K + jnp.sum(mu_K**2)) - inverse_and_log_abs_det(scale_KxK)[1]
 
     def natural_gradient(phi_P: Array, grad_P: Array) -> Array:
         _, scale_KxK = location_scale(phi_P)

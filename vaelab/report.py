@@ -98,7 +98,13 @@ def _note(values: dict[str, float]) -> str:
 
 
 def _cell(statistic: dict[str, Any] | None) -> str:
-    return "-" if statistic is None else f"{statistic['mean']:.3f} ± {statistic['stderr']:.3f}"
+    """mean ± stderr to two digits of the error, between 2 and 5 decimals."""
+    if statistic is None:
+        return "-"
+    mean, stderr = statistic["mean"], statistic["stderr"]
+    small = math.isfinite(stderr) and stderr > 0
+    decimals = min(max(1 - math.floor(math.log10(stderr)), 2), 5) if small else 5
+    return f"{mean:.{decimals}f} ± {stderr:.{decimals}f}"
 
 
 def gap_table(rows: list[dict[str, Any]]) -> Table:

@@ -1,0 +1,76 @@
+"""The inverse and log|det| of one small dense matrix, fast when vmapped over many.
+
+On a CPU, XLA's batched triangular solve is no LAPACK call and takes twenty times as long as the batched LU
+factorisation before it. The triangular factors are inverted here by doubling instead: small blocks by
+substitution, then a few levels of batched matrix products, on every device.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from vaelab.types import Array
+
+BASE = 8  # width of the blocks that are inverted by substitution; below it, products are all overhead
+
+
+def _inverse_lower_blocks(lower_NxWxW: Array) -> Array:
+    """The inverses of small lower triangular matrices by forward substitution, all of them at once."""
+    width = lower_NxWxW.shape[-1]
+    rows_NxW = []
+    for k in range(width):
+        row_NxW = jnp.zeros(lower_NxWxW.shape[:2], lower_NxWxW.dtype).at[:, k].set(1.0)
+        for j in range(k):
+            row_NxW -= lower_NxWxW[:, k, j, None] * rows_NxW[j]
+        rows_NxW.append(row_NxW / lower_NxWxW[:, k, k, None])
+    return jnp.stack(rows_NxW, axis=1)
+
+
+def _inverse_lower(lower_KxK: Array) -> Array:
+    """The inverse of a lower triangular matrix, from its diagonal upwards.
+
+    Two inverted blocks A, B on the diagonal and the block C under A give the inverse of twice the size,
+    [[A, 0], [C, B]]^-1 = [[A^-1, 0], [-B^-1 C A^-1, B^-1]]; all pairs of a level are one batched product.
+    """
+    size, width = lower_KxK.shape[0], BASE
+    padded = width << (-(-size // width) - 1).bit_length()
+    lower = jnp.eye(padded, dtype=lower_KxK.dtype).at[:size, :size].set(lower_KxK)
+    count = padded // width
+    inverse_NxWxW = _inverse_lower_blocks(
+        jnp.einsum("iaib->iab", lower.reshape(count, width, count, width), precision="highest")
+    )
+    while width < padded:
+        count = padded // (2 * width)
+        # [i, a, j, b] = lower[(2 i + 1) width + a, 2 j width + b]: what lies under the first of each pair.
+        under = lower.reshape(count, 2, width, count, 2, width)[:, 1, :, :, 0, :]
+        under_NxWxW = jnp.einsum("iaib->iab", under, precision="highest")
+        top_NxWxW, bottom_NxWxW = inverse_NxWxW[0::2], inverse_NxWxW[1::2]
+        corner_NxWxW = -(bottom_NxWxW @ under_NxWxW @ top_NxWxW)
+        above_NxWx2W = jnp.concatenate([top_NxWxW, jnp.zeros_like(corner_NxWxW)], axis=2)
+        below_NxWx2W = jnp.concatenate([corner_NxWxW, bottom_NxWxW], axis=2)
+        inverse_NxWxW = jnp.concatenate([above_NxWx2W, below_NxWx2W], axis=1)
+        width *= 2
+    return inverse_NxWxW[0, :size, :size]
+
+
+@jax.custom_jvp
+def inverse_and_log_abs_det(matrix_KxK: Array) -> tuple[Array, Array]:
+    """(S^-1, log|det S|) of a square matrix by one LU factorisation with partial pivoting.
+
+    The sign of det S is free. A singular S gives -inf, and an inverse that is not finite. Derivatives:
+    d S^-1 = -S^-1 dS S^-1 and d log|det S| = tr(S^-1 dS).
+    """
+    lu_KxK, _, permutation_K = jax.lax.linalg.lu(matrix_KxK)
+    identity = jnp.eye(matrix_KxK.shape[0], dtype=matrix_KxK.dtype)
+    lower_inverse = _inverse_lower(jnp.tril(lu_KxK, -1) + identity)
+    upper_inverse = _inverse_lower(jnp.triu(lu_KxK).T).T
+    # P S = L U with (P S)[i] = S[permutation[i]], so S^-1 = U^-1 L^-1 P.
+    inverse_KxK = (upper_inverse @ lower_inverse)[:, jnp.argsort(permutation_K)]
+    return inverse_KxK, jnp.sum(jnp.log(jnp.abs(jnp.diag(lu_KxK))))
+
+
+@inverse_and_log_abs_det.defjvp
+def _inverse_and_log_abs_det_jvp(primals, tangents):
+    (matrix_KxK,), (tangent_KxK,) = primals, tangents
+    inverse_KxK, log_abs_det = inverse_and_log_abs_det(matrix_KxK)
+    inverse_tangent = -inverse_KxK @ tangent_KxK @ inverse_KxK
+    return (inverse_KxK, log_abs_det), (inverse_tangent, jnp.sum(inverse_KxK.T * tangent_KxK))
