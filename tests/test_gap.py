@@ -27,7 +27,9 @@ ACCURACY = 0.005  # nats, of a mean gap
 def settings(num_steps=300, optimizer=None, elbo_samples=4000, objective=stick_the_landing, num_samples=10):
     return gap.InferenceSettings(
         objective=partial(objective, num_samples=num_samples, antithetic=num_samples > 1),
-        optimizer=optimizer or optax.adam(optax.cosine_decay_schedule(3e-2, num_steps), b2=0.9),
+        optimizer=lambda family: (
+            optimizer or optax.adam(optax.cosine_decay_schedule(3e-2, num_steps), b2=0.9)
+        ),
         num_steps=num_steps,
         certificate_groups=16,
         tolerance=0.05,

@@ -9,7 +9,8 @@ import vaelab
 
 LAYERS = [
     {"__init__", "types"},
-    {"networks", "likelihood", "posterior", "data", "checkpoint", "parallel", "settings"},
+    {"networks", "likelihood", "linalg", "data", "checkpoint", "parallel", "settings"},
+    {"posterior"},
     {"model", "prepare"},
     {"objective"},
     {"inference", "evidence"},

@@ -130,14 +130,10 @@ def test_results_without_a_config_are_refused(tmp_path):
 def test_linear_gaussian_gaps_are_their_closed_forms_and_in_order(start, tmp_path):
     config = linear_gaussian.get_config()
     config.inference.start = start
-    config.train.num_steps = config.refit.num_steps = 500
-    config.train.chunk_size = config.train.evaluate_every = config.train.checkpoint_every = 500
-    config.evaluate.max_points = 100
-    config.evidence.num_samples = 2000
     for row in quiet_run(config, tmp_path / "run"):
         for quantity, closed_form in row["exact"].items():
-            # The issue's own bar: 5 standard errors (of the datapoints' differences to the closed form, which
-            # the row's standard error bounds from above) and 0.005 nats.
+            # Both are means over the same datapoints: the spread between datapoints, which is nearly all of
+            # the row's standard error, cancels, and what is left is well below 0.005 nats.
             error = abs(row[quantity]["mean"] - closed_form["mean"])
             assert error < 5 * row[quantity]["stderr"] + 1e-4, quantity
             if quantity.endswith("gap"):

@@ -72,7 +72,7 @@ def natural_gradient(family: PosteriorFamily, *, max_norm: float) -> optax.Gradi
 
     F^+ g is shortened to a length sqrt(g' F^+ g) of max_norm. That length is sqrt(2 KL) to second order, so
     the laws before and after a step of rate r differ by at most about (r max_norm)^2 / 2 nats: from a
-    start far off, whose gradients are huge, the inner loop walks instead of leaping. For Gaussian families only.
+    start far off, whose gradients are huge, the loop walks instead of leaping. For Gaussian families only.
     """
 
     def update(updates_P: Array, state: optax.EmptyState, phi_P: Array) -> tuple[Array, optax.EmptyState]:

@@ -98,10 +98,11 @@ def linear_gaussian_posterior(theta: LinearGaussianParams, x_D: Array) -> tuple[
 def linear_gaussian_log_evidence(theta: LinearGaussianParams, x_D: Array) -> Array:
     """log N(x; b, W W' + Psi), through the K x K precision (matrix determinant and Woodbury lemmas)."""
     mean_K, precision_KxK = linear_gaussian_posterior(theta, x_D)
-    residual_D = x_D - theta.bias_D
-    scaled_D = residual_D * jnp.exp(-theta.log_variance_D)
-    # r' C^-1 r = r' Psi^-1 (r - W m) and |C| = |Psi| |precision|.
-    square = scaled_D @ (residual_D - theta.weight_DxK @ mean_K)
+    residual_D = x_D - theta.bias_D - theta.weight_DxK @ mean_K
+    # (x - b)' C^-1 (x - b) is the least of (x - b - W z)' Psi^-1 (x - b - W z) + z' z, at z = m: two sums of
+    # squares, where other forms subtract numbers as large as the squared ratio of signal to noise.
+    square = jnp.sum(residual_D**2 * jnp.exp(-theta.log_variance_D)) + jnp.sum(mean_K**2)
+    # |C| = |Psi| |precision|.
     log_det = jnp.sum(theta.log_variance_D) + jnp.linalg.slogdet(precision_KxK)[1]
     return -0.5 * (residual_D.size * LOG_2PI + log_det + square)
 
