@@ -98,12 +98,12 @@ def _note(values: dict[str, float]) -> str:
 
 
 def _cell(statistic: dict[str, Any] | None) -> str:
-    """mean ± stderr to two digits of the error, between 2 and 5 decimals."""
+    """mean ± stderr to two digits of the error, between 2 and 4 decimals."""
     if statistic is None:
         return "-"
     mean, stderr = statistic["mean"], statistic["stderr"]
     small = math.isfinite(stderr) and stderr > 0
-    decimals = min(max(1 - math.floor(math.log10(stderr)), 2), 5) if small else 5
+    decimals = min(max(1 - math.floor(math.log10(stderr)), 2), 4) if small else 4
     return f"{mean:.{decimals}f} ± {stderr:.{decimals}f}"
 
 
