@@ -1,4 +1,19 @@
-"""Linear-Gaussian."""
+"""Are the measured gaps the true ones? On a linear-Gaussian model each has a closed form to stand beside.
+
+    python launch.py --config=experiments/linear_gaussian.py --workdir=runs/linear_gaussian
+
+The model is drawn, not learned, with a correlated posterior; the encoder is affine, which is enough for the
+diagonal family and not, in 3,000 steps, for the full one. Measured on two CPU cores, seed 0, 500 test points, nats:
+
+                          diagonal             closed form          full                 closed form
+    amortization gap      0.0012 ± 0.0001      0.0013 ± 0.0000      0.0770 ± 0.0029      0.0774 ± 0.0029
+    approximation gap     0.7281 ± 0.0017      0.7283 ± 0.0000      0.0001 ± 0.0003      0.0000 ± 0.0000
+    inference gap         0.7292 ± 0.0017      0.7296 ± 0.0000      0.0771 ± 0.0029      0.0774 ± 0.0029
+
+19 s. With :prior_start the loop starts at the prior: the same within 0.0002 nats.
+
+Variants: smoke, prior_start.
+"""
 
 from ml_collections import ConfigDict
 

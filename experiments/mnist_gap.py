@@ -1,4 +1,24 @@
-"""MNIST."""
+"""How much of log p(x) does inference lose on MNIST, and is it the encoder or the family?
+
+    python launch.py --config=experiments/mnist_gap.py --workdir=runs/mnist_gap
+
+784-200-200-50 and back, ELU, batch 100, 25 epochs, dynamic binarisation. Measured on two CPU cores, seed 0, on the
+first 1,000 test images, nats, mean ± standard error; the full family's encoder is trained for 10 epochs on the
+diagonal model's decoder, held fixed:
+
+                          diagonal             full
+    amortized L[q_phi]    -95.77 ± 0.82        -102.76 ± 0.91
+    optimal L[q*]         -93.04 ± 0.79        -91.59 ± 0.79
+    log p(x), lower bound -91.40 ± 0.79        -91.40 ± 0.79
+    amortization gap      2.731 ± 0.061        11.17 ± 0.18
+    approximation gap     1.640 ± 0.012        0.1872 ± 0.0028
+    not converged         3                    9
+
+The ELBO of all 5,000 validation images is -97.10. 3 min 7 s: training 42 s, refit 68 s, inference 17 s and 34 s,
+evidence 20 s.
+
+Variant: smoke.
+"""
 
 from experiments import defaults
 
