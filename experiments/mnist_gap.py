@@ -2,9 +2,9 @@
 
     python launch.py --config=experiments/mnist_gap.py --workdir=runs/mnist_gap
 
-784-200-200-50 and back, ELU, batch 100, 25 epochs, dynamic binarisation. Measured on two CPU cores, seed 0, on the
-first 1,000 test images, nats, mean ± standard error; the full family's encoder is trained for 10 epochs on the
-diagonal model's decoder, held fixed:
+784-200-200-50 and back, ELU, batch 100, 25 epochs, dynamic binarisation. Measured on two CPU cores, seed 0,
+first 1,000 test images, nats, mean ± standard error; the full family's encoder is trained for 10 epochs
+on the diagonal model's decoder, held fixed:
 
                           diagonal             full
     amortized L[q_phi]    -95.77 ± 0.82        -102.76 ± 0.91
@@ -14,8 +14,8 @@ diagonal model's decoder, held fixed:
     approximation gap     1.640 ± 0.012        0.1872 ± 0.0028
     not converged         3                    9
 
-The ELBO of all 5,000 validation images is -97.10. 3 min 7 s: training 42 s, refit 68 s, inference 17 s and 34 s,
-evidence 20 s.
+The ELBO of all 5,000 validation images is -97.10. 3 min 7 s: training 42 s, refit 68 s, inference 17 s and
+34 s, evidence 20 s.
 
 Variant: smoke.
 """

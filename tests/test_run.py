@@ -92,6 +92,32 @@ def test_a_run_stopped_in_any_stage_goes_on_to_the_same_result(stage, finished, 
     assert metric_lines(uninterrupted) == metric_lines(tmp_path / "run")
 
 
+def test_a_damaged_checkpoint_falls_back_to_the_last_good_one_and_says_so(
+    finished, tmp_path, monkeypatch, capsys
+):
+    _, rows = finished
+    workdir = tmp_path / "run"
+    with monkeypatch.context() as patch:
+
+        def stop(*_, **__):
+            raise Killed
+
+        patch.setattr(gap, "fit_locally", stop)
+        with pytest.raises(Killed):
+            quiet_run(digits_gap.get_config("smoke"), workdir)
+    newest = workdir / "checkpoints" / "train" / "40"
+    data = max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
+    resumed = quiet_run(digits_gap.get_config("smoke"), workdir)
+    for row, again in zip(rows, resumed, strict=True):
+        assert {**row, "seconds": 0} == {**again, "seconds": 0}
+    message = capsys.readouterr().err
+    assert "40" in message
+    assert "20" in message
+    assert len(message.strip().splitlines()) == 1
+    assert list((workdir / "checkpoints" / "train").glob("damaged-40*"))
+
+
 def metric_lines(workdir):
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     return [{**line, "seconds": 0} for line in lines]
