@@ -25,16 +25,16 @@ def assert_calibrated(values_N: np.ndarray, truth: np.ndarray, stderr_N: np.ndar
 
 
 def random_scale(rng: np.random.Generator, K: int, condition: float) -> np.ndarray:
-    """U diag(s) V' with singular values from condition^-1/2 to condition^1/2; det of either sign."""
+    """U diag(s) V' with singular values 0.7 condition^-1/2 to 0.7 condition^1/2; det of either sign."""
     left, right = (np.linalg.qr(rng.normal(size=(K, K)))[0] for _ in range(2))
     left[:, 0] *= rng.choice([-1.0, 1.0])
-    return (left * np.geomspace(condition**-0.5, condition**0.5, K)) @ right.T
+    return 0.7 * (left * np.geomspace(condition**-0.5, condition**0.5, K)) @ right.T
 
 
 def random_phi(name: str, rng: np.random.Generator, K: int, condition: float) -> np.ndarray:
     """A member of the family with mean ~ N(0, I) and a scale of that condition number."""
     if name == "diagonal":
-        scale = rng.permutation(np.linspace(-0.5, 0.5, K) * np.log(condition))
+        scale = np.log(0.7) + rng.permutation(np.linspace(-0.5, 0.5, K) * np.log(condition))
     else:
         scale = random_scale(rng, K, condition).reshape(-1)
     return np.concatenate([rng.normal(size=K), scale]).astype(np.float32)

@@ -107,7 +107,7 @@ def test_full_kl_gradient_is_S_minus_inverse_transpose():
         np.testing.assert_allclose(grad_P, differences, atol=bound + 1e-6)
 
 
-def test_diagonal_kl_gradient(family):
+def test_diagonal_kl_gradient():
     family = posterior.diagonal(K)
     phi_NxP = cases(family)
     exact_NxP = np.concatenate([phi_NxP[:, :K], np.expm1(2.0 * phi_NxP[:, K:].astype(np.float64))], axis=1)
@@ -201,6 +201,30 @@ def test_dist_inside_jit_vmap_and_grad_equals_dist_outside(family):
         bound = 8 * K * EPS * np.linalg.cond(scale) * np.abs(score).max()  # of two float32 solves
         np.testing.assert_allclose(score_P, score, atol=bound)
         np.testing.assert_allclose(slope_K, -inverse.T @ eps, atol=bound)
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 17, 50])
+def test_full_at_every_size_of_its_blocks(size):
+    family, rng, condition = posterior.full(size), np.random.default_rng(size), 10.0
+    phi_NxP = np.stack([oracles.random_phi("full", rng, size, condition) for _ in range(3)])
+    z_NxK = np.float32(rng.normal(size=(3, size)))
+    kl_N, kl_grad_NxP = over(jax.value_and_grad(family.kl_to_prior))(phi_NxP)
+    score = jax.value_and_grad(lambda phi_P, z_K: family.dist(phi_P).log_prob(z_K), (0, 1))
+    log_q_N, (score_NxP, slope_NxK) = over(score)(phi_NxP, z_NxK)
+    for i, (mean, scale) in enumerate(oracles.law("full", phi_P) for phi_P in phi_NxP):
+        inverse = np.linalg.inv(scale)
+        eps = inverse @ (z_NxK[i] - mean)
+        log_q = oracles.log_normal(np.float64(z_NxK[i]), mean, scale @ scale.T)
+        slope = -inverse.T @ eps
+        score = np.concatenate([-slope, (inverse.T @ (np.outer(eps, eps) - np.eye(size))).reshape(-1)])
+        kl_grad = np.concatenate([mean, (scale - inverse.T).reshape(-1)])
+        # Of a float32 inverse, and twice that of the products of two.
+        bound = 2 * size * EPS * condition
+        np.testing.assert_allclose(kl_N[i], oracles.kl_to_prior(mean, scale), rtol=bound)
+        np.testing.assert_allclose(kl_grad_NxP[i], kl_grad, atol=bound * np.abs(kl_grad).max())
+        np.testing.assert_allclose(log_q_N[i], log_q, rtol=2 * bound)
+        np.testing.assert_allclose(slope_NxK[i], slope, atol=2 * bound * np.abs(slope).max())
+        np.testing.assert_allclose(score_NxP[i], score, atol=2 * bound * np.abs(score).max())
 
 
 def test_full_has_a_free_sign_of_the_determinant():

@@ -5,8 +5,9 @@ held fixed. For the diagonal family this is traditional mean-field variational i
 
 How far the loop still is from phi* is estimated from the gradient g of the bound at its last iterate,
 in the metric F of q's own Fisher information: 1/2 g' F^-1 g, the gain a natural-gradient step of length
-one expects. It is exact where the bound is quadratic in the coordinates of F and an estimate, not a bound,
-elsewhere.
+one expects. It is exact where the curvature of the bound is F, and an estimate, not a bound, elsewhere: a
+diagonal q of a correlated Gaussian posterior leaves out the correlation, and the estimate is too small by up
+to the least eigenvalue of the posterior precision scaled to a unit diagonal.
 """
 
 from typing import NamedTuple
