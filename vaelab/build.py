@@ -371,5 +371,5 @@ def _observed(key: Key, split: data.Split, observe: Observe, max_points: int) ->
     """Each example observed with fold_in(key, its index): the same x in every run, split and order."""
     rows = slice(0, max_points or None)
     index_N = split.index_N[rows]
-    keys_N = jax.vmap(jax.random.fold_in, (None, 0))(key, index_N)
-    return Inputs(np.asarray(jax.jit(jax.vmap(observe))(keys_N, split.pixels_NxD[rows])), index_N)
+    x_NxD = jax.jit(partial(data.observe, observation=observe))(key, split.pixels_NxD[rows], index_N)
+    return Inputs(np.asarray(x_NxD), index_N)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from vaelab.data import batch_indices
+from vaelab.data import batch_indices, observe
 from vaelab.model import bind
 from vaelab.objective import estimate_elbo
 from vaelab.parallel import map_datapoints
@@ -103,8 +103,7 @@ def train_chunk(
     def step(state: TrainState, rows_B: Array) -> tuple[TrainState, StepMetrics]:
         key_observe, key_draws = jax.random.split(jax.random.fold_in(key, state.step))
         index_B = index_N[rows_B]
-        keys_B = jax.vmap(jax.random.fold_in, (None, 0))(key_observe, index_B)
-        x_BxD = jax.vmap(system.observe)(keys_B, pixels_NxD[rows_B])
+        x_BxD = observe(key_observe, pixels_NxD[rows_B], index_B, observation=system.observe)
         return train_step(state, x_BxD, index_B, key_draws, system=system)
 
     return jax.lax.scan(step, state, rows_TxB)
