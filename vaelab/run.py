@@ -20,6 +20,7 @@ from vaelab import gap, report
 from vaelab.build import Experiment, build
 from vaelab.checkpoint import Checkpointer
 from vaelab.evidence import Evidence
+from vaelab.inference import CURVATURE_DRAWS
 from vaelab.parallel import map_datapoints
 from vaelab.train import TrainState, evaluator, fit, init_state
 from vaelab.types import ConfigError, Params
@@ -272,7 +273,8 @@ def _row(
         **statistics,
         "num_unconverged": int(np.sum(~fitted.inference.converged)),
         "num_negative": int(np.sum(measured.amortization < 0)) if has_encoder else None,
-        "decoder_evaluations_per_point": steps * settings.draws_per_step,
+        "decoder_evaluations_per_point": steps * settings.draws_per_step
+        + CURVATURE_DRAWS * experiment.latent_model.latent_dim,
         "broken_orders": broken,
     }
     row["log_evidence"] |= {"estimator": ESTIMATOR, "bias": "lower"}

@@ -75,7 +75,7 @@ class PosteriorFamily(NamedTuple):
     dist(phi_P) -> distrax distribution                q itself, built where it is used
     kl_to_prior(phi_P) -> []                           KL(q || N(0, I)) in closed form; None if there is none
 
-    Gaussian families also have (None in the others):
+    In Gaussian families phi_P[:K] is the mean. They also have (None in the others):
 
     natural_gradient(phi_P, grad_P) -> P               F^+ grad, F the Fisher information of q in phi
     location_scale(phi_P) -> (mu_K, S_KxK)             q = N(mu, S S')
