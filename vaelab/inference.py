@@ -6,11 +6,11 @@ held fixed. For the diagonal family this is traditional mean-field variational i
 How far the loop still is from phi* is estimated from the gradient g of the bound at its last iterate: half of
 g' H^-1 g, the gain of a Newton step, with H the curvature of the bound. For q = N(mu, S S'),
 
-    d^2 L / dmu^2 = E_q[Hessian of log p(x, z)] = -Lam       (Bonnet's theorem: L depends on mu through z alone)
+    d^2 L / dmu^2 = E_q[Hessian of log p(x, z)] = -Lam          (Bonnet's theorem: mu only moves z)
 
-so the part of the mean is 1/2 g_mu' Lam^-1 g_mu, exact for a Gaussian posterior however correlated it is. The
-part of the scale takes the Fisher information of q for its curvature, which it is at the optimum of a Gaussian
-posterior. Elsewhere the sum is an estimate, not a bound.
+so the part of the mean is 1/2 g_mu' Lam^-1 g_mu, exact for a Gaussian posterior however correlated it is.
+The part of the scale takes the Fisher information of q for its curvature, which it is at the optimum of a
+Gaussian posterior. Elsewhere the sum is an estimate, not a bound.
 """
 
 from typing import NamedTuple

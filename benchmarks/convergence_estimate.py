@@ -1,0 +1,78 @@
+"""Is what the inner loop calls converged converged? On linear-Gaussian models the true excess is known:
+
+    python benchmarks/convergence_estimate.py
+
+For posterior precisions of growing condition number, both families, the default settings of
+experiments/defaults.py, and starts at the prior and far off (mean 5 in every dimension, scale 3): the largest
+true excess L[q*] - L[q] over the datapoints, the largest among those called converged, and how many were.
+Prints one JSON line; nats. The tolerance is 0.05, so a larger excess among the converged is a wrong verdict.
+"""
+
+import json
+import os
+import sys
+
+LATENT_DIM, DATA_DIM, POINTS = 3, 6, 50
+# condition number of I + W' W: singular values of W
+SPECTRA = {
+    4: (2.0, 1.0, 0.5),
+    10: (3.0, 1.0, 0.3),
+    100: (10.0, 1.0, 0.1),
+    10_000: (100.0, 1.0, 0.1),
+}
+
+
+def main() -> None:
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from experiments import linear_gaussian
+    from vaelab import gap, model
+    from vaelab.build import FAMILIES, build
+
+    config = linear_gaussian.get_config()
+    config.inference.num_steps = 200
+    config.inference.objective.num_samples = 10
+    settings = build(config).evaluate.inference
+    rows = []
+    for condition, singular_values in SPECTRA.items():
+        latent_model = model.linear_gaussian(LATENT_DIM, singular_values, 1.0, DATA_DIM)
+        theta = latent_model.init(jax.random.key(1))
+        keys_N = jax.random.split(jax.random.key(2), POINTS)
+        z_NxK = jax.random.normal(jax.random.key(3), (POINTS, LATENT_DIM))
+        x_NxD = np.asarray(jax.vmap(latent_model.sample, (None, 0, 0))(theta, keys_N, z_NxK))
+        for name, make in FAMILIES.items():
+            family = make(LATENT_DIM)
+            far_P = family.project(jnp.full(LATENT_DIM, 5.0), 3.0 * jnp.eye(LATENT_DIM))
+            for start, phi_P in {"prior": family.init(), "far": far_P}.items():
+                fitted = gap.fit_locally(
+                    latent_model,
+                    family,
+                    settings,
+                    theta,
+                    (x_NxD, np.arange(POINTS)),
+                    np.tile(np.asarray(phi_P), (POINTS, 1)),
+                    jax.random.key(4),
+                    chunk_size=POINTS,
+                )
+                # `exact_gap` measures the amortization gap of the phi it is given: here the true excess.
+                excess_N = gap.exact_gap(
+                    latent_model, family, theta, x_NxD, fitted.inference.phi_P
+                ).amortization
+                verdict_N = fitted.inference.converged
+                worst = float(excess_N[verdict_N].max()) if verdict_N.any() else None
+                row = {
+                    "condition": condition,
+                    "family": name,
+                    "start": start,
+                    "max_excess": float(excess_N.max()),
+                }
+                rows.append({**row, "max_excess_of_converged": worst, "num_converged": int(verdict_N.sum())})
+    about = {"benchmark": "convergence_estimate", "points": POINTS, "tolerance": settings.tolerance}
+    print(json.dumps({**about, "rows": rows}))
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    main()
