@@ -13,7 +13,7 @@ Measured on two CPU cores, seed 0, on the 360 test images, nats, mean ± standar
     amortization gap      0.2735 ± 0.0088      0.373 ± 0.010
     approximation gap     0.2759 ± 0.0054      0.1458 ± 0.0025
 
-43 s with nothing compiled before, 28 s the second time. With :gaussian (51 s): amortization gaps
+64 s with nothing compiled before, 27 s the second time. With :gaussian (52 s): amortization gaps
 4.88 ± 0.28 and 5.62 ± 0.26, approximation gaps 0.904 ± 0.015 and 0.2491 ± 0.0052.
 """
 
