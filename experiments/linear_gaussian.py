@@ -10,7 +10,8 @@ optima; in 3,000 steps only the diagonal one is reached. Measured on two CPU cor
     approximation gap     0.7280 ± 0.0017      0.7283 ± 0.0000      0.0001 ± 0.0003      0.0000 ± 0.0000
     inference gap         0.7292 ± 0.0017      0.7296 ± 0.0000      0.0410 ± 0.0019      0.0410 ± 0.0018
 
-32 s with nothing compiled before. With :prior_start the loop starts at the prior: the same within 0.0002 nats.
+32 s with nothing compiled before. With :prior_start the loop starts at the prior: the same within
+0.0002 nats.
 
 Variants: smoke, prior_start.
 """

@@ -33,18 +33,68 @@ def random_scale(rng: np.random.Generator, K: int, condition: float) -> np.ndarr
 
 def random_phi(name: str, rng: np.random.Generator, K: int, condition: float) -> np.ndarray:
     """A member of the family with mean ~ N(0, I) and a scale of that condition number."""
+    log_sigma = np.log(0.7) + rng.permutation(np.linspace(-0.5, 0.5, K) * np.log(condition))
     if name == "diagonal":
-        scale = np.log(0.7) + rng.permutation(np.linspace(-0.5, 0.5, K) * np.log(condition))
-    else:
+        scale = log_sigma
+    elif name == "full":
         scale = random_scale(rng, K, condition).reshape(-1)
+    elif name == "cholesky":
+        root = random_scale(rng, K, condition)
+        lower = np.linalg.cholesky(root @ root.T)
+        under = [lower[i + 1, j] for i, j in triangle_order(K - 1)]
+        scale = np.concatenate([np.log(np.diag(lower)), under])
+    elif name == "low_rank":
+        # D of the root of the condition number; a V of about unit length for the rest.
+        scale = np.concatenate([0.5 * log_sigma, rng.normal(size=K * RANK) * np.sqrt(condition / K)])
+    elif name == "householder":
+        scale = np.concatenate([log_sigma, rng.normal(size=K * REFLECTIONS)])
+    else:
+        raise ValueError(name)
     return np.concatenate([rng.normal(size=K), scale]).astype(np.float32)
+
+
+RANK, REFLECTIONS = 2, 3
+
+
+def triangle_order(m: int) -> list[tuple[int, int]]:
+    """Where each of the m(m+1)/2 numbers of a filled triangle stands, by following the fill on paper.
+
+    The flat m x m array holds x_m, x_m+1, ..., x_last, then all of x backwards; the lower triangle is kept.
+    """
+    size = m * (m + 1) // 2
+    flat = [*range(m, size), *reversed(range(size))]
+    place = {flat[i * m + j]: (i, j) for i in range(m) for j in range(i + 1)}
+    return [place[number] for number in range(size)]
 
 
 def law(name: str, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(mean, scale) of the member phi: q = N(mean, scale scale')."""
     phi = np.asarray(phi, np.float64)
-    K = phi.size // 2 if name == "diagonal" else int((np.sqrt(1 + 4 * phi.size) - 1) / 2)
-    return phi[:K], np.diag(np.exp(phi[K:])) if name == "diagonal" else phi[K:].reshape(K, K)
+    P = phi.size
+    K = {
+        "diagonal": lambda: P // 2,
+        "full": lambda: int((np.sqrt(1 + 4 * P) - 1) / 2),
+        "cholesky": lambda: int((np.sqrt(9 + 8 * P) - 3) / 2),
+        "low_rank": lambda: P // (2 + RANK),
+        "householder": lambda: P // (2 + REFLECTIONS),
+    }[name]()
+    mean, rest = phi[:K], phi[K:]
+    if name == "full":
+        return mean, rest.reshape(K, K)
+    scale = np.diag(np.exp(rest[:K]))
+    if name == "cholesky":
+        for number, (i, j) in enumerate(triangle_order(K - 1)):
+            scale[i + 1, j] = rest[K + number]
+    elif name == "low_rank":
+        factor = scale @ rest[K:].reshape(K, RANK)
+        # Some square root of D^2 + U U'; the family's own is compared with it by the covariance.
+        scale = np.linalg.cholesky(scale**2 + factor @ factor.T)
+    elif name == "householder":
+        rotation = np.eye(K)
+        for v in rest[K:].reshape(REFLECTIONS, K):
+            rotation = rotation @ (np.eye(K) - 2.0 * np.outer(v, v) / (v @ v))
+        scale = rotation @ scale
+    return mean, scale
 
 
 def log_abs_det(matrix: np.ndarray) -> float:

@@ -1,5 +1,7 @@
 """Families of q(z): closed forms against float64 linear algebra, draws, SciPy and distrax."""
 
+from functools import partial
+
 import distrax
 import jax
 import jax.numpy as jnp
@@ -13,7 +15,13 @@ from vaelab import posterior
 
 K = 4
 CONDITIONS = (1.0, 3.0, 10.0, 30.0, 100.0)
-FAMILIES = {"diagonal": posterior.diagonal, "full": posterior.full}
+FAMILIES = {
+    "diagonal": posterior.diagonal,
+    "full": posterior.full,
+    "cholesky": posterior.cholesky,
+    "low_rank": partial(posterior.low_rank, rank=oracles.RANK),
+    "householder": partial(posterior.householder, num_reflections=oracles.REFLECTIONS),
+}
 
 
 @pytest.fixture(params=FAMILIES)
@@ -35,7 +43,14 @@ def full_phi(mean, scale):
 
 
 def test_sizes(family):
-    assert family.param_size == {"diagonal": 2 * K, "full": K + K * K}[family.name]
+    sizes = {
+        "diagonal": 2 * K,
+        "full": K + K * K,
+        "cholesky": 2 * K + K * (K - 1) // 2,
+        "low_rank": 2 * K + 2 * K,
+        "householder": 2 * K + 3 * K,
+    }
+    assert family.param_size == sizes[family.name]
     assert family.init().shape == (family.param_size,)
 
 
@@ -60,14 +75,29 @@ def test_kl_error_grows_no_faster_than_the_condition_number(family):
 
 
 def test_prior_is_exact(family):
-    phi_P, eps_SxK = family.init(), jax.random.normal(jax.random.key(0), (100, K))
+    phi_P = family.init()
     kl, grad_P = jax.jit(jax.value_and_grad(family.kl_to_prior))(phi_P)
-    assert kl == 0.0
-    np.testing.assert_array_equal(grad_P, 0.0)
-    np.testing.assert_array_equal(jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK), eps_SxK)
     mean_K, scale_KxK = family.location_scale(phi_P)
     np.testing.assert_array_equal(mean_K, 0.0)
-    np.testing.assert_array_equal(scale_KxK, np.eye(K))
+    # The low-rank prior has 0.8^2 (1 + 0.75^2) = 1 in `rank` dimensions, where the others have 1 itself.
+    rounding = 4 * EPS if family.name == "low_rank" else 0.0
+    np.testing.assert_allclose(scale_KxK @ scale_KxK.T, np.eye(K), atol=rounding)
+    assert abs(kl) <= rounding
+    np.testing.assert_allclose(grad_P, 0.0, atol=rounding)
+
+
+def test_at_the_prior_every_parameter_but_a_saddle_has_a_gradient(family):
+    """A V of zero would never leave it. Reflections are one: they do nothing while every sigma is 1."""
+    precision_KxK = np.linalg.inv(oracles.random_scale(np.random.default_rng(8), K, 10.0)).astype(np.float32)
+
+    def bound(phi_P):
+        mean_K, scale_KxK = family.location_scale(phi_P)
+        shifted_K = precision_KxK @ (mean_K - 1.0)
+        return -0.5 * (jnp.sum((precision_KxK @ scale_KxK) ** 2) + jnp.sum(shifted_K**2))
+
+    grad_P = jax.grad(bound)(family.init())
+    free = 2 * K if family.name == "householder" else family.param_size
+    assert np.abs(grad_P[:free]).min() > 1e-3
 
 
 def test_diagonal_kl_keeps_its_digits_near_the_prior():
@@ -193,13 +223,15 @@ def test_dist_inside_jit_vmap_and_grad_equals_dist_outside(family):
         mean, scale = oracles.law(family.name, phi_P)
         inverse = np.linalg.inv(scale)
         eps = inverse @ (z_K - mean)
-        score_scale = {
-            "diagonal": eps**2 - 1.0,
-            "full": (inverse.T @ (np.outer(eps, eps) - np.eye(K))).reshape(-1),
-        }[family.name]
-        score = np.concatenate([inverse.T @ eps, score_scale])
+        z_K = np.float64(z_K)
+
+        def log_density(phi, z_K=z_K):
+            law_mean, law_scale = oracles.law(family.name, phi)
+            return oracles.log_normal(z_K, law_mean, law_scale @ law_scale.T)
+
+        score = oracles.gradient(log_density, phi_P)
         bound = 8 * K * EPS * np.linalg.cond(scale) * np.abs(score).max()  # of two float32 solves
-        np.testing.assert_allclose(score_P, score, atol=bound)
+        np.testing.assert_allclose(score_P, score, atol=bound + 1e-6)
         np.testing.assert_allclose(slope_K, -inverse.T @ eps, atol=bound)
 
 
@@ -282,13 +314,37 @@ def test_location_scale_is_the_law(family):
         mean_K, scale_KxK = family.location_scale(phi_P)
         mean, scale = oracles.law(family.name, phi_P)
         np.testing.assert_array_equal(mean_K, mean)
-        np.testing.assert_allclose(scale_KxK, scale, rtol=4 * EPS)
+        covariance = scale @ scale.T
+        bound = 8 * K * EPS * np.abs(covariance).max()
+        np.testing.assert_allclose(scale_KxK @ scale_KxK.T, covariance, atol=bound)
+        drawn_KxK = jax.jacobian(lambda eps_K, p=phi_P: family.reparameterize(p, eps_K))(jnp.zeros(K))
+        np.testing.assert_allclose(drawn_KxK, scale_KxK, atol=bound)
 
 
-def test_project_returns_a_member_to_itself(family):
+def test_entropy_is_that_of_the_law(family):
+    """K/2 (1 + log 2 pi) + log|det S|."""
+    for phi_P in cases(family):
+        log_abs_det = oracles.log_abs_det(oracles.law(family.name, phi_P)[1])
+        exact = 0.5 * K * (1.0 + oracles.LOG_2PI) + log_abs_det
+        np.testing.assert_allclose(family.dist(phi_P).entropy(), exact, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["diagonal", "full", "cholesky"])
+def test_project_returns_a_member_to_itself(name):
+    family = FAMILIES[name](K)
     for phi_P in cases(family):
         projected_P = family.project(*family.location_scale(phi_P))
-        np.testing.assert_allclose(projected_P, phi_P, rtol=8 * EPS, atol=8 * EPS)
+        rounding = 8 * EPS * (K if name == "cholesky" else 1)
+        np.testing.assert_allclose(projected_P, phi_P, rtol=rounding, atol=rounding)
+
+
+def test_project_to_cholesky_is_the_law_itself():
+    family, rng = posterior.cholesky(K), np.random.default_rng(5)
+    for condition in (1.0, 10.0, 100.0):
+        scale = oracles.random_scale(rng, K, condition).astype(np.float32)
+        _, lower_KxK = family.location_scale(family.project(np.zeros(K, np.float32), scale))
+        np.testing.assert_allclose(lower_KxK @ lower_KxK.T, scale @ scale.T, atol=8 * K * EPS * condition)
+        assert np.all(np.diag(lower_KxK) > 0)
 
 
 def test_project_to_diagonal_minimises_the_kl_to_the_given_law():
@@ -312,7 +368,9 @@ def test_project_to_diagonal_minimises_the_kl_to_the_given_law():
             assert kl(phi_P + 0.1 * direction) > kl(phi_P)
 
 
-def test_natural_gradient_is_a_symmetric_generalised_inverse_of_the_fisher_information(family):
+@pytest.mark.parametrize("name", ["diagonal", "full", "cholesky"])
+def test_natural_gradient_is_a_symmetric_generalised_inverse_of_the_fisher_information(name):
+    family = FAMILIES[name](K)
     identity_PxP = jnp.eye(family.param_size)
     rank = family.param_size - (K * (K - 1) // 2 if family.name == "full" else 0)
     natural = jax.jit(jax.vmap(family.natural_gradient, (None, 0)))
@@ -329,3 +387,57 @@ def test_natural_gradient_is_a_symmetric_generalised_inverse_of_the_fisher_infor
         g = np.asarray(jax.grad(family.kl_to_prior)(phi_P), np.float64)
         np.testing.assert_allclose(F @ G @ g, g, atol=rounding * np.linalg.norm(g))
         np.testing.assert_allclose(g @ G @ g, g @ np.linalg.pinv(F, rcond=1e-4) @ g, rtol=rounding)
+
+
+@pytest.mark.parametrize("name", ["low_rank", "householder"])
+def test_natural_gradient_by_conjugate_gradients_solves_for_the_fisher_information(name):
+    """For the gradient of a function of the law, which lies in the range of the singular F."""
+    family = FAMILIES[name](K)
+    natural = jax.jit(family.natural_gradient)
+    for phi_P in cases(family, (1.0, 3.0, 10.0), repeats=2):
+        F = oracles.fisher_information(name, phi_P)
+        g = np.asarray(jax.grad(family.kl_to_prior)(phi_P), np.float64)
+        step = np.asarray(natural(phi_P, np.float32(g)), np.float64)
+        np.testing.assert_allclose(F @ step, g, atol=2e-3 * np.linalg.norm(g))
+        np.testing.assert_allclose(g @ step, g @ np.linalg.pinv(F, rcond=1e-5) @ g, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("size", "rank"), [(1, 1), (3, 3), (9, 2), (17, 5), (50, 10)])
+def test_low_rank_at_every_size(size, rank):
+    family, rng = posterior.low_rank(size, rank=rank), np.random.default_rng(size)
+    log_d, factor = 0.3 * rng.normal(size=size), rng.normal(size=(size, rank)) / np.sqrt(rank)
+    phi_P = np.concatenate([rng.normal(size=size), log_d, factor.reshape(-1)]).astype(np.float32)
+    phi = np.float64(phi_P)
+    d, factor = np.exp(phi[size : 2 * size]), phi[2 * size :].reshape(size, rank)
+    covariance = np.diag(d**2) + (d[:, None] * factor) @ (d[:, None] * factor).T
+    z = rng.normal(size=size).astype(np.float32)
+    kl = oracles.gaussian_kl(phi[:size], covariance, np.zeros(size), np.eye(size))
+    np.testing.assert_allclose(family.kl_to_prior(phi_P), kl, rtol=1e-5)
+    log_q = oracles.log_normal(np.float64(z), phi[:size], covariance)
+    np.testing.assert_allclose(family.dist(phi_P).log_prob(z), log_q, rtol=1e-5)
+    _, scale_KxK = family.location_scale(phi_P)
+    np.testing.assert_allclose(scale_KxK @ scale_KxK.T, covariance, atol=8 * size * EPS)
+
+
+def test_as_many_reflections_as_dimensions_reach_any_covariance():
+    """K - 1 reflections carry the first eigenvectors to the axes one by one; the last follows."""
+    family, rng = posterior.householder(K, num_reflections=K), np.random.default_rng(9)
+    target = oracles.random_scale(rng, K, 10.0)
+    value_K, vector_KxK = np.linalg.eigh(target @ target.T)
+    rest, reflections = vector_KxK.copy(), []
+    for i in range(K):
+        v = rest[:, i] - np.eye(K)[:, i]
+        v = v if np.linalg.norm(v) > 1e-6 else rest[:, i] + np.eye(K)[:, i]  # to -e_i: the same law
+        rest = rest - 2.0 * np.outer(v, v @ rest) / (v @ v)
+        reflections.append(v)
+    phi_P = np.concatenate([np.zeros(K), 0.5 * np.log(value_K), *reflections]).astype(np.float32)
+    _, scale_KxK = family.location_scale(phi_P)
+    np.testing.assert_allclose(scale_KxK @ scale_KxK.T, target @ target.T, atol=20 * K * EPS)
+
+
+@pytest.mark.parametrize("bad", [0, K + 1, -1])
+def test_ranks_and_reflections_out_of_range_are_refused(bad):
+    with pytest.raises(ValueError, match=f"from 1 to latent_dim={K}, not {bad}"):
+        posterior.low_rank(K, rank=bad)
+    with pytest.raises(ValueError, match=f"from 1 to latent_dim={K}, not {bad}"):
+        posterior.householder(K, num_reflections=bad)

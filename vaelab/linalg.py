@@ -25,8 +25,8 @@ def _inverse_lower_blocks(lower_NxWxW: Array) -> Array:
     return jnp.stack(rows_NxW, axis=1)
 
 
-def _inverse_lower(lower_KxK: Array) -> Array:
-    """The inverse of a lower triangular matrix, from its diagonal upwards.
+def inverse_lower(lower_KxK: Array) -> Array:
+    """The inverse of a lower triangular matrix, from its diagonal upwards; differentiable.
 
     Two inverted blocks A, B on the diagonal and the block C under A give the inverse of twice the size,
     [[A, 0], [C, B]]^-1 = [[A^-1, 0], [-B^-1 C A^-1, B^-1]]; all pairs of a level are one batched product.
@@ -61,8 +61,8 @@ def inverse_and_log_abs_det(matrix_KxK: Array) -> tuple[Array, Array]:
     """
     lu_KxK, _, permutation_K = jax.lax.linalg.lu(matrix_KxK)
     identity = jnp.eye(matrix_KxK.shape[0], dtype=matrix_KxK.dtype)
-    lower_inverse = _inverse_lower(jnp.tril(lu_KxK, -1) + identity)
-    upper_inverse = _inverse_lower(jnp.triu(lu_KxK).T).T
+    lower_inverse = inverse_lower(jnp.tril(lu_KxK, -1) + identity)
+    upper_inverse = inverse_lower(jnp.triu(lu_KxK).T).T
     # P S = L U with (P S)[i] = S[permutation[i]], so S^-1 = U^-1 L^-1 P.
     inverse_KxK = (upper_inverse @ lower_inverse)[:, jnp.argsort(permutation_K)]
     return inverse_KxK, jnp.sum(jnp.log(jnp.abs(jnp.diag(lu_KxK))))

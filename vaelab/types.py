@@ -74,12 +74,17 @@ class PosteriorFamily(NamedTuple):
     reparameterize(phi_P, eps_K) -> z_K                z ~ q when eps ~ N(0, I); differentiable in phi
     dist(phi_P) -> distrax distribution                q itself, built where it is used
     kl_to_prior(phi_P) -> []                           KL(q || N(0, I)) in closed form; None if there is none
+    sample_and_log_prob(phi_P, eps_K) -> (z_K, log q)  z and its own density in one pass; only where this
+                                                       is cheaper than reparameterize and dist
+    shared_size                                        so many numbers at the end of phi are common to all
+                                                       datapoints of an encoder (a flow's weights)
 
     In Gaussian families phi_P[:K] is the mean. They also have (None in the others):
 
     natural_gradient(phi_P, grad_P) -> P               F^+ grad, F the Fisher information of q in phi
     location_scale(phi_P) -> (mu_K, S_KxK)             q = N(mu, S S')
-    project(mu_K, S_KxK) -> phi_P                      argmin over the family of KL(q || N(mu, S S'))
+    project(mu_K, S_KxK) -> phi_P                      argmin over the family of KL(q || N(mu, S S')); None
+                                                       where it has no closed form
     """
 
     name: str
@@ -88,6 +93,8 @@ class PosteriorFamily(NamedTuple):
     init: Callable[[], Array]
     reparameterize: Callable[[Array, Array], Array]
     dist: Callable[[Array], distrax.Distribution]
+    shared_size: int = 0
+    sample_and_log_prob: Callable[[Array, Array], tuple[Array, Array]] | None = None
     kl_to_prior: Callable[[Array], Array] | None = None
     natural_gradient: Callable[[Array, Array], Array] | None = None
     location_scale: Callable[[Array], tuple[Array, Array]] | None = None

@@ -1,6 +1,6 @@
-"""Families of approximate posteriors: phi -> q(z).
+"""Gaussian families with a diagonal, a dense and a triangular scale.
 
-Each family is a location-scale law z = mu + S eps with eps ~ N(0, I), so q = N(mu, S S') and
+Each is a location-scale law z = mu + S eps with eps ~ N(0, I), so q = N(mu, S S') and
 
     KL(q || N(0, I)) = 1/2 (||S||_F^2 + ||mu||^2 - K) - log|det S|                           (1)
 
@@ -11,8 +11,9 @@ so that with H = S' dL/dS symmetrised the natural gradient is (S S' dL/dmu, S H 
 
 import distrax
 import jax.numpy as jnp
+import numpy as np
 
-from vaelab.linalg import inverse_and_log_abs_det
+from vaelab.linalg import inverse_and_log_abs_det, inverse_lower
 from vaelab.types import Array, PosteriorFamily
 
 
@@ -74,10 +75,9 @@ class DenseLinear(distrax.Linear):
     `distrax.MultivariateNormalFromBijector` it has a covariance and an exact KL.
     """
 
-    def __init__(self, matrix_KxK: Array):
+    def __init__(self, matrix_KxK: Array, inverse_KxK: Array, log_abs_det: Array):
         super().__init__(matrix_KxK.shape[-1], (), matrix_KxK.dtype)
-        self._matrix = matrix_KxK
-        self._inverse, self._logdet = inverse_and_log_abs_det(matrix_KxK)
+        self._matrix, self._inverse, self._logdet = matrix_KxK, inverse_KxK, log_abs_det
 
     @property
     def matrix(self) -> Array:
@@ -124,7 +124,8 @@ def full(latent_dim: int) -> PosteriorFamily:
 
     def dist(phi_P: Array) -> distrax.Distribution:
         mu_K, scale_KxK = location_scale(phi_P)
-        return distrax.MultivariateNormalFromBijector(mu_K, DenseLinear(scale_KxK))
+        inverse_and_log_det = inverse_and_log_abs_det(scale_KxK)
+        return distrax.MultivariateNormalFromBijector(mu_K, DenseLinear(scale_KxK, *inverse_and_log_det))
 
     def kl_to_prior(phi_P: Array) -> Array:
         mu_K, scale_KxK = location_scale(phi_P)
@@ -149,4 +150,75 @@ def full(latent_dim: int) -> PosteriorFamily:
         natural_gradient=natural_gradient,
         location_scale=location_scale,
         project=join,
+    )
+
+
+def cholesky(latent_dim: int) -> PosteriorFamily:
+    """z = mu + S eps, S lower triangular with a positive diagonal: every Gaussian law, once.
+
+    phi = [mu_K, log diag(S)_K, the K(K-1)/2 numbers under the diagonal], P = 2K + K(K-1)/2. The numbers under
+    the diagonal are in the order that fills a triangle by one reshape, without a gather.
+    (Kingma & Welling 2019, section 2.5.1.)
+    """
+    K, m = latent_dim, latent_dim - 1
+
+    def fill(under_R):
+        """The (K-1) x (K-1) lower triangle, diagonal included, that holds R = K(K-1)/2 numbers."""
+        return jnp.tril(jnp.concatenate([under_R[m:], under_R[::-1]]).reshape(m, m))
+
+    # fill is a selection: entry i of the vector stands at flat position position_R[i] of the triangle.
+    size = K * m // 2
+    number = np.concatenate([np.arange(m, size), np.arange(size)[::-1]]).reshape(m, m)
+    row, column = np.tril_indices(m)
+    order = np.argsort(number[row, column])
+    position_R = (row * m + column)[order]
+
+    def strict_part(matrix_KxK: Array) -> Array:
+        return matrix_KxK[1:, :-1].reshape(-1)[position_R]
+
+    def location_scale(phi_P: Array) -> tuple[Array, Array]:
+        under_KxK = jnp.pad(fill(phi_P[2 * K :]), ((1, 0), (0, 1)))
+        return phi_P[:K], jnp.diag(jnp.exp(phi_P[K : 2 * K])) + under_KxK
+
+    def reparameterize(phi_P: Array, eps_K: Array) -> Array:
+        mu_K, scale_KxK = location_scale(phi_P)
+        return mu_K + scale_KxK @ eps_K
+
+    def dist(phi_P: Array) -> distrax.Distribution:
+        mu_K, scale_KxK = location_scale(phi_P)
+        bijector = DenseLinear(scale_KxK, inverse_lower(scale_KxK), jnp.sum(phi_P[K : 2 * K]))
+        return distrax.MultivariateNormalFromBijector(mu_K, bijector)
+
+    def kl_to_prior(phi_P: Array) -> Array:
+        log_diagonal_K = phi_P[K : 2 * K]
+        squares = jnp.sum(phi_P[:K] ** 2) + jnp.sum(phi_P[2 * K :] ** 2)
+        return 0.5 * squares + jnp.sum(0.5 * jnp.expm1(2.0 * log_diagonal_K) - log_diagonal_K)
+
+    def natural_gradient(phi_P: Array, grad_P: Array) -> Array:
+        # dS = S A with A lower triangular: 1/4 ||A + A'||_F^2 = sum_i A_ii^2 + 1/2 sum_{i>j} A_ij^2.
+        _, scale_KxK = location_scale(phi_P)
+        grad_diagonal_K = grad_P[K : 2 * K] / jnp.exp(phi_P[K : 2 * K])
+        grad_KxK = jnp.diag(grad_diagonal_K) + jnp.pad(fill(grad_P[2 * K :]), ((1, 0), (0, 1)))
+        h_KxK = jnp.tril(scale_KxK.T @ grad_KxK)
+        a_KxK = h_KxK - 0.5 * jnp.diag(jnp.diag(h_KxK))
+        mean_K = scale_KxK @ (scale_KxK.T @ grad_P[:K])
+        return jnp.concatenate([mean_K, jnp.diag(a_KxK), strict_part(scale_KxK @ a_KxK)])
+
+    def project(mu_K: Array, scale_KxK: Array) -> Array:
+        # S = L Q with Q orthogonal, from S' = Q' L'; the signs of the diagonal are Q's.
+        lower_KxK = jnp.linalg.qr(scale_KxK.T, mode="r").T
+        lower_KxK = lower_KxK * jnp.sign(jnp.diag(lower_KxK))[None, :]
+        return jnp.concatenate([mu_K, jnp.log(jnp.diag(lower_KxK)), strict_part(lower_KxK)])
+
+    return PosteriorFamily(
+        name="cholesky",
+        latent_dim=K,
+        param_size=2 * K + size,
+        init=lambda: jnp.zeros(2 * K + size),
+        reparameterize=reparameterize,
+        dist=dist,
+        kl_to_prior=kl_to_prior,
+        natural_gradient=natural_gradient,
+        location_scale=location_scale,
+        project=project,
     )

@@ -1,0 +1,99 @@
+"""Flows against the change of variables, quadrature and the structure of their Jacobians."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests import oracles
+from vaelab import posterior
+
+FLOWS = {"real_nvp": posterior.real_nvp, "iaf": posterior.iaf}
+
+
+@pytest.fixture(params=FLOWS)
+def make(request):
+    return FLOWS[request.param]
+
+
+def member(family, size=0.5, seed=0):
+    """Every number moved, so that no layer is the identity."""
+    rng = np.random.default_rng(seed)
+    return family.init() + np.float32(size * rng.normal(size=family.param_size))
+
+
+def log_density_by_jacobian(family, phi_P, eps_K):
+    """log N(eps; 0, I) - log|det dz/deps|, by autodiff and float64 algebra."""
+    jacobian = np.asarray(jax.jacobian(lambda e: family.reparameterize(phi_P, e))(eps_K), np.float64)
+    return -0.5 * np.sum(np.float64(eps_K) ** 2 + oracles.LOG_2PI) - oracles.log_abs_det(jacobian)
+
+
+@pytest.mark.parametrize("K", [2, 5, 10])
+def test_density_is_that_of_the_change_of_variables(make, K):
+    family = make(K, num_layers=3, hidden=12)
+    phi_P = member(family)
+    for seed in range(5):
+        eps_K = jax.random.normal(jax.random.key(seed), (K,))
+        found = family.dist(phi_P).log_prob(family.reparameterize(phi_P, eps_K))
+        np.testing.assert_allclose(found, log_density_by_jacobian(family, phi_P, eps_K), atol=2e-4)
+
+
+def test_density_integrates_to_one(make):
+    family = make(2, num_layers=3, hidden=12)
+    phi_P = member(family, size=0.2)
+    axis = np.linspace(-12.0, 12.0, 481)
+    z_SxK = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2).astype(np.float32)
+    density_S = np.exp(np.float64(jax.jit(jax.vmap(family.dist(phi_P).log_prob))(z_SxK)))
+    assert abs(np.sum(density_S) * (axis[1] - axis[0]) ** 2 - 1.0) < 1e-3
+
+
+def test_a_fresh_flow_is_the_prior_and_can_be_trained(make):
+    family = make(5, num_layers=4, hidden=8)
+    phi_P, eps_K = family.init(), jax.random.normal(jax.random.key(0), (5,))
+    np.testing.assert_array_equal(family.reparameterize(phi_P, eps_K), eps_K)
+    log_prior = -0.5 * np.sum(np.float64(eps_K) ** 2 + oracles.LOG_2PI)
+    np.testing.assert_allclose(family.dist(phi_P).log_prob(eps_K), log_prior, rtol=1e-6)
+    grad_P = jax.grad(lambda p: jnp.sum(jnp.sin(family.reparameterize(p, eps_K)) ** 2))(phi_P)
+    # Only what stands before the zero output weights is at rest.
+    assert np.mean(np.abs(grad_P[10:]) > 1e-8) > 0.2
+    assert family.shared_size == family.param_size - 10
+
+
+def test_iaf_is_autoregressive_and_its_inverse_exact():
+    """One layer has a triangular Jacobian; layers in turn have every dependence."""
+    K = 6
+    one, two = (posterior.iaf(K, num_layers=n, hidden=20) for n in (1, 2))
+    eps_K = jax.random.normal(jax.random.key(3), (K,))
+    jacobian = jax.jacobian(lambda e: one.reparameterize(member(one), e))(eps_K)
+    np.testing.assert_array_equal(np.triu(jacobian, 1), 0.0)
+    assert np.abs(np.tril(jacobian, -1)[np.tril_indices(K, -1)]).min() > 1e-6
+    assert np.abs(jax.jacobian(lambda e: two.reparameterize(member(two), e))(eps_K)).min() > 1e-6
+    bijector = two.dist(member(two)).bijector
+    np.testing.assert_allclose(bijector.inverse(bijector.forward(eps_K)), eps_K, atol=1e-5)
+
+
+def test_a_coupling_keeps_half_and_layers_move_all():
+    one, two = (posterior.real_nvp(6, num_layers=n, hidden=20) for n in (1, 2))
+    eps_K = jax.random.normal(jax.random.key(3), (6,))
+    unmoved = one.dist(member(one)).bijector.forward(eps_K) == eps_K
+    np.testing.assert_array_equal(unmoved, [True, False] * 3)
+    assert not np.any(two.dist(member(two)).bijector.forward(eps_K) == eps_K)
+
+
+def test_draws_of_dist_and_reparameterized_draws_have_the_same_law(make):
+    family = make(3, num_layers=2, hidden=8)
+    phi_P = member(family)
+    z_SxK = np.asarray(family.dist(phi_P).sample(seed=jax.random.key(0), sample_shape=(20_000,)), np.float64)
+    eps_SxK = jax.random.normal(jax.random.key(1), (20_000, 3))
+    other_SxK = np.asarray(jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK), np.float64)
+    for function in (np.sin, np.cos):
+        difference = np.mean(function(z_SxK), 0) - np.mean(function(other_SxK), 0)
+        stderr = np.sqrt((np.var(function(z_SxK), 0) + np.var(function(other_SxK), 0)) / 20_000)
+        assert np.all(np.abs(difference) <= 5 * stderr)
+
+
+def test_sizes_that_make_no_flow_are_refused(make):
+    for sizes in ({"latent_dim": 1}, {"num_layers": 0}, {"hidden": 0}):
+        settings = {"latent_dim": 3, "num_layers": 2, "hidden": 4} | sizes
+        with pytest.raises(ValueError, match=next(iter(sizes))):
+            make(settings.pop("latent_dim"), **settings)

@@ -1,0 +1,174 @@
+"""Normalising flows: z = T(mu + sigma * eps), T invertible with weights w, phi = [mu_K, log sigma_K, w].
+
+    log q(z) = log N(u; mu, sigma^2) - log|det dT/du| at u = T^-1(z)
+
+An encoder emits mu and log sigma for each datapoint and shares w among all (`shared_size`); the inner loop
+frees the whole of phi for each datapoint, a *local* flow. T is the identity at `init()`, so that a fresh flow
+is the prior, while its hidden weights are random and its gradients are not zero. There is no closed form of
+the KL.
+"""
+
+from collections.abc import Callable
+
+import distrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from vaelab.likelihood import LOG_2PI
+from vaelab.types import Array, PosteriorFamily
+
+MAX_LOG_SCALE = 3.0  # |log scale| of one layer stays below it: a soft bound, so that no draw overflows
+
+
+def _shift_and_log_scale(raw_K: Array, raw_scale_K: Array) -> tuple[Array, Array]:
+    return raw_K, MAX_LOG_SCALE * jnp.tanh(raw_scale_K / MAX_LOG_SCALE)
+
+
+def _weights(key: jax.Array, mask_inxout: np.ndarray, out: int) -> dict[str, Array]:
+    """One hidden layer: random inwards, zero outwards."""
+    fan_in = np.maximum(mask_inxout.sum(axis=0), 1.0)
+    w_in = jax.random.normal(key, mask_inxout.shape) / jnp.sqrt(jnp.asarray(fan_in, jnp.float32))[None, :]
+    hidden = mask_inxout.shape[1]
+    return {
+        "in": w_in,
+        "bias": jnp.zeros(hidden),
+        "out": jnp.zeros((hidden, out)),
+        "out_bias": jnp.zeros(out),
+    }
+
+
+def _network(w: dict[str, Array], x_K: Array, mask_in: np.ndarray, mask_out: np.ndarray) -> Array:
+    hidden = jnp.tanh(x_K @ (w["in"] * mask_in) + w["bias"])
+    return hidden @ (w["out"] * mask_out) + w["out_bias"]
+
+
+def _coupling(w: dict[str, Array], mask_K: np.ndarray, hidden: int) -> distrax.Bijector:
+    """x_i -> x_i where the mask is true, elsewhere x_i exp(s_i) + t_i with s, t of the x that stay."""
+    K = mask_K.size
+    every_in, every_out = np.ones((K, hidden), np.float32), np.ones((hidden, 2 * K), np.float32)
+
+    def inner(raw_2K: Array) -> distrax.Bijector:
+        shift_K, log_scale_K = _shift_and_log_scale(raw_2K[:K], raw_2K[K:])
+        return distrax.ScalarAffine(shift=shift_K, log_scale=log_scale_K)
+
+    return distrax.MaskedCoupling(mask_K, lambda x_K: _network(w, x_K, every_in, every_out), inner)
+
+
+class InverseAutoregressive(distrax.Bijector):
+    """u_K -> z_K with z_i = u_i exp(s_i) + t_i, s_i and t_i functions of u_<i; one pass forward, K back.
+
+    parameters(u_K) -> (t_K, s_K), autoregressive in the order of the dimensions.
+    """
+
+    def __init__(self, parameters: Callable[[Array], tuple[Array, Array]]):
+        super().__init__(event_ndims_in=1)
+        self._parameters = parameters
+
+    def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
+        def one(u_K: Array) -> tuple[Array, Array]:
+            shift_K, log_scale_K = self._parameters(u_K)
+            return u_K * jnp.exp(log_scale_K) + shift_K, jnp.sum(log_scale_K)
+
+        return jnp.vectorize(one, signature="(k)->(k),()")(x)
+
+    def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
+        def one(z_K: Array) -> tuple[Array, Array]:
+            def settle(u_K: Array, _: None) -> tuple[Array, None]:
+                # Each pass makes one more dimension exact, from the first on.
+                shift_K, log_scale_K = self._parameters(u_K)
+                return (z_K - shift_K) * jnp.exp(-log_scale_K), None
+
+            u_K, _ = jax.lax.scan(settle, jnp.zeros_like(z_K), None, length=z_K.size)
+            return u_K, -jnp.sum(self._parameters(u_K)[1])
+
+        return jnp.vectorize(one, signature="(k)->(k),()")(y)
+
+    def same_as(self, other: distrax.Bijector) -> bool:
+        return self is other
+
+
+def _flow(
+    name: str,
+    K: int,
+    weights: list[dict[str, Array]],
+    layer: Callable[[dict[str, Array], int], distrax.Bijector],
+) -> PosteriorFamily:
+    flat_R, unravel = ravel_pytree(weights)
+
+    def bijector(phi_P: Array) -> distrax.Bijector:
+        # distrax applies a chain from its last to its first.
+        layers = [layer(w, i) for i, w in enumerate(unravel(phi_P[2 * K :]))]
+        return distrax.Chain(layers[::-1])
+
+    def base(phi_P: Array) -> distrax.Distribution:
+        return distrax.Independent(distrax.Normal(phi_P[:K], jnp.exp(phi_P[K : 2 * K])), 1)
+
+    def base_draw(phi_P: Array, eps_K: Array) -> Array:
+        return phi_P[:K] + jnp.exp(phi_P[K : 2 * K]) * eps_K
+
+    def sample_and_log_prob(phi_P: Array, eps_K: Array) -> tuple[Array, Array]:
+        z_K, log_det = bijector(phi_P).forward_and_log_det(base_draw(phi_P, eps_K))
+        log_base = -0.5 * jnp.sum(eps_K**2 + LOG_2PI) - jnp.sum(phi_P[K : 2 * K])
+        return z_K, log_base - log_det
+
+    return PosteriorFamily(
+        name=name,
+        latent_dim=K,
+        param_size=2 * K + flat_R.size,
+        shared_size=flat_R.size,
+        init=lambda: jnp.concatenate([jnp.zeros(2 * K), flat_R]),
+        reparameterize=lambda phi_P, eps_K: bijector(phi_P).forward(base_draw(phi_P, eps_K)),
+        sample_and_log_prob=sample_and_log_prob,
+        dist=lambda phi_P: distrax.Transformed(base(phi_P), bijector(phi_P)),
+    )
+
+
+def _check(latent_dim: int, num_layers: int, hidden: int) -> None:
+    if latent_dim < 2 or min(num_layers, hidden) < 1:
+        raise ValueError(
+            f"a flow needs latent_dim >= 2 and a layer of one hidden unit at least, "
+            f"not {latent_dim=} {num_layers=} {hidden=}"
+        )
+
+
+def real_nvp(latent_dim: int, *, num_layers: int, hidden: int) -> PosteriorFamily:
+    """Affine couplings, each moving every other dimension (Dinh, Sohl-Dickstein & Bengio 2017, eq. 7-8).
+
+    Raises ValueError for a size below 1 or a latent_dim below 2.
+    """
+    K = latent_dim
+    _check(K, num_layers, hidden)
+    keys = jax.random.split(jax.random.key(0), num_layers)
+    weights = [_weights(key, np.ones((K, hidden), np.float32), 2 * K) for key in keys]
+    even_K = np.arange(K) % 2 == 0
+    return _flow("real_nvp", K, weights, lambda w, i: _coupling(w, even_K if i % 2 == 0 else ~even_K, hidden))
+
+
+def iaf(latent_dim: int, *, num_layers: int, hidden: int) -> PosteriorFamily:
+    """Inverse autoregressive flow, the order of the dimensions reversed from layer to layer.
+
+    (Kingma et al. 2016, section 3; the masks are those of Germain et al. 2015, section 4.) Draws and the
+    density at one's own draws are parallel; the density elsewhere, as for importance sampling from another
+    law and for stick-the-landing, takes K passes in turn. Raises ValueError for a size below 1 or a
+    latent_dim below 2.
+    """
+    K = latent_dim
+    _check(K, num_layers, hidden)
+    degree_K, degree_H = np.arange(K), np.arange(hidden) % (K - 1)
+    mask_in = np.float32(degree_K[:, None] <= degree_H[None, :])
+    mask_out = np.tile(np.float32(degree_H[:, None] < degree_K[None, :]), (1, 2))
+    keys = jax.random.split(jax.random.key(0), num_layers)
+    weights = [_weights(key, mask_in, 2 * K) for key in keys]
+
+    def layer(w: dict[str, Array], i: int) -> distrax.Bijector:
+        def parameters(u_K: Array) -> tuple[Array, Array]:
+            ordered_K = u_K if i % 2 == 0 else u_K[::-1]
+            raw_2K = _network(w, ordered_K, mask_in, mask_out)
+            shift_K, log_scale_K = _shift_and_log_scale(raw_2K[:K], raw_2K[K:])
+            return (shift_K, log_scale_K) if i % 2 == 0 else (shift_K[::-1], log_scale_K[::-1])
+
+        return InverseAutoregressive(parameters)
+
+    return _flow("iaf", K, weights, layer)
