@@ -13,9 +13,11 @@ from tests.oracles import EPS, LinearGaussian
 from vaelab import model as models
 from vaelab import posterior
 from vaelab.objective import (
+    beta_elbo,
     elbo,
     elbo_from_draws,
     estimate_elbo,
+    free_bits,
     log_weights,
     standard_draws,
     stick_the_landing,
@@ -66,10 +68,14 @@ def values_and_grads(family, log_joint=LOG_JOINT, **settings):
     return jax.jit(jax.vmap(one, (None, 0)))
 
 
-@pytest.mark.parametrize("antithetic", [False, True], ids=["independent", "antithetic"])
-def test_every_objective_has_the_mean_and_the_mean_gradient_of_the_elbo(family, antithetic):
+@pytest.mark.parametrize(
+    ("num_samples", "antithetic"),
+    [(1, False), (2, False), (2, True)],
+    ids=["one", "independent", "antithetic"],
+)
+def test_every_objective_has_the_mean_and_the_mean_gradient_of_the_elbo(family, num_samples, antithetic):
     phi_P = member(family)
-    run = values_and_grads(family, num_samples=2, antithetic=antithetic)
+    run = values_and_grads(family, num_samples=num_samples, antithetic=antithetic)
     value_NxO, grad_NxOxP = run(phi_P, keys(4000))
     oracles.assert_mean(value_NxO, exact_elbo(family, phi_P), rounding=1e-4)
     exact_grad_P = oracles.gradient(lambda phi: exact_elbo(family, phi), phi_P)
@@ -93,6 +99,34 @@ def test_elbo_holds_for_another_prior():
     mean, scale = oracles.law("full", phi_P)
     kl = oracles.gaussian_kl(mean, scale @ scale.T, mean_K, root_KxK @ root_KxK.T)
     oracles.assert_mean(value_NxO, -7.0 - kl)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0, 4.0])
+def test_beta_weighs_the_kl_alone(family, beta):
+    """E_q[log p(x given z)] - beta KL, value and gradient in phi."""
+    phi_P = member(family)
+
+    def exact(phi):
+        kl = oracles.kl_to_prior(*oracles.law(family.name, phi))
+        return exact_elbo(family, phi) + (1.0 - beta) * kl
+
+    bound = jax.value_and_grad(partial(beta_elbo, LOG_JOINT, family, num_samples=2, beta=beta))
+    value_N, grad_NxP = jax.jit(jax.vmap(bound, (None, 0)))(phi_P, keys(4000))
+    oracles.assert_mean(value_N, exact(phi_P), rounding=1e-4)
+    oracles.assert_mean(grad_NxP, oracles.gradient(exact, phi_P), rounding=1e-4)
+
+
+def test_free_bits_charge_no_less_than_their_floor(family):
+    phi_P = member(family)
+    kl = oracles.kl_to_prior(*oracles.law(family.name, phi_P))
+    for min_kl in (0.5 * kl, 2.0 * kl):
+        run = jax.value_and_grad(partial(free_bits, LOG_JOINT, family, num_samples=4, min_kl=min_kl))
+        plain = jax.value_and_grad(partial(elbo, LOG_JOINT, family, num_samples=4))
+        (value, grad_P), (elbo_value, elbo_grad_P) = (f(phi_P, keys(1)[0]) for f in (run, plain))
+        missing = max(0.0, min_kl - kl)
+        np.testing.assert_allclose(value, elbo_value - missing, rtol=20 * EPS)
+        kl_grad_P = jax.grad(family.kl_to_prior)(phi_P) if missing else 0.0
+        np.testing.assert_allclose(grad_P, elbo_grad_P + kl_grad_P, atol=1e-4)
 
 
 def test_log_weights_are_those_of_the_densities(family):

@@ -41,13 +41,21 @@ def mean_over_draws(term: Callable[[Array], Array], eps_SxK: Array) -> Array:
 
 def log_weights(log_joint: LogJoint, family: PosteriorFamily, phi_P: Array, eps_SxK: Array) -> Array:
     """log w_S = log p(x, z_s) - log q(z_s) at z_s = reparameterize(phi, eps_s)."""
-    return jax.vmap(_log_weight(log_joint, family, phi_P, phi_P))(eps_SxK)
+    return jax.vmap(log_weight(log_joint, family, phi_P, phi_P))(eps_SxK)
 
 
-def _log_weight(
+def log_weight(
     log_joint: LogJoint, family: PosteriorFamily, phi_P: Array, density_phi_P: Array
 ) -> Callable[[Array], Array]:
     """eps_K -> log w, with z moved by phi and log q by density_phi, which has the same value."""
+    if family.sample_and_log_prob is not None and density_phi_P is phi_P:
+
+        def own_log_weight(eps_K: Array) -> Array:
+            z_K, log_q = family.sample_and_log_prob(phi_P, eps_K)
+            return log_joint(z_K) - log_q
+
+        return own_log_weight
+
     log_q = family.dist(density_phi_P).log_prob  # built once: a dense S is inverted here
 
     def log_weight(eps_K: Array) -> Array:
@@ -80,6 +88,46 @@ def elbo(
     return mean_over_draws(term, eps_SxK) - family.kl_to_prior(phi_P)
 
 
+def beta_elbo(
+    log_joint: LogJoint,
+    family: PosteriorFamily,
+    phi_P: Array,
+    key: Key,
+    *,
+    num_samples: int,
+    antithetic: bool = False,
+    beta: float | Array,
+) -> Array:
+    """mean_s [log p(x, z_s) - log N(z_s; 0, I)] - beta KL(q || N(0, I)).
+
+    For beta >= 1 below the ELBO, so a lower bound on log p(x); for beta < 1, as in a warm-up of the KL, it
+    bounds nothing. (Higgins et al. 2017, eq. 4; warm-up: Bowman et al. 2016, Soenderby et al. 2016.)
+    """
+    kl = family.kl_to_prior(phi_P)
+    bound = elbo(log_joint, family, phi_P, key, num_samples=num_samples, antithetic=antithetic)
+    return bound + (1.0 - beta) * kl
+
+
+def free_bits(
+    log_joint: LogJoint,
+    family: PosteriorFamily,
+    phi_P: Array,
+    key: Key,
+    *,
+    num_samples: int,
+    antithetic: bool = False,
+    min_kl: float,
+) -> Array:
+    """mean_s [log p(x, z_s) - log N(z_s; 0, I)] - max(min_kl, KL(q || N(0, I))), min_kl in nats a datapoint.
+
+    Never above the ELBO, so a lower bound on log p(x); a KL below min_kl has no gradient. (Kingma et al.
+    2016, section 5 and appendix C.8, with all of z as one group, and the maximum taken for each datapoint.)
+    """
+    kl = family.kl_to_prior(phi_P)
+    bound = elbo(log_joint, family, phi_P, key, num_samples=num_samples, antithetic=antithetic)
+    return bound + kl - jnp.maximum(kl, min_kl)
+
+
 def elbo_from_draws(
     log_joint: LogJoint,
     family: PosteriorFamily,
@@ -94,7 +142,7 @@ def elbo_from_draws(
     (Kingma & Welling 2014, eq. 6.)
     """
     eps_SxK = standard_draws(key, num_samples, family.latent_dim, antithetic=antithetic)
-    return mean_over_draws(_log_weight(log_joint, family, phi_P, phi_P), eps_SxK)
+    return mean_over_draws(log_weight(log_joint, family, phi_P, phi_P), eps_SxK)
 
 
 def stick_the_landing(
@@ -113,7 +161,7 @@ def stick_the_landing(
     (Roeder, Wu & Duvenaud 2017, eq. 8.)
     """
     eps_SxK = standard_draws(key, num_samples, family.latent_dim, antithetic=antithetic)
-    return mean_over_draws(_log_weight(log_joint, family, phi_P, jax.lax.stop_gradient(phi_P)), eps_SxK)
+    return mean_over_draws(log_weight(log_joint, family, phi_P, jax.lax.stop_gradient(phi_P)), eps_SxK)
 
 
 def estimate_elbo(
