@@ -42,7 +42,7 @@ def get_config() -> ConfigDict:
     config.data = ConfigDict()
     config.data.name = "digits"  # digits, mnist, fashion_mnist, kmnist, omniglot, binarized_mnist
     config.data.data_dir = "~/tensorflow_datasets"  # where `python -m vaelab.prepare` put it
-    config.data.observation = "binarize"  # binarize, dequantize
+    config.data.observation = "binarize"  # binarize, dequantize, rescale
     config.data.seed = 0  # of the evaluation splits' fixed binarisation
     config.data.num_train = 0  # the first so many training examples; 0 is all
 
@@ -50,23 +50,38 @@ def get_config() -> ConfigDict:
     config.model.name = "decoder"  # decoder, linear_gaussian
     config.model.learn = True  # False: the model stays as it was initialised
     config.model.latent_dim = 10
-    config.model.hidden = (200, 200)
+    config.model.network = "mlp"  # mlp, convolutional
+    config.model.channels = (32, 64)  # convolutional only: one layer of stride 2 each
+    config.model.hidden = (200, 200)  # convolutional: one width
     config.model.activation = "relu"  # relu, tanh, elu, softplus, swish
     config.model.likelihood = ConfigDict()
-    config.model.likelihood.name = "bernoulli"  # bernoulli; gaussian, with observation=dequantize
+    # bernoulli; gaussian, gaussian_one_variance (observation=dequantize); discretized_logistic (rescale)
+    config.model.likelihood.name = "bernoulli"
     config.model.likelihood.min_variance = 1e-3  # gaussian only: the floor of each dimension's variance
 
     config.encoder = ConfigDict()
+    config.encoder.network = "mlp"  # mlp, convolutional
+    config.encoder.channels = (32, 64)
     config.encoder.hidden = (200, 200)  # () is an affine encoder
     config.encoder.activation = "relu"
     config.encoder.output_scale = 0.01  # variance scale of the last kernel; the last bias is the prior
 
-    config.posterior = ConfigDict({"family": "diagonal"})  # diagonal, full
+    config.posterior = ConfigDict()
+    # diagonal, full, cholesky, low_rank, householder, real_nvp, iaf
+    config.posterior.family = "diagonal"
+    config.posterior.rank = 5  # low_rank only
+    config.posterior.num_reflections = 5  # householder only
+    config.posterior.flow = ConfigDict({"num_layers": 4, "hidden": 64})  # real_nvp and iaf only
 
     config.objective = ConfigDict()
-    config.objective.name = "elbo"  # elbo, elbo_from_draws, stick_the_landing
+    # elbo, elbo_from_draws, stick_the_landing, beta_elbo, free_bits, iwae, dreg, renyi
+    config.objective.name = "elbo"
     config.objective.num_samples = 1
     config.objective.antithetic = False
+    config.objective.beta = 1.0  # beta_elbo only: the weight of the KL
+    config.objective.warmup_steps = 0  # beta_elbo only: the weight rises from 0 over so many steps
+    config.objective.min_kl = 0.0  # free_bits only: nats a datapoint
+    config.objective.alpha = 0.5  # renyi only
 
     config.train = ConfigDict()
     config.train.num_steps = 3000
@@ -76,6 +91,8 @@ def get_config() -> ConfigDict:
     config.train.checkpoint_every = 1000  # steps, a multiple of chunk_size
     config.train.keep_checkpoints = 2
     config.train.validation_samples = 10  # draws for each validation datapoint
+    # Steps in a row that may be left out, as their gradient is not finite; 0 stops at the first.
+    config.train.max_skipped = 0
     config.train.optimizer = adam(clip_norm=200.0)
 
     # On the trained model, held fixed: an encoder of each other family in inference.families.
@@ -99,6 +116,14 @@ def get_config() -> ConfigDict:
     config.inference.optimizer = natural_gradient()  # or adam(...)
     config.inference.certificate_groups = 32  # independent gradients behind the convergence estimate
     config.inference.tolerance = 0.05  # nats
+    # Of flows, which have no natural gradient; nothing certifies their convergence.
+    config.inference.flow = ConfigDict()
+    config.inference.flow.num_steps = 500
+    config.inference.flow.objective = ConfigDict()
+    config.inference.flow.objective.name = "elbo_from_draws"
+    config.inference.flow.objective.num_samples = 10
+    config.inference.flow.objective.antithetic = True
+    config.inference.flow.optimizer = adam(learning_rate=1e-2, schedule="cosine", b2=0.99)
 
     config.evidence = ConfigDict()
     config.evidence.num_samples = 5000
@@ -126,4 +151,5 @@ def shrink(config: ConfigDict) -> None:
     config.evaluate.max_points = 16
     config.evaluate.elbo_samples = 20
     config.inference.num_steps = 20
+    config.inference.flow.num_steps = 20
     config.evidence.num_samples = 200

@@ -76,7 +76,7 @@ def test_a_key_that_nothing_reads_is_an_error(section):
         ("seed", -1, "0 or more"),
         ("data.num_train", 10**6, "1257 training examples"),
         ("data.observation", "binarise", "did you mean 'binarize'"),
-        ("data.observation", "dequantize", "bernoulli goes with"),
+        ("data.observation", "dequantize", "bernoulli needs --config.data.observation=binarize"),
         ("model.name", "linear_gaussian", "data.name=simulated"),
         ("model.likelihood.name", "gauss", "did you mean 'gaussian'"),
         ("model.likelihood.name", "gaussian", "dequantize"),
@@ -85,7 +85,18 @@ def test_a_key_that_nothing_reads_is_an_error(section):
         ("model.hidden", (10, -1), "positive layer widths"),
         ("model.activation", "rellu", "did you mean 'relu'"),
         ("encoder.output_scale", -1.0, "0 or more"),
+        ("model.likelihood.name", "discretized_logistic", "observation=rescale"),
+        ("model.network", "convolution", "did you mean 'convolutional'"),
+        ("model.network", "convolutional", "give one width"),
         ("posterior.family", "ful", "did you mean 'full'"),
+        ("posterior.family", "cholesky", "must be one of"),
+        ("posterior.rank", 0, "1 or more"),
+        ("objective.beta", 2.0, "needs --config.objective.name=beta_elbo"),
+        ("objective.warmup_steps", 10, "needs --config.objective.name=beta_elbo"),
+        ("objective.min_kl", 1.0, "needs --config.objective.name=free_bits"),
+        ("train.max_skipped", -1, "0 or more"),
+        ("inference.objective.name", "iwae", "q* is the optimum of the ELBO"),
+        ("inference.flow.optimizer.name", "natural_gradient", "must be adam or adamw"),
         ("objective.name", "elb", "did you mean 'elbo'"),
         ("objective.antithetic", True, "even number"),
         ("train.num_steps", 0, "1 or more"),
@@ -116,6 +127,38 @@ def test_a_bad_value_is_one_line_that_names_its_setting_and_the_fix(key, value, 
     assert "\n" not in message
     assert says in message
     assert "--config." in message
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "says"),
+    [
+        ("low_rank", {"posterior.rank": 11}, "at most model.latent_dim=10"),
+        ("householder", {"posterior.num_reflections": 11}, "at most model.latent_dim=10"),
+        ("real_nvp", {}, "no closed-form KL to the prior: take elbo_from_draws"),
+        ("iaf", {"objective.name": "beta_elbo"}, "no closed-form KL"),
+        ("real_nvp", {"model.latent_dim": 1, "objective.name": "iwae"}, "latent_dim of 2 or more"),
+        ("full", {"model.latent_dim": 10**6}, "bytes and this machine has"),
+        (
+            "diagonal",
+            {"objective.name": "renyi", "objective.alpha": 1.0},
+            "take --config.objective.name=elbo_from",
+        ),
+        (
+            "diagonal",
+            {"model.network": "convolutional", "model.hidden": (9,), "model.channels": (2,) * 4},
+            "8x8",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_refused_by_name(family, changes, says):
+    config = changed(digits_gap.get_config("smoke"), "posterior.family", family)
+    config = changed(config, "inference.families", (family,))
+    for key, value in changes.items():
+        config = changed(config, key, value)
+    with pytest.raises(ConfigError) as caught:
+        build(config)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_bad_values_of_the_linear_gaussian_model():

@@ -317,6 +317,12 @@ def dequantize(key: jax.Array, pixels_D: jax.Array, *, max_value: int) -> jax.Ar
     return levels_D.astype(jnp.float32) / (65536.0 * (max_value + 1))
 
 
+def rescale(key: jax.Array, pixels_D: jax.Array, *, max_value: int) -> jax.Array:
+    """float32 x_D = pixels_D / max_value, for likelihoods of whole levels. TypeError as `dequantize`."""
+    del key
+    return _integers(pixels_D).astype(jnp.float32) / max_value
+
+
 def identity(key: jax.Array, pixels_D: jax.Array, *, max_value: int = 1) -> jax.Array:
     """float32 x_D = pixels_D, for real-valued sources; takes what the other observations take."""
     del key, max_value

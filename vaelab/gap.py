@@ -140,10 +140,14 @@ def estimate_log_evidence(
     chunk_size: int,
     progress: Progress = lambda count: None,
 ) -> Evidence:
-    """A lower bound on log p(x) for each datapoint, importance sampling from the mixture of all its q*."""
+    """A lower bound on log p(x) for each datapoint, importance sampling from the mixture of all its q*.
+
+    The prior stands in for a q* that is not finite, so that it spoils nothing but itself.
+    """
 
     def one(shared, row):
         (theta, key), (x_D, index, phis) = shared, row
+        phis = [jnp.where(jnp.all(jnp.isfinite(p)), p, f.init()) for f, p in zip(families, phis, strict=True)]
         return importance_sampling(
             bind(model, theta, x_D),
             tuple(zip(families, phis, strict=True)),

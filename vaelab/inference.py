@@ -29,6 +29,8 @@ class Inference(NamedTuple):
     phi_P: the last iterate.
     excess: estimate of L[q*] - L[q_phi] in nats, with its standard error; see `estimate_excess`.
     converged: the estimate plus two standard errors is within the tolerance.
+
+    For a family without a natural gradient (a flow) there is no estimate: excess is NaN, converged False.
     """
 
     phi_P: Array
@@ -63,6 +65,8 @@ def infer(
         return (optax.apply_updates(phi_P, updates_P), opt_state), None
 
     (phi_P, _), _ = jax.lax.scan(step, (phi_P, optimizer.init(phi_P)), jnp.arange(num_steps))
+    if family.natural_gradient is None:
+        return Inference(phi_P, Estimate(jnp.array(jnp.nan), jnp.array(jnp.nan)), jnp.array(False))
     grads_GxP = jax.lax.map(
         lambda g: gradient(log_joint, family, phi_P, jax.random.fold_in(key_certificate, g)),
         jnp.arange(certificate_groups),

@@ -5,7 +5,6 @@ A decoder returns a flat vector `out_Q`; a likelihood turns it into a factorised
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -17,10 +16,11 @@ LOG_2PI = math.log(2.0 * math.pi)
 
 
 class Likelihood(NamedTuple):
-    """A factorised density over x_D given a decoder's output of size Q = outputs_per_dim * D.
+    """A factorised density over x_D given a decoder's output of size Q = outputs_per_dim * D + len(learned).
 
+    learned: the starting values of the last outputs, which are parameters that no z moves.
     log_prob(out_Q, x_D) -> []      log p(x given z), nats, normalised
-    mean(out_Q) -> x_D              E[x given z]
+    mean(out_Q) -> x_D              E[x given z]; of a discretized logistic, its centre
     sample(key, out_Q) -> x_D       x ~ p(x given z)
     """
 
@@ -29,6 +29,7 @@ class Likelihood(NamedTuple):
     log_prob: Callable[[Array, Array], Array]
     mean: Callable[[Array], Array]
     sample: Callable[[Key, Array], Array]
+    learned: tuple[float, ...] = ()
 
 
 @jax.custom_jvp
@@ -56,14 +57,20 @@ def bernoulli() -> Likelihood:
     )
 
 
-def _mean_and_variance(out_Q: Array, min_variance: float) -> tuple[Array, Array]:
-    mean_D, raw_D = jnp.split(out_Q, 2)
-    return mean_D, min_variance + jax.nn.softplus(raw_D)
+def _gaussian(name: str, parameters: Callable[[Array], tuple[Array, Array]], **sizes) -> Likelihood:
+    """prod_j N(x_j; m_j, v_j) with (m_D, v_D) = parameters(out_Q)."""
 
+    def log_prob(out_Q: Array, x_D: Array) -> Array:
+        mean_D, variance_D = parameters(out_Q)
+        return -0.5 * jnp.sum((x_D - mean_D) ** 2 / variance_D + jnp.log(variance_D) + LOG_2PI)
 
-def _gaussian_log_prob(out_Q: Array, x_D: Array, *, min_variance: float) -> Array:
-    mean_D, variance_D = _mean_and_variance(out_Q, min_variance)
-    return -0.5 * jnp.sum((x_D - mean_D) ** 2 / variance_D + jnp.log(variance_D) + LOG_2PI)
+    def sample(key: Key, out_Q: Array) -> Array:
+        mean_D, variance_D = parameters(out_Q)
+        return mean_D + jnp.sqrt(variance_D) * jax.random.normal(key, mean_D.shape)
+
+    return Likelihood(
+        name=name, log_prob=log_prob, mean=lambda out_Q: parameters(out_Q)[0], sample=sample, **sizes
+    )
 
 
 def gaussian(*, min_variance: float) -> Likelihood:
@@ -72,15 +79,61 @@ def gaussian(*, min_variance: float) -> Likelihood:
     The floor keeps the likelihood bounded on dimensions that never vary (a pixel that is always
     black), where the maximum-likelihood variance is 0 and log p(x) has no upper bound.
     """
-    return Likelihood(
-        name="gaussian",
-        outputs_per_dim=2,
-        log_prob=partial(_gaussian_log_prob, min_variance=min_variance),
-        mean=lambda out_Q: _mean_and_variance(out_Q, min_variance)[0],
-        sample=partial(_gaussian_sample, min_variance=min_variance),
-    )
+
+    def parameters(out_Q: Array) -> tuple[Array, Array]:
+        mean_D, raw_D = jnp.split(out_Q, 2)
+        return mean_D, min_variance + jax.nn.softplus(raw_D)
+
+    return _gaussian("gaussian", parameters, outputs_per_dim=2)
 
 
-def _gaussian_sample(key: Key, out_Q: Array, *, min_variance: float) -> Array:
-    mean_D, variance_D = _mean_and_variance(out_Q, min_variance)
-    return mean_D + jnp.sqrt(variance_D) * jax.random.normal(key, mean_D.shape)
+def gaussian_one_variance(*, min_variance: float) -> Likelihood:
+    """prod_j N(x_j; m_j, v) with out = [m_D, r], v = min_variance + softplus(r) one learned number."""
+
+    def parameters(out_Q: Array) -> tuple[Array, Array]:
+        mean_D = out_Q[:-1]
+        return mean_D, jnp.broadcast_to(min_variance + jax.nn.softplus(out_Q[-1]), mean_D.shape)
+
+    return _gaussian("gaussian_one_variance", parameters, outputs_per_dim=1, learned=(0.0,))
+
+
+def discretized_logistic(*, levels: int, min_log_scale: float = -7.0) -> Likelihood:
+    """A probability for each of the values 0, 1/(L-1), ..., 1 of x_j: a logistic law rounded to them.
+
+    With out = [m_D, r_D], centre 1/2 + m, scale s = e^{max(r, min_log_scale)} and h = 1/(2 (L - 1)),
+
+        P(x) = sigmoid(b) - sigmoid(a),    a = (x - h - 1/2 - m) / s,  b = (x + h - 1/2 - m) / s,
+
+    and the lowest and highest values take the tails: the sum over the L values is 1. It is computed as
+    sigmoid(b) sigmoid(-a) (1 - e^{-(b - a)}), which loses no digits far from the centre, where the two
+    sigmoids agree. (Kingma et al. 2016, section 5.2.1; Salimans et al. 2017, section 2.1.)
+    """
+    half = 0.5 / (levels - 1)
+
+    def parameters(out_Q: Array) -> tuple[Array, Array]:
+        mean_D, log_scale_D = jnp.split(out_Q, 2)
+        return 0.5 + mean_D, jnp.maximum(log_scale_D, min_log_scale)
+
+    def log_prob(out_Q: Array, x_D: Array) -> Array:
+        mean_D, log_scale_D = parameters(out_Q)
+        inverse_D = jnp.exp(-log_scale_D)
+        below_D, above_D = (x_D - half - mean_D) * inverse_D, (x_D + half - mean_D) * inverse_D
+        log_above_lower = jnp.where(x_D < half, 0.0, -_softplus(below_D))
+        log_below_upper = jnp.where(x_D > 1.0 - half, 0.0, -_softplus(-above_D))
+        inside_D = (x_D >= half) & (x_D <= 1.0 - half)
+        width_D = jnp.where(inside_D, 2.0 * half * inverse_D, 1.0)
+        # log(1 - e^-w), for w small and large alike.
+        log_width_D = jnp.where(
+            width_D < 0.7, jnp.log(-jnp.expm1(-width_D)), jnp.log1p(-jnp.exp(-jnp.maximum(width_D, 0.7)))
+        )
+        return jnp.sum(log_above_lower + log_below_upper + jnp.where(inside_D, log_width_D, 0.0))
+
+    def sample(key: Key, out_Q: Array) -> Array:
+        mean_D, log_scale_D = parameters(out_Q)
+        x_D = mean_D + jnp.exp(log_scale_D) * jax.random.logistic(key, mean_D.shape)
+        return jnp.round(jnp.clip(x_D, 0.0, 1.0) * (levels - 1)) / (levels - 1)
+
+    def mean(out_Q: Array) -> Array:
+        return jnp.clip(parameters(out_Q)[0], 0.0, 1.0)
+
+    return Likelihood("discretized_logistic", 2, log_prob, mean, sample)

@@ -1,5 +1,6 @@
 """Flax networks as pure (init, apply) pairs, arrays in and arrays out, one datapoint at a time."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import flax.linen as nn
@@ -34,6 +35,49 @@ class MLP(nn.Module):
         return nn.Dense(out, kernel_init=kernel_init, bias_init=bias_init, name="output")(x)
 
 
+class ConvolutionalEncoder(nn.Module):
+    """x_D as an image, 3 x 3 convolutions of stride 2, one dense layer, an affine output."""
+
+    image_shape: tuple[int, int]
+    channels: Sequence[int]
+    hidden: int
+    size: int
+    activation: Callable[[Array], Array]
+    output_scale: float
+    output_bias: Callable
+
+    @nn.compact
+    def __call__(self, x):
+        x = 2.0 * x.reshape(*self.image_shape, 1) - 1.0
+        for channels in self.channels:
+            x = self.activation(nn.Conv(channels, (3, 3), strides=2)(x))
+        x = self.activation(nn.Dense(self.hidden)(x.reshape(-1)))
+        kernel_init = nn.initializers.variance_scaling(self.output_scale, "fan_in", "truncated_normal")
+        return nn.Dense(self.size, kernel_init=kernel_init, bias_init=self.output_bias, name="output")(x)
+
+
+class ConvolutionalDecoder(nn.Module):
+    """The encoder backwards: dense layers to the smallest image, transposed convolutions of stride 2."""
+
+    image_shape: tuple[int, int]
+    channels: Sequence[int]
+    hidden: int
+    outputs_per_dim: int
+    activation: Callable[[Array], Array]
+
+    @nn.compact
+    def __call__(self, z):
+        shrink = 2 ** len(self.channels)
+        height, width = (side // shrink for side in self.image_shape)
+        x = self.activation(nn.Dense(self.hidden)(z))
+        x = self.activation(nn.Dense(height * width * self.channels[-1])(x)).reshape(height, width, -1)
+        for channels in (*self.channels[-2::-1], None):
+            out = self.outputs_per_dim if channels is None else channels
+            x = nn.ConvTranspose(out, (4, 4), strides=(2, 2))(x)
+            x = x if channels is None else self.activation(x)
+        return jnp.moveaxis(x, -1, 0).reshape(-1)  # [parameter, pixel], as a likelihood splits it
+
+
 def _as_network(module: nn.Module, input_size: int) -> Network:
     return Network(
         init=lambda key: module.init(key, jnp.zeros(input_size))["params"],
@@ -53,9 +97,60 @@ def mlp_encoder(
         widths=(*hidden, phi_init_P.size),
         activation=activation,
         output_scale=output_scale,
-        output_bias=lambda key, shape, dtype=jnp.float32: phi_init_P.astype(dtype),
+        output_bias=_constant(phi_init_P),
     )
     return _as_network(module, data_dim)
+
+
+def _constant(value: Array) -> Callable:
+    return lambda key, shape, dtype=jnp.float32: value.astype(dtype)
+
+
+def convolutional_encoder(
+    image_shape: tuple[int, int],
+    channels: Sequence[int],
+    hidden: int,
+    phi_init_P: Array,
+    *,
+    activation: Callable,
+    output_scale: float,
+) -> Network:
+    """x_D, an image row by row -> phi_P; the output layer starts as that of `mlp_encoder`."""
+    module = ConvolutionalEncoder(
+        image_shape,
+        tuple(channels),
+        hidden,
+        phi_init_P.size,
+        activation,
+        output_scale,
+        _constant(phi_init_P),
+    )
+    return _as_network(module, math.prod(image_shape))
+
+
+def convolutional_decoder(
+    latent_dim: int,
+    image_shape: tuple[int, int],
+    channels: Sequence[int],
+    hidden: int,
+    outputs_per_dim: int,
+    *,
+    activation: Callable,
+) -> Network:
+    """z_K -> out_Q. Raises ValueError where the sides cannot be halved once for each of the channels."""
+    shrink = 2 ** len(channels)
+    if any(side % shrink for side in image_shape):
+        raise ValueError(f"{len(channels)} layers of stride 2 need sides in multiples of {shrink}")
+    module = ConvolutionalDecoder(image_shape, tuple(channels), hidden, outputs_per_dim, activation)
+    return _as_network(module, latent_dim)
+
+
+def with_constants(network: Network, values_R: Array) -> Network:
+    """The network's output followed by R learned numbers that no input moves, starting at these values."""
+    return Network(
+        init=lambda key: {"network": network.init(key), "constants": values_R},
+        apply=lambda params, x: jnp.concatenate([network.apply(params["network"], x), params["constants"]]),
+    )
 
 
 def mlp_decoder(latent_dim: int, hidden: Sequence[int], output_size: int, *, activation: Callable) -> Network:

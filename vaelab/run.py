@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
@@ -58,7 +59,7 @@ def run(config: ConfigDict, workdir: str, console: Console) -> list[dict[str, An
     console.print(report.gap_table(rows))
     for row in rows:
         for problem in row["broken_orders"]:
-            console.print(f"order broken on {row['split']}: {problem}", style="red", highlight=False)
+            console.print(f"order broken on {row['split']}: {problem}", style="red", markup=False)
     console.print(f"results are in {directory}", highlight=False)
     return rows
 
@@ -130,9 +131,14 @@ def _train(
                 num_steps=num_steps,
                 batch_size=settings.batch_size,
                 chunk_size=settings.chunk_size,
+                max_skipped=settings.max_skipped,
             ):
-                state, metrics = progress
+                state, metrics = progress.state, progress.metrics
                 step, values = int(state.step), _chunk_values(metrics)
+                for line in progress.skipped:
+                    console.print(f"left out {line}", style="red", highlight=False)
+                if progress.skipped:
+                    values["num_skipped"] = len(progress.skipped)
                 if step % settings.evaluate_every == 0 or step == num_steps:
                     values["validation_elbo"], values["validation_stderr"] = evaluate(
                         state.theta, state.psi, *experiment.validation, keys.evaluate
@@ -145,7 +151,14 @@ def _train(
 
 
 def _chunk_values(metrics: Any) -> dict[str, float]:
-    return {"elbo": float(np.mean(metrics.elbo)), "grad_norm": float(np.mean(metrics.grad_norm))}
+    """Means over the chunk's steps that were taken."""
+    taken = np.isfinite(metrics.elbo) & np.isfinite(metrics.grad_norm)
+    if not taken.any():
+        return {}
+    return {
+        "elbo": float(np.mean(metrics.elbo[taken])),
+        "grad_norm": float(np.mean(metrics.grad_norm[taken])),
+    }
 
 
 def _stored(path: Path, template: Any, compute: Callable[[], Any]) -> Any:
@@ -182,7 +195,7 @@ def _measure(
                 fitted = gap.fit_locally(
                     experiment.latent_model,
                     experiment.systems[name].family,
-                    settings.inference,
+                    settings.inference[name].inference,
                     theta,
                     inputs,
                     _starts(experiment, name, theta, psis, inputs.x_NxD),
@@ -253,32 +266,35 @@ def _row(
     measured = gap.Gap(fitted.elbo_start.value, fitted.elbo_optimal.value, evidence.log_evidence)
     statistics = gap.summarize(measured, has_encoder=has_encoder)
     ordered = [(f"log p(x) >= ({ESTIMATOR})", measured.log_evidence)]
-    if name == "full" and "diagonal" in fits:
-        # The diagonal family is part of the full one.
-        ordered.insert(0, ("L[q*_full]", measured.elbo_optimal))
+    ordered.insert(0, (f"L[q*_{name}]", measured.elbo_optimal))
+    if name != "diagonal" and "diagonal" in fits:
+        # Every other family has the diagonal one in it.
         ordered.insert(0, ("L[q*_diagonal]", fits["diagonal"].elbo_optimal.value))
-    else:
-        ordered.insert(0, (f"L[q*_{name}]", measured.elbo_optimal))
     broken = gap.broken_orders(ordered)
     if has_encoder:
         broken += gap.broken_orders(
             [(f"L[q_phi] ({name})", measured.elbo_amortized), (f"L[q*_{name}]", measured.elbo_optimal)]
         )
-    inference = settings.inference
-    steps = inference.num_steps + inference.certificate_groups
+    finite_N = np.isfinite(measured.elbo_optimal)
+    if not finite_N.all():
+        index_N = experiment.inputs[split].index_N[~finite_N]
+        broken.insert(0, f"L[q*_{name}] is not finite at {len(index_N)} datapoints, index {index_N[0]} first")
+    inference, draws_per_step = settings.inference[name]
+    certified = family.natural_gradient is not None
+    steps = inference.num_steps + certified * inference.certificate_groups
+    curvature = certified * CURVATURE_DRAWS * family.latent_dim
     row = {
         "split": split,
         "family": name,
         "num_points": len(measured.elbo_optimal),
         **statistics,
-        "num_unconverged": int(np.sum(~fitted.inference.converged)),
+        "num_unconverged": int(np.sum(~fitted.inference.converged)) if certified else None,
         "num_negative": int(np.sum(measured.amortization < 0)) if has_encoder else None,
-        "decoder_evaluations_per_point": steps * settings.draws_per_step
-        + CURVATURE_DRAWS * experiment.latent_model.latent_dim,
+        "decoder_evaluations_per_point": steps * draws_per_step + curvature,
         "broken_orders": broken,
     }
     row["log_evidence"] |= {"estimator": ESTIMATOR, "bias": "lower"}
-    if experiment.latent_model.exact is not None:
+    if experiment.latent_model.exact is not None and family.project is not None:
         x_NxD = experiment.inputs[split].x_NxD
         exact = gap.exact_gap(experiment.latent_model, family, theta, x_NxD, fitted.phi_start)
         row["exact"] = gap.summarize(exact, has_encoder=has_encoder)
@@ -288,13 +304,19 @@ def _row(
 def _starts(
     experiment: Experiment, name: str, theta: Params, psis: dict[str, Params], x_NxD: np.ndarray
 ) -> np.ndarray:
-    """phi of the family's own encoder at each x; without one, of the trained encoder's law projected."""
+    """phi of the family's own encoder at each x; without one, of the trained encoder's law projected.
+
+    Where there is no such projection either, the prior.
+    """
     encoder_name = name if name in psis else next(iter(psis))
     source, target = experiment.systems[encoder_name], experiment.systems[name].family
 
     def encode(psi: Params, x_D: jax.Array) -> jax.Array:
-        phi_P = source.encoder.apply(psi, x_D)
-        return phi_P if encoder_name == name else target.project(*source.family.location_scale(phi_P))
+        if encoder_name == name:
+            return source.encoder.apply(psi, x_D)
+        if target.project is None or source.family.location_scale is None:
+            return target.init()
+        return target.project(*source.family.location_scale(source.encoder.apply(psi, x_D)))
 
     return map_datapoints(encode, psis[encoder_name], x_NxD, chunk_size=1000)
 
@@ -319,7 +341,7 @@ def _write_results(
 
 
 def _pictures(experiment: Experiment, directory: Path, theta: Params) -> dict[str, np.ndarray]:
-    """Data, reconstructions at the mean of the encoder's q and of q*, and draws from the model."""
+    """Data, reconstructions at the centre (eps = 0) of the encoder's q and of q*, draws from the model."""
     latent_model, family = experiment.latent_model, experiment.systems[next(iter(experiment.systems))].family
     split = next(iter(experiment.inputs))
     path = directory / "stages" / f"inference_{split}_{family.name}.npz"
@@ -327,8 +349,9 @@ def _pictures(experiment: Experiment, directory: Path, theta: Params) -> dict[st
     decode = jax.jit(jax.vmap(latent_model.mean, (None, 0)))
 
     def at_mean(phi_NxP: np.ndarray) -> np.ndarray:
-        mean_NxK = jax.vmap(lambda phi_P: family.location_scale(phi_P)[0])(phi_NxP[:NUM_PICTURES])
-        return np.asarray(decode(theta, mean_NxK))
+        centre = jax.jit(jax.vmap(family.reparameterize, (0, None)))
+        z_NxK = centre(phi_NxP[:NUM_PICTURES], jnp.zeros(latent_model.latent_dim))
+        return np.asarray(decode(theta, z_NxK))
 
     z_NxK = jax.random.normal(experiment.keys.pictures, (NUM_PICTURES, latent_model.latent_dim))
     return {

@@ -22,6 +22,7 @@ class System(NamedTuple):
 
     observe(key, pixels_D) -> x_D: the observation made of one stored example.
     learn_model: whether theta is trained with psi, or held fixed.
+    kl_weight(step) -> []: where given, the `beta` that the objective takes at each step.
     """
 
     model: LatentModel
@@ -31,6 +32,7 @@ class System(NamedTuple):
     optimizer: optax.GradientTransformation
     observe: Callable[[Key, Array], Array]
     learn_model: bool = True
+    kl_weight: Callable[[Array], Array] | None = None
 
 
 class TrainState(NamedTuple):
@@ -43,10 +45,14 @@ class TrainState(NamedTuple):
 
 
 class StepMetrics(NamedTuple):
-    """elbo: batch mean of the objective, nats. grad_norm: global norm before clipping."""
+    """elbo: batch mean of the objective, nats. grad_norm: global norm before clipping.
+
+    bad_index: the index of the batch's first datapoint whose bound is not finite, -1 where all are.
+    """
 
     elbo: Array
     grad_norm: Array
+    bad_index: Array
 
 
 class NonFiniteError(FloatingPointError):
@@ -73,22 +79,29 @@ def train_step(
     Each datapoint's draws come from fold_in(key, its index), so they do not depend on the batch around it.
     """
 
-    def loss(trainable: dict[str, Params]) -> Array:
+    objective = system.objective
+    if system.kl_weight is not None:
+        objective = partial(objective, beta=system.kl_weight(state.step))
+
+    def loss(trainable: dict[str, Params]) -> tuple[Array, Array]:
         theta = trainable.get("theta", state.theta)
 
         def bound(x_D: Array, index: Array) -> Array:
             phi_P = system.encoder.apply(trainable["psi"], x_D)
             log_joint = bind(system.model, theta, x_D)
-            return system.objective(log_joint, system.family, phi_P, jax.random.fold_in(key, index))
+            return objective(log_joint, system.family, phi_P, jax.random.fold_in(key, index))
 
-        return -jnp.mean(jax.vmap(bound)(x_BxD, index_B))
+        bound_B = jax.vmap(bound)(x_BxD, index_B)
+        return -jnp.mean(bound_B), bound_B
 
     trainable = _trainable(system, state.theta, state.psi)
-    value, grads = jax.value_and_grad(loss)(trainable)
+    (value, bound_B), grads = jax.value_and_grad(loss, has_aux=True)(trainable)
+    finite_B = jnp.isfinite(bound_B)
+    bad_index = jnp.where(jnp.all(finite_B), -1, index_B[jnp.argmin(finite_B)])
     updates, opt_state = system.optimizer.update(grads, state.opt_state, trainable)
     trainable = optax.apply_updates(trainable, updates)
     state = TrainState(state.step + 1, trainable.get("theta", state.theta), trainable["psi"], opt_state)
-    return state, StepMetrics(-value, optax.tree.norm(grads))
+    return state, StepMetrics(-value, optax.tree.norm(grads), bad_index)
 
 
 @partial(jax.jit, static_argnames="system", donate_argnames="state")
@@ -110,10 +123,14 @@ def train_chunk(
 
 
 class Progress(NamedTuple):
-    """What `fit` yields after each chunk: the state and the chunk's metrics, `[T]` each, on the host."""
+    """What `fit` yields after each chunk: the state and the chunk's metrics, `[T]` each, on the host.
+
+    skipped: a line for each step that was left out, as its bound or gradient was not finite.
+    """
 
     state: TrainState
     metrics: StepMetrics
+    skipped: tuple[str, ...] = ()
 
 
 def fit(
@@ -127,6 +144,7 @@ def fit(
     num_steps: int,
     batch_size: int,
     chunk_size: int,
+    max_skipped: int = 0,
 ) -> Iterator[Progress]:
     """Trains from `state.step` to `num_steps`, yielding after each chunk of `chunk_size` steps.
 
@@ -135,10 +153,12 @@ def fit(
     are given to the next chunk: take what is needed of it before asking for the next. The state passed
     in stays whole.
 
-    Raises NonFiniteError, naming the step, at the first bound or gradient that is not finite.
+    Raises NonFiniteError, naming the step and the datapoint, where more than max_skipped steps in a row
+    have a bound or a gradient that is not finite. To go on past such a step, the system's optimizer must
+    leave it out, as optax.apply_if_finite(optimizer, max_skipped) does.
     """
     pixels_NxD, index_N = jnp.asarray(pixels_NxD), jnp.asarray(index_N)
-    state, start = jax.tree.map(jnp.copy, state), int(state.step)
+    state, start, in_a_row = jax.tree.map(jnp.copy, state), int(state.step), 0
     while start < num_steps:
         # Chunks end at multiples of chunk_size, wherever a run began.
         length = min(chunk_size - start % chunk_size, num_steps - start)
@@ -148,14 +168,21 @@ def fit(
         state, metrics = train_chunk(state, rows_TxB, pixels_NxD, index_N, key, system=system)
         metrics = jax.device_get(metrics)
         finite_T = np.isfinite(metrics.elbo) & np.isfinite(metrics.grad_norm)
-        if not finite_T.all():
-            bad = int(np.argmin(finite_T))
-            raise NonFiniteError(
-                f"training met a value that is not finite at step {start + bad + 1}: "
-                f"elbo={metrics.elbo[bad]}, gradient norm={metrics.grad_norm[bad]}"
-            )
-        yield Progress(state, metrics)
+        skipped = []
+        for t, finite in enumerate(finite_T):
+            in_a_row = 0 if finite else in_a_row + 1
+            if finite:
+                continue
+            skipped.append(_describe(start + t + 1, jax.tree.map(lambda a, t=t: a[t], metrics)))
+            if in_a_row > max_skipped:
+                raise NonFiniteError(f"training met a value that is not finite at {skipped[-1]}")
+        yield Progress(state, metrics, tuple(skipped))
         start += length
+
+
+def _describe(step: int, metrics: StepMetrics) -> str:
+    where = f", first at the datapoint of index {metrics.bad_index}" if metrics.bad_index >= 0 else ""
+    return f"step {step}: elbo={metrics.elbo}, gradient norm={metrics.grad_norm}{where}"
 
 
 def evaluator(

@@ -13,7 +13,12 @@ import jax.numpy as jnp
 from vaelab.linalg import inverse_lower
 from vaelab.types import Array, PosteriorFamily
 
-CG_STEPS = 20  # more than enough for the step of an inner loop, which need not be exact
+CG_STEPS = 20
+# What directions in phi that hardly move the law are charged for: the gradient of a finite sample has noise
+# along them, and the Fisher information alone would follow it anywhere. log d, V and reflections are of
+# order one.
+DAMPING = 0.03
+ROTATION = 0.1  # the same for S -> S (I + A), A antisymmetric, which turns the draws and leaves the law alone
 
 
 class LinearOperator(distrax.Linear):
@@ -53,32 +58,13 @@ class LinearOperator(distrax.Linear):
         return self is other
 
 
-def _natural_gradient(operator: Callable[[Array], LinearOperator], K: int) -> Callable[[Array, Array], Array]:
-    """F^+ grad for q = N(phi[:K], S S') with S = operator(phi).
+def _solve(metric: Callable[[Array], Array], grad_R: Array) -> Array:
+    """(metric + DAMPING)^-1 grad by conjugate gradients, for a positive semi-definite metric."""
 
-    The mean's part is S S' grad. The scale's F, from KL ~ 1/4 ||A + A'||_F^2 at S + dS = S (I + A), is
-    applied as J' (A + A') with J the derivative of phi -> S(phi0)^-1 S(phi) = I + A. It is singular where
-    members of the family coincide; a gradient of a function of the law lies in its range.
-    """
+    def damped(tangent_R: Array) -> Array:
+        return metric(tangent_R) + DAMPING * tangent_R
 
-    def natural_gradient(phi_P: Array, grad_P: Array) -> Array:
-        at_phi = operator(phi_P)
-        root_KxK = at_phi.matrix
-        solve = jax.vmap(at_phi.inverse, in_axes=1, out_axes=1)
-
-        def relative(scale_R: Array) -> Array:
-            return solve(operator(jnp.concatenate([phi_P[:K], scale_R])).matrix)
-
-        _, pull_back = jax.vjp(relative, phi_P[K:])
-
-        def fisher(tangent_R: Array) -> Array:
-            _, a_KxK = jax.jvp(relative, (phi_P[K:],), (tangent_R,))
-            return pull_back(a_KxK + a_KxK.T)[0]
-
-        scale_R, _ = jax.scipy.sparse.linalg.cg(fisher, grad_P[K:], tol=1e-4, maxiter=CG_STEPS)
-        return jnp.concatenate([root_KxK @ (root_KxK.T @ grad_P[:K]), scale_R])
-
-    return natural_gradient
+    return jax.scipy.sparse.linalg.cg(damped, grad_R, tol=1e-4, maxiter=CG_STEPS)[0]
 
 
 def _family(
@@ -87,6 +73,7 @@ def _family(
     init_P: Array,
     operator: Callable[[Array], LinearOperator],
     kl_to_prior: Callable[[Array], Array],
+    natural_gradient: Callable[[Array, Array], Array],
 ) -> PosteriorFamily:
     return PosteriorFamily(
         name=name,
@@ -96,7 +83,7 @@ def _family(
         reparameterize=lambda phi_P, eps_K: phi_P[:K] + operator(phi_P).forward(eps_K),
         dist=lambda phi_P: distrax.MultivariateNormalFromBijector(phi_P[:K], operator(phi_P)),
         kl_to_prior=kl_to_prior,
-        natural_gradient=_natural_gradient(operator, K),
+        natural_gradient=natural_gradient,
         location_scale=lambda phi_P: (phi_P[:K], operator(phi_P).matrix),
     )
 
@@ -146,9 +133,33 @@ def low_rank(latent_dim: int, *, rank: int) -> PosteriorFamily:
         excess_K = jnp.expm1(2.0 * log_d_K) + jnp.exp(2.0 * log_d_K) * jnp.sum(factor_Kxr**2, axis=1)
         return 0.5 * (jnp.sum(excess_K) + jnp.sum(mu_K**2)) - log_abs_det(log_d_K, cholesky_rxr)
 
+    def natural_gradient(phi_P: Array, grad_P: Array) -> Array:
+        # In D^-1 dSigma D^-1 = E = a M + M a + W V' + V W', M = I + V V', for d log d = a (as a diagonal) and
+        # dV = W, KL ~ 1/4 tr (M^-1 E M^-1 E) gives F (a, W) = (diag(E M^-1), M^-1 E M^-1 V); M^-1 V = V C.
+        _, log_d_K, factor_Kxr, cholesky_rxr = split(phi_P)
+        inverse_rxr = inverse_lower(cholesky_rxr)
+        c_rxr = inverse_rxr.T @ inverse_rxr
+        shrunk_Kxr = factor_Kxr @ c_rxr
+        diagonal_K = 1.0 + jnp.sum(factor_Kxr**2, axis=1)
+
+        def times_m(x_Kxr: Array) -> Array:
+            return x_Kxr + factor_Kxr @ (factor_Kxr.T @ x_Kxr)
+
+        def fisher(tangent_R: Array) -> Array:
+            a_K, w_Kxr = tangent_R[:K], tangent_R[K:].reshape(K, r)
+            e_Kxr = a_K[:, None] * times_m(shrunk_Kxr) + times_m(a_K[:, None] * shrunk_Kxr)
+            e_Kxr += w_Kxr @ (factor_Kxr.T @ shrunk_Kxr) + factor_Kxr @ (w_Kxr.T @ shrunk_Kxr)
+            of_log_d_K = 2.0 * a_K * diagonal_K + jnp.sum((2.0 * w_Kxr - e_Kxr) * factor_Kxr, axis=1)
+            of_factor_Kxr = e_Kxr - shrunk_Kxr @ (factor_Kxr.T @ e_Kxr)
+            return jnp.concatenate([of_log_d_K, of_factor_Kxr.reshape(-1)])
+
+        d_K = jnp.exp(log_d_K)
+        mean_K = d_K * times_m((d_K * grad_P[:K])[:, None])[:, 0]
+        return jnp.concatenate([mean_K, _solve(fisher, grad_P[K:])])
+
     log_d_K = jnp.where(jnp.arange(K) < r, jnp.log(0.8), 0.0)
     init_P = jnp.concatenate([jnp.zeros(K), log_d_K, 0.75 * jnp.eye(K, r).reshape(-1)])
-    return _family("low_rank", K, init_P, operator, kl_to_prior)
+    return _family("low_rank", K, init_P, operator, kl_to_prior, natural_gradient)
 
 
 def householder(latent_dim: int, *, num_reflections: int) -> PosteriorFamily:
@@ -187,5 +198,24 @@ def householder(latent_dim: int, *, num_reflections: int) -> PosteriorFamily:
         mu_K, log_sigma_K = phi_P[:K], phi_P[K : 2 * K]
         return jnp.sum(0.5 * (jnp.expm1(2.0 * log_sigma_K) + mu_K**2) - log_sigma_K)
 
+    def natural_gradient(phi_P: Array, grad_P: Array) -> Array:
+        # KL ~ 1/4 ||A + A'||_F^2 with A = S^-1 dS = J d phi, J the derivative of `relative`.
+        at_phi = operator(phi_P)
+        solve = jax.vmap(at_phi.inverse, in_axes=1, out_axes=1)
+
+        def relative(scale_R: Array) -> Array:
+            return solve(operator(jnp.concatenate([phi_P[:K], scale_R])).matrix)
+
+        _, push = jax.linearize(relative, phi_P[K:])
+        pull = jax.linear_transpose(push, phi_P[K:])
+
+        def metric(tangent_R: Array) -> Array:
+            a_KxK = push(tangent_R)
+            return pull(a_KxK + a_KxK.T + ROTATION * (a_KxK - a_KxK.T))[0]
+
+        root_KxK = at_phi.matrix
+        mean_K = root_KxK @ (root_KxK.T @ grad_P[:K])
+        return jnp.concatenate([mean_K, _solve(metric, grad_P[K:])])
+
     init_P = jnp.concatenate([jnp.zeros(2 * K), jnp.eye(m, K).reshape(-1)])
-    return _family("householder", K, init_P, operator, kl_to_prior)
+    return _family("householder", K, init_P, operator, kl_to_prior, natural_gradient)

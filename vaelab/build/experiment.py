@@ -1,0 +1,248 @@
+"""From a config to functions: the only place where a name in a config becomes code.
+
+Everything is checked here, before a run writes or computes anything; `ConfigError` is one line that
+names the setting and the fix.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from vaelab import data
+from vaelab.build.model import SPLITS, decoder_model, linear_gaussian, simulated
+from vaelab.build.model import dataset as load_dataset
+from vaelab.build.objective import check_pair, local_objective, train_objective
+from vaelab.build.optimizer import adam, local_optimizer
+from vaelab.build.posterior import FAMILIES, check_memory, encoder, families
+from vaelab.gap import InferenceSettings
+from vaelab.settings import Section
+from vaelab.train import System
+from vaelab.types import Key, LatentModel, Params, PosteriorFamily
+
+OBSERVATIONS: Mapping[str, Callable] = {
+    "binarize": data.binarize,
+    "dequantize": data.dequantize,
+    "rescale": data.rescale,
+}
+
+Observe = Callable[[Key, jax.Array], jax.Array]
+
+
+class Inputs(NamedTuple):
+    """Observed datapoints with their stable indices."""
+
+    x_NxD: np.ndarray
+    index_N: np.ndarray
+
+
+class TrainSettings(NamedTuple):
+    """The host loop's own numbers; see `experiments/defaults.py`."""
+
+    num_steps: int
+    batch_size: int
+    chunk_size: int
+    evaluate_every: int
+    checkpoint_every: int
+    keep_checkpoints: int
+    validation_samples: int
+    max_skipped: int
+
+
+class LocalSettings(NamedTuple):
+    """A family's inner loop, and how many draws each of its steps takes."""
+
+    inference: InferenceSettings
+    draws_per_step: int
+
+
+class EvaluateSettings(NamedTuple):
+    """What is measured on the trained model, and in what portions; `inference` for each family."""
+
+    families: tuple[str, ...]
+    from_prior: bool
+    inference: dict[str, LocalSettings]
+    evidence_samples: int
+    evidence_draw_chunk_size: int
+    chunk_size: int
+
+
+class Keys(NamedTuple):
+    """The run's one seed, split once into what draws on it."""
+
+    model: Key
+    encoder: Key
+    train: Key
+    evaluate: Key
+    inference: Key
+    evidence: Key
+    pictures: Key
+
+
+class Experiment(NamedTuple):
+    """All that a run needs, with every name resolved and every number checked.
+
+    systems: how each family's encoder is trained. The trained family comes first and has the run's
+        `train` settings; every other trains an encoder on the model held fixed, for refit_steps.
+    validation, inputs[split]: (x_NxD, index_N), each example observed once and for all.
+    """
+
+    latent_model: LatentModel
+    theta: Params
+    systems: dict[str, System]
+    train_split: data.Split
+    image_shape: tuple[int, ...]
+    validation: Inputs
+    inputs: dict[str, Inputs]
+    train: TrainSettings
+    refit_steps: int
+    evaluate: EvaluateSettings
+    order_seed: int
+    keys: Keys
+
+    def num_steps(self, family: str) -> int:
+        """Training steps of a family's encoder; 0 where a refit was not asked for."""
+        return self.train.num_steps if family == next(iter(self.systems)) else self.refit_steps
+
+
+def build(config: Any) -> Experiment:
+    """Resolves a config. Raises ConfigError, or DataError where its data set is not at hand."""
+    top = Section(config)
+    seed = top.integer("seed", 0)
+    keys = Keys(*jax.random.split(jax.random.key(seed), len(Keys._fields)))
+    data_section, model_section = top.section("data"), top.section("model")
+    if data_section.value("name") == "simulated":
+        latent_model = linear_gaussian(model_section)
+        theta = latent_model.init(keys.model)
+        dataset, observe = simulated(data_section, latent_model, theta), data.identity
+    else:
+        dataset = load_dataset(data_section)
+        observe = partial(data_section.choice("observation", OBSERVATIONS), max_value=dataset.max_value)
+        latent_model = decoder_model(model_section, dataset, data_section.value("observation"))
+        theta = latent_model.init(keys.model)
+
+    train, refit_steps = _train_settings(top.section("train")), top.section("refit").integer("num_steps", 0)
+    family_of = _families(top, latent_model.latent_dim, train.batch_size)
+    key_observe = jax.random.key(data_section.integer("seed", 0))
+    max_points = top.section("evaluate").integer("max_points", 0)
+    experiment = Experiment(
+        latent_model=latent_model,
+        theta=theta,
+        systems=_systems(top, latent_model, dataset, observe, train, refit_steps, family_of),
+        train_split=dataset.splits["train"],
+        image_shape=dataset.image_shape,
+        validation=_observed(key_observe, dataset.splits["validation"], observe, 0),
+        inputs={
+            name: _observed(key_observe, dataset.splits[name], observe, max_points)
+            for name in top.section("evaluate").choices("splits", dict.fromkeys(SPLITS))
+        },
+        train=train,
+        refit_steps=refit_steps,
+        evaluate=_evaluate_settings(top, family_of),
+        order_seed=seed,
+        keys=keys,
+    )
+    top.close()
+    return experiment
+
+
+def _train_settings(section: Section) -> TrainSettings:
+    settings = TrainSettings(
+        num_steps=section.integer("num_steps", 1),
+        batch_size=section.integer("batch_size", 1),
+        chunk_size=section.integer("chunk_size", 1),
+        evaluate_every=section.integer("evaluate_every", 1),
+        checkpoint_every=section.integer("checkpoint_every", 1),
+        keep_checkpoints=section.integer("keep_checkpoints", 2),
+        validation_samples=section.integer("validation_samples", 2),
+        max_skipped=section.integer("max_skipped", 0),
+    )
+    periods = {"evaluate_every": settings.evaluate_every, "checkpoint_every": settings.checkpoint_every}
+    for name, period in periods.items():
+        if period % settings.chunk_size:
+            raise section.error(name, f"must be a multiple of chunk_size={settings.chunk_size}")
+    return settings
+
+
+def _systems(
+    top: Section,
+    latent_model: LatentModel,
+    dataset: data.DataSet,
+    observe: Observe,
+    train: TrainSettings,
+    refit_steps: int,
+    families: dict[str, PosteriorFamily],
+) -> dict[str, System]:
+    bound, kl_weight = train_objective(top.section("objective"))
+    learn = top.section("model").boolean("learn")
+    systems = {}
+    for number, (name, family) in enumerate(families.items()):
+        num_steps = refit_steps if number else train.num_steps
+        if num_steps:
+            check_pair(top.section("objective"), family)
+        systems[name] = System(
+            model=latent_model,
+            encoder=encoder(top.section("encoder"), family, dataset.image_shape),
+            family=family,
+            objective=bound,
+            kl_weight=kl_weight,
+            optimizer=adam(top.section("train").section("optimizer"), max(num_steps, 1), train.max_skipped),
+            observe=observe,
+            learn_model=learn and number == 0,
+        )
+    return systems
+
+
+def _families(top: Section, latent_dim: int, batch_size: int) -> dict[str, PosteriorFamily]:
+    names = top.section("inference").choices("families", FAMILIES)
+    hidden = top.section("encoder").widths("hidden")
+    chunk_size = top.section("evaluate").integer("chunk_size", 1)
+    for name in names:
+        last_width = hidden[-1] if hidden else 1
+        check_memory(top.section("model"), name, latent_dim, last_width, batch_size, chunk_size)
+    return families(top.section("posterior"), names, latent_dim)
+
+
+def _local_settings(top: Section, section: Section) -> LocalSettings:
+    """The inner loop as one of `inference` and `inference.flow` has it."""
+    inference, evidence, evaluate = top.section("inference"), top.section("evidence"), top.section("evaluate")
+    num_steps = section.integer("num_steps", 1)
+    settings = InferenceSettings(
+        objective=local_objective(section.section("objective")),
+        optimizer=local_optimizer(section.section("optimizer"), num_steps),
+        num_steps=num_steps,
+        certificate_groups=inference.integer("certificate_groups", 3),
+        tolerance=inference.number("tolerance", above=True),
+        elbo_samples=evaluate.integer("elbo_samples", 4),
+        elbo_chunk_size=evidence.integer("draw_chunk_size", 2),
+    )
+    return LocalSettings(settings, section.section("objective").integer("num_samples", 1))
+
+
+def _evaluate_settings(top: Section, families: dict[str, PosteriorFamily]) -> EvaluateSettings:
+    inference, evidence, evaluate = top.section("inference"), top.section("evidence"), top.section("evaluate")
+    flow_optimizer = inference.section("flow").section("optimizer")
+    if flow_optimizer.value("name") == "natural_gradient":
+        raise flow_optimizer.error("name", "must be adam or adamw for a flow")
+    gaussian, flow = _local_settings(top, inference), _local_settings(top, inference.section("flow"))
+    for family in families.values():
+        section = inference if family.natural_gradient else inference.section("flow")
+        check_pair(section.section("objective"), family)
+    return EvaluateSettings(
+        families=inference.choices("families", FAMILIES),
+        from_prior=inference.choice("start", {"encoder": False, "prior": True}),
+        inference={name: gaussian if f.natural_gradient else flow for name, f in families.items()},
+        evidence_samples=evidence.integer("num_samples", 2),
+        evidence_draw_chunk_size=evidence.integer("draw_chunk_size", 2),
+        chunk_size=evaluate.integer("chunk_size", 1),
+    )
+
+
+def _observed(key: Key, split: data.Split, observe: Observe, max_points: int) -> Inputs:
+    """Each example observed with fold_in(key, its index): the same x in every run, split and order."""
+    rows = slice(0, max_points or None)
+    index_N = split.index_N[rows]
+    x_NxD = jax.jit(partial(data.observe, observation=observe))(key, split.pixels_NxD[rows], index_N)
+    return Inputs(np.asarray(x_NxD), index_N)
