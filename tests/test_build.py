@@ -9,7 +9,7 @@ import pytest
 
 from experiments import defaults, digits_gap, linear_gaussian
 from vaelab import data
-from vaelab.build import build
+from vaelab.build import build, build_study
 from vaelab.types import ConfigError
 
 EXPERIMENTS = sorted(
@@ -53,7 +53,11 @@ def changed(config, key, value):
 @pytest.mark.parametrize("variant", ["", "smoke"])
 def test_every_experiment_builds_and_reads_every_key(name, variant, images_at_hand):
     # build() raises for a key that nothing read; the next test shows that it does.
-    experiment = build(importlib.import_module(f"experiments.{name}").get_config(variant))
+    config = importlib.import_module(f"experiments.{name}").get_config(variant)
+    if "study" in config:
+        build_study(config)
+        return
+    experiment = build(config)
     assert {name: s.family.name for name, s in experiment.systems.items()} == {
         name: name for name in experiment.evaluate.families
     }
@@ -159,6 +163,12 @@ def test_what_does_not_go_together_is_refused_by_name(family, changes, says):
         build(config)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_family_without_an_encoder_asks_nothing_of_the_schedule():
+    config = changed(digits_gap.get_config("smoke"), "train.optimizer.warmup_steps", 10)
+    experiment = build(changed(config, "refit.num_steps", 0))
+    assert [experiment.num_steps(name) for name in experiment.systems] == [40, 0]
 
 
 def test_bad_values_of_the_linear_gaussian_model():

@@ -17,6 +17,7 @@ LAYERS = [
     {"inference", "evidence"},
     {"gap", "train"},
     {"report"},
+    {"study"},
     {"build"},
     {"run"},
 ]

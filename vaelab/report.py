@@ -126,23 +126,34 @@ def gap_table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
+def plain_table(title: str, rows: list[dict[str, Any]]) -> Table:
+    """Rows of the same keys under these keys; numbers to four digits."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for number, name in enumerate(rows[0]):
+        table.add_column(name, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
+    return table
+
+
 def _counts(row: dict[str, Any]) -> list[str]:
     return ["-" if row[key] is None else f"{row[key]:,}" for key in COUNTS.values()]
 
 
-def _figure(columns: int, width: float, height: float):
+def figure(columns: int, width: float, height: float):
+    """A matplotlib figure and its axes, in one row."""
     # Imported here: a second of start-up that only a run that draws should pay.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(1, columns, squeeze=False)[0]
+    drawn = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(drawn)
+    return drawn, drawn.subplots(1, columns, squeeze=False)[0]
 
 
 def plot_gaps(path: Path, rows: list[dict[str, Any]], per_datapoint: dict[str, np.ndarray]) -> None:
     """The decomposition of each row as stacked bars with errors, and the law of its amortization gap."""
-    figure, (left, right) = _figure(2, 11.0, 0.9 + 0.55 * max(len(rows), 4))
+    drawn, (left, right) = figure(2, 11.0, 0.9 + 0.55 * max(len(rows), 4))
     labels = [f"{row['split']}, {row['family']}" for row in rows]
     for position, row in enumerate(rows):
         start = 0.0
@@ -167,12 +178,12 @@ def plot_gaps(path: Path, rows: list[dict[str, Any]], per_datapoint: dict[str, n
     right.set_ylabel("part of the datapoints below")
     right.set_ylim(0.0, 1.0)
     right.legend(loc="lower right")
-    figure.savefig(path, dpi=120)
+    drawn.savefig(path, dpi=120)
 
 
 def plot_images(path: Path, strips: dict[str, np.ndarray], image_shape: tuple[int, int]) -> None:
     """One row of grey images for each named strip, `[count, D]` with values from 0 to 1."""
-    figure, (axis,) = _figure(1, 11.0, 0.4 + 0.85 * len(strips))
+    drawn, (axis,) = figure(1, 11.0, 0.4 + 0.85 * len(strips))
     height, width = image_shape
     rows = []
     for images in strips.values():
@@ -182,7 +193,7 @@ def plot_images(path: Path, strips: dict[str, np.ndarray], image_shape: tuple[in
     axis.set_yticks([(height + 2) * (i + 0.5) for i in range(len(strips))], list(strips))
     axis.set_xticks([])
     axis.tick_params(length=0)
-    figure.savefig(path, dpi=120)
+    drawn.savefig(path, dpi=120)
 
 
 def to_json(rows: list[dict[str, Any]]) -> bytes:

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from vaelab import gap, report
-from vaelab.build import Experiment, build
+from vaelab.build import Experiment, build, build_study
 from vaelab.checkpoint import Checkpointer
 from vaelab.evidence import Evidence
 from vaelab.inference import CURVATURE_DRAWS
@@ -33,8 +33,13 @@ ESTIMATOR = "importance sampling"
 def run(config: ConfigDict, workdir: str, console: Console) -> list[dict[str, Any]]:
     """Runs all stages that `workdir` does not hold yet; returns the rows of its `gap.json`.
 
+    A config with a `study` in it is computed whole, and leaves `study.json` and `study.png`; it has no rows.
+
     Raises ConfigError, DataError, CheckpointError or NonFiniteError, each with one line that says what to do.
     """
+    if "study" in config:
+        _study(config, workdir, console)
+        return []
     experiment = build(config)
     directory = open_directory(Path(workdir), config)
     finished = directory / "gap.json"
@@ -62,6 +67,23 @@ def run(config: ConfigDict, workdir: str, console: Console) -> list[dict[str, An
             console.print(f"order broken on {row['split']}: {problem}", style="red", markup=False)
     console.print(f"results are in {directory}", highlight=False)
     return rows
+
+
+def _study(config: ConfigDict, workdir: str, console: Console) -> None:
+    compute = build_study(config)
+    directory = open_directory(Path(workdir), config)
+    finished = directory / "study.json"
+    if finished.exists():
+        console.print(f"{directory} is finished; its results:", highlight=False)
+        tables = json.loads(finished.read_text())
+    else:
+        found = compute()
+        tables = found.tables
+        found.plot(directory / "study.png")
+        report.write_whole(finished, (json.dumps(tables, indent=2) + "\n").encode())
+    for title, rows in tables.items():
+        console.print(report.plain_table(title, rows))
+    console.print(f"results are in {directory}", highlight=False)
 
 
 def open_directory(workdir: Path, config: ConfigDict) -> Path:

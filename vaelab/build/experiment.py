@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import optax
 
 from vaelab import data
 from vaelab.build.model import SPLITS, decoder_model, linear_gaussian, simulated
@@ -188,7 +189,11 @@ def _systems(
             family=family,
             objective=bound,
             kl_weight=kl_weight,
-            optimizer=adam(top.section("train").section("optimizer"), max(num_steps, 1), train.max_skipped),
+            optimizer=(
+                adam(top.section("train").section("optimizer"), num_steps, train.max_skipped)
+                if num_steps
+                else optax.set_to_zero()  # a family without an encoder of its own
+            ),
             observe=observe,
             learn_model=learn and number == 0,
         )
