@@ -166,6 +166,63 @@ def test_exact_gap_equals_float64_algebra(name):
     np.testing.assert_allclose(found.approximation, approximation, atol=ROUNDING)
 
 
+@pytest.mark.parametrize("from_prior", [False, True], ids=["encoder", "prior"])
+@pytest.mark.parametrize(
+    "rich", [posterior.cholesky(K), posterior.low_rank(K, rank=K - 1)], ids=lambda f: f.name
+)
+def test_families_that_hold_every_gaussian_close_the_gap_on_a_correlated_posterior(rich, from_prior):
+    """The law that the loop ends at, scored by float64 algebra: within 0.003 nats of log p(x)."""
+    start_P = np.array(rich.init())
+    start_P[:K] += 0.5
+    found = gap.fit_locally(
+        MODEL,
+        rich,
+        settings(400, elbo_samples=4, num_samples=20),
+        THETA,
+        (X_NxD, INDEX_N),
+        np.tile(start_P, (N, 1)),
+        jax.random.key(3),
+        from_prior=from_prior,
+        chunk_size=N,
+    )
+    mean_NxK, scale_NxKxK = jax.vmap(rich.location_scale)(found.inference.phi_P)
+    elbo_N = [
+        EXACT.elbo(x_D, *law)
+        for x_D, *law in zip(X_NxD, np.float64(mean_NxK), np.float64(scale_NxKxK), strict=True)
+    ]
+    excess_N = LOG_EVIDENCE_N - elbo_N
+    assert np.mean(excess_N) < 0.003
+    assert EXACT.mean_field_gap() > 0.1  # what the diagonal family cannot close
+    assert found.inference.converged.all()
+
+
+def test_a_family_without_a_natural_gradient_is_fitted_and_not_certified():
+    flow = posterior.real_nvp(K, num_layers=2, hidden=8)
+    found = gap.fit_locally(
+        MODEL,
+        flow,
+        settings(300, optax.adam(2e-2), elbo_samples=400, objective=elbo_from_draws),
+        THETA,
+        (X_NxD, INDEX_N),
+        np.tile(np.asarray(flow.init()), (N, 1)),
+        jax.random.key(3),
+        chunk_size=N,
+    )
+    assert not found.inference.converged.any()
+    assert np.isnan(found.inference.excess.value).all()
+    assert np.mean(found.elbo_optimal.value - found.elbo_start.value) > 0.5
+    assert np.mean(found.elbo_optimal.value) <= LOG_EVIDENCE_N.mean()
+
+
+def test_a_proposal_that_is_not_finite_spoils_nothing():
+    diagonal, full = (fitted(name).inference.phi_P for name in FAMILIES)
+    broken = diagonal.copy()
+    broken[0] = np.nan
+    found = weigh(tuple(FAMILIES), (broken, full))
+    assert np.isfinite(found.log_evidence).all()
+    assert np.all(np.abs(found.log_evidence - LOG_EVIDENCE_N) <= 5.0 * found.stderr + ROUNDING)
+
+
 def test_orders_hold_where_they_must():
     diagonal, full = (measured(name) for name in FAMILIES)
     assert not gap.broken_orders(

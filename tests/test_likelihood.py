@@ -11,7 +11,7 @@ import scipy.stats
 
 from tests import oracles
 from tests.oracles import EPS
-from vaelab.likelihood import bernoulli, gaussian
+from vaelab.likelihood import bernoulli, discretized_logistic, gaussian, gaussian_one_variance
 
 MIN_VARIANCE = 1e-4
 EXTREME = np.float32([-100.0, -30.0, -3.0, 0.0, 0.5, 3.0, 30.0, 100.0])
@@ -133,3 +133,71 @@ def test_gaussian_draws_have_its_moments():
     centred_SxD = x_SxD - out_Q[:3]
     covariance = np.diag(MIN_VARIANCE + softplus(out_Q[3:]))
     oracles.assert_mean(centred_SxD[:, :, None] * centred_SxD[:, None, :], covariance)
+
+
+def test_gaussian_with_one_variance_is_the_gaussian_with_that_variance_everywhere():
+    rng, raw = np.random.default_rng(4), 0.3
+    mean_D, x_D = np.float32(rng.normal(size=(2, 5)))
+    one, many = gaussian_one_variance(min_variance=MIN_VARIANCE), gaussian(min_variance=MIN_VARIANCE)
+    out_Q = np.float32([*mean_D, raw])
+    spread_Q = np.concatenate([mean_D, np.full(5, raw, np.float32)])
+    value, grad_Q = jax.value_and_grad(one.log_prob)(out_Q, x_D)
+    other, other_grad_Q = jax.value_and_grad(many.log_prob)(spread_Q, x_D)
+    np.testing.assert_allclose(value, other, rtol=4 * EPS)
+    np.testing.assert_allclose(grad_Q[:5], other_grad_Q[:5], rtol=8 * EPS)
+    np.testing.assert_allclose(grad_Q[5], np.sum(other_grad_Q[5:]), rtol=1e-5)
+    assert one.outputs_per_dim * 5 + len(one.learned) == out_Q.size
+
+
+def logistic_cdf(x, mean, log_scale):
+    return scipy.stats.logistic(0.5 + mean, np.exp(log_scale)).cdf(x)
+
+
+def test_discretized_logistic_sums_to_one_over_its_levels():
+    for levels in (2, 17, 256):
+        x_NxD = np.float32(np.arange(levels) / (levels - 1))[:, None]
+        log_prob = over(discretized_logistic(levels=levels).log_prob, (None, 0))
+        for mean, log_scale in [
+            (0.0, -2.0),
+            (0.4, -6.0),
+            (-0.5, 0.0),
+            (3.0, -1.0),
+            (0.1, -100.0),
+            (0.0, 5.0),
+        ]:
+            log_p_N = np.float64(log_prob(np.float32([mean, log_scale]), x_NxD))
+            # Each level's edge is rounded to eps, and a scale of e^-7 turns that into a thousandfold part.
+            np.testing.assert_allclose(np.sum(np.exp(log_p_N)), 1.0, atol=1e-3 if log_scale < -5 else 1e-5)
+
+
+def test_discretized_logistic_is_the_difference_of_two_cdfs():
+    levels = 256
+    half = 0.5 / (levels - 1)
+    log_prob = discretized_logistic(levels=levels).log_prob
+    for mean, log_scale in [(0.0, -2.0), (0.3, -3.0), (-0.2, 0.5)]:
+        for level in (0, 1, 100, 254, 255):
+            x = level / (levels - 1)
+            low = 0.0 if level == 0 else logistic_cdf(x - half, mean, log_scale)
+            high = 1.0 if level == 255 else logistic_cdf(x + half, mean, log_scale)
+            found = log_prob(np.float32([mean, log_scale]), np.float32([x]))
+            np.testing.assert_allclose(found, np.log(high - low), rtol=1e-4)
+
+
+def test_discretized_logistic_stays_finite_far_from_its_centre():
+    """There the two cdfs agree to the last bit, and their difference would be 0."""
+    run = jax.value_and_grad(discretized_logistic(levels=256).log_prob)
+    for mean, log_scale in [(5.0, -7.0), (-5.0, -7.0), (100.0, -50.0)]:
+        value, grad_Q = run(np.float32([mean, log_scale]), np.float32([0.5]))
+        exact = -abs(mean) * np.exp(-max(log_scale, -7.0))  # up to the width of a level
+        np.testing.assert_allclose(value, exact, rtol=1e-2)
+        assert np.all(np.isfinite(grad_Q))
+        assert grad_Q[0] * mean < 0
+
+
+def test_discretized_logistic_draws_have_its_probabilities():
+    levels, likelihood, out_Q = 5, discretized_logistic(levels=5), np.float32([0.2, -1.5])
+    keys = jax.random.split(jax.random.key(0), 20_000)
+    x_SxD = np.asarray(over(likelihood.sample, (0, None))(keys, out_Q))
+    values = np.float32(np.arange(levels) / (levels - 1))
+    p_L = np.exp(np.float64(over(likelihood.log_prob, (None, 0))(out_Q, values[:, None])))
+    oracles.assert_mean(np.abs(x_SxD - values[None, :]) < 1e-6, p_L)

@@ -176,6 +176,69 @@ def test_training_stops_at_the_first_value_that_is_not_finite_and_names_its_step
     run_steps(system, pixels, step - 1, chunk_size=1)
 
 
+def poison_one(system, pixels):
+    """The system and the pixels with one datapoint, of index 108, whose likelihood is not a number."""
+    pixels = pixels.copy()
+    pixels[8] = 16  # white whatever the draw
+    latent_model = system.model
+
+    def log_likelihood(theta, x_D, z_K):
+        value = latent_model.log_likelihood(theta, x_D, z_K)
+        return jnp.where(jnp.all(x_D == 1.0), jnp.nan, value)
+
+    return system._replace(model=latent_model._replace(log_likelihood=log_likelihood)), pixels
+
+
+def test_training_names_the_datapoint_that_is_not_finite(pixels):
+    system, pixels = poison_one(make_system(), pixels)
+    with pytest.raises(train.NonFiniteError, match="first at the datapoint of index 108"):
+        run_steps(system, pixels, 10)
+
+
+def test_steps_that_are_not_finite_can_be_left_out(pixels):
+    """One batch of each epoch of five has the bad datapoint; the state is then that before the step."""
+    system, pixels = poison_one(make_system(), pixels)
+    system = system._replace(optimizer=optax.apply_if_finite(system.optimizer, 1))
+    lines, kept = [], []
+    for progress in train.fit(
+        train.init_state(system, jax.random.key(1)),
+        pixels,
+        INDEX,
+        jax.random.key(2),
+        system=system,
+        order_seed=0,
+        num_steps=20,
+        batch_size=BATCH,
+        chunk_size=1,
+        max_skipped=1,
+    ):
+        # Copies, as the buffers go to the next chunk.
+        weights = [np.array(leaf) for leaf in jax.tree.leaves((progress.state.theta, progress.state.psi))]
+        assert all(np.all(np.isfinite(w)) for w in weights)
+        if progress.skipped:
+            for before, after in zip(kept, weights, strict=True):
+                np.testing.assert_array_equal(before, after)
+        lines += progress.skipped
+        kept = weights
+    assert len(lines) == 4
+    assert all("index 108" in line and line.startswith("step ") for line in lines)
+
+
+def test_the_weight_of_the_kl_follows_its_schedule(pixels):
+    base = make_system()._replace(objective=partial(objective.beta_elbo, num_samples=2))
+    warm = base._replace(kl_weight=lambda step: jnp.minimum(step / 4, 1.0))
+    state = train.init_state(base, jax.random.key(1))
+    x_BxD, index_B = jnp.float32(pixels[:BATCH] > 8), INDEX[:BATCH]
+    for step in (0, 1, 4, 9):
+        fixed = base._replace(objective=partial(base.objective, beta=min(step / 4, 1.0)))
+        at = state._replace(step=jnp.int32(step))
+        found, expected = (
+            train.train_step(at, x_BxD, index_B, jax.random.key(2), system=s)[1] for s in (warm, fixed)
+        )
+        np.testing.assert_allclose(found.elbo, expected.elbo, rtol=1e-6)
+        np.testing.assert_allclose(found.grad_norm, expected.grad_norm, rtol=1e-5)
+
+
 def test_evaluator_uses_every_point_and_reports_its_error(system, pixels):
     state = train.init_state(system, jax.random.key(1))
     x_NxD = (pixels > 8).astype(np.float32)

@@ -97,6 +97,8 @@ def train_step(
     trainable = _trainable(system, state.theta, state.psi)
     (value, bound_B), grads = jax.value_and_grad(loss, has_aux=True)(trainable)
     finite_B = jnp.isfinite(bound_B)
+    # A bound that is not finite may have a finite gradient, which no optimizer would then leave out.
+    grads = jax.tree.map(lambda g: jnp.where(jnp.all(finite_B), g, jnp.nan), grads)
     bad_index = jnp.where(jnp.all(finite_B), -1, index_B[jnp.argmin(finite_B)])
     updates, opt_state = system.optimizer.update(grads, state.opt_state, trainable)
     trainable = optax.apply_updates(trainable, updates)
