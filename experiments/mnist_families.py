@@ -7,6 +7,18 @@ settings are those of mnist_gap.py but for 2,000 draws of evidence; the flows ar
 draws, as they have no closed-form KL. The full family is fitted locally beside each, as a better proposal for
 log p(x).
 
+Measured on two CPU cores, seed 0, first 1,000 test images, nats, mean ± standard error, each family on the
+model trained with it:
+
+                 amortized L[q_phi]   log p(x), lower bound   amortization gap   approximation gap
+    diagonal     -95.77 ± 0.82        -91.40 ± 0.79           2.731 ± 0.061      1.640 ± 0.012
+    full         -115.07 ± 1.21       -110.35 ± 1.14          4.65 ± 0.14        0.0670 ± 0.0016
+    cholesky     -96.27 ± 0.86        -92.05 ± 0.81           4.042 ± 0.086      0.1841 ± 0.0023
+    low_rank     -94.65 ± 0.82        -90.55 ± 0.78           3.257 ± 0.065      0.8474 ± 0.0071
+
+Not converged: 8, 9, 51 and 219 of the 1,000. A dense S of 2,500 outputs spoils the training of the model
+itself.
+
 Variants: the families; smoke.
 """
 

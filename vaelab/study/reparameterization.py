@@ -121,13 +121,13 @@ def _plot(key: Key) -> Callable[[Path], None]:
 
     def plot(path: Path) -> None:
         eps_Sx2 = np.asarray(jax.random.normal(key, (400, 2)))
-        scale = np.array([[1.2, 0.3], [0.9, 0.6]])
+        scale = np.array([[1.2, 0.2], [0.6, 0.9]])
         turn = np.array([[0.6, -0.8], [0.8, 0.6]])
         figure, axes = report.figure(3, 12.0, 4.2)
         for axis, scales, title in zip(
             axes,
             (
-                {"mu + sigma eps": np.diag([1.24, 1.08]), "mu + S eps": scale},
+                {"mu + sigma eps": np.diag(np.sqrt(np.diag(scale @ scale.T))), "mu + S eps": scale},
                 {"S": scale, "S Q": scale @ turn},
                 {"rank 2": scale, "nearly 1": _with_least(scale, 0.1), "rank 1": _with_least(scale, 0.0)},
             ),
@@ -139,16 +139,17 @@ def _plot(key: Key) -> Callable[[Path], None]:
             strict=True,
         ):
             for (label, S), colour in zip(scales.items(), ("#4477aa", "#ee8866", "#228833"), strict=False):
-                z = eps_Sx2 @ S.T
-                axis.plot(*z.T, ".", markersize=2, color=colour, alpha=0.5)
+                turned, z = title.startswith("the same law"), eps_Sx2 @ S.T
+                axis.plot(*z.T, ".", markersize=2, color=colour, alpha=0.1 if turned else 0.5)
+                style = "--" if turned and label == "S Q" else "-"
                 circle = np.stack(
                     [np.cos(np.linspace(0, 2 * np.pi, 200)), np.sin(np.linspace(0, 2 * np.pi, 200))]
                 )
                 for radius in (1.0, 2.0):
-                    axis.plot(*(radius * S @ circle), color=colour, label=label if radius == 1.0 else None)
-                if title.startswith("the same law"):
-                    for column in S.T:
-                        axis.plot([0, column[0]], [0, column[1]], color=colour, linewidth=2.5)
+                    name = label if radius == 1.0 else None
+                    axis.plot(*(radius * S @ circle), color=colour, label=name, linestyle=style)
+                for column in S.T if turned else ():
+                    axis.plot([0, column[0]], [0, column[1]], color=colour, linewidth=3)
             axis.set_title(title, fontsize=10)
             axis.set_aspect("equal")
             axis.set_xlabel("$z_1$")
