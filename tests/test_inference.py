@@ -178,6 +178,20 @@ def test_certificate_sees_the_directions_that_a_diagonal_q_leaves_out():
     assert ratio_K[0] < 0.03
 
 
+def test_converged_asks_for_two_standard_errors_below_the_tolerance():
+    family, log_joint = FAMILIES["diagonal"], lambda z_K: -0.6 * jnp.sum(z_K**2)
+
+    def certify(tolerance):
+        settings = {"optimizer": optax.sgd(0.0), "num_steps": 1, "certificate_groups": 8, "tolerance": tolerance}
+        objective = partial(stick_the_landing, num_samples=2)
+        return infer(objective, log_joint, family, family.init(), jax.random.key(0), **settings)
+
+    value, stderr = certify(1.0).excess
+    assert stderr > 1e-3
+    assert not certify(float(value + 1.9 * stderr)).converged
+    assert certify(float(value + 2.1 * stderr)).converged
+
+
 def test_mean_curvature_is_the_expected_hessian():
     """Of log p(x, z) = -sum z^4 / 12: the expectation of z^2 is mu^2 + sigma^2 in each dimension."""
     family, phi_P = FAMILIES["diagonal"], jnp.array([1.0, -2.0, 0.5, 0.0, -0.5, 0.3])

@@ -1,7 +1,8 @@
 """Gaussian families whose scale costs less than K^2 numbers.
 
-Nothing here forms or inverts a K x K matrix but `location_scale`, which is for oracles and reports, and
-`natural_gradient`, which has no closed form in these coordinates and is solved for by conjugate gradients.
+No K x K matrix is inverted here; one is formed by `location_scale`, which is for oracles and reports, and by
+the natural gradient of `householder`. The natural gradients have no closed form in these coordinates and are
+solved for by conjugate gradients.
 """
 
 from collections.abc import Callable
