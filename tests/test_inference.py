@@ -182,7 +182,12 @@ def test_converged_asks_for_two_standard_errors_below_the_tolerance():
     family, log_joint = FAMILIES["diagonal"], lambda z_K: -0.6 * jnp.sum(z_K**2)
 
     def certify(tolerance):
-        settings = {"optimizer": optax.sgd(0.0), "num_steps": 1, "certificate_groups": 8, "tolerance": tolerance}
+        settings = {
+            "optimizer": optax.sgd(0.0),
+            "num_steps": 1,
+            "certificate_groups": 8,
+            "tolerance": tolerance,
+        }
         objective = partial(stick_the_landing, num_samples=2)
         return infer(objective, log_joint, family, family.init(), jax.random.key(0), **settings)
 

@@ -164,6 +164,7 @@ def test_discretized_logistic_sums_to_one_over_its_levels():
             (3.0, -1.0),
             (0.1, -100.0),
             (0.0, 5.0),
+            (0.0, 90.0),
         ]:
             log_p_N = np.float64(log_prob(np.float32([mean, log_scale]), x_NxD))
             # Each level's edge is rounded to eps, and a scale of e^-7 turns that into a thousandfold part.

@@ -100,7 +100,7 @@ def gaussian_one_variance(*, min_variance: float) -> Likelihood:
 def discretized_logistic(*, levels: int, min_log_scale: float = -7.0) -> Likelihood:
     """A probability for each of the values 0, 1/(L-1), ..., 1 of x_j: a logistic law rounded to them.
 
-    With out = [m_D, r_D], centre 1/2 + m, scale s = e^{max(r, min_log_scale)} and h = 1/(2 (L - 1)),
+    With out = [m_D, r_D], centre 1/2 + m, scale s = e^r, |r| cut at -min_log_scale, and h = 1/(2 (L - 1)),
 
         P(x) = sigmoid(b) - sigmoid(a),    a = (x - h - 1/2 - m) / s,  b = (x + h - 1/2 - m) / s,
 
@@ -112,7 +112,7 @@ def discretized_logistic(*, levels: int, min_log_scale: float = -7.0) -> Likelih
 
     def parameters(out_Q: Array) -> tuple[Array, Array]:
         mean_D, log_scale_D = jnp.split(out_Q, 2)
-        return 0.5 + mean_D, jnp.maximum(log_scale_D, min_log_scale)
+        return 0.5 + mean_D, jnp.clip(log_scale_D, min_log_scale, -min_log_scale)
 
     def log_prob(out_Q: Array, x_D: Array) -> Array:
         mean_D, log_scale_D = parameters(out_Q)

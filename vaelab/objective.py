@@ -169,7 +169,8 @@ def estimate_elbo(
 ) -> Estimate:
     """L[q_phi] = E_q[log w] for one datapoint from antithetic draws, `chunk_size` of them at a time.
 
-    The standard error is that of the means of the pairs, which are independent.
+    The standard error is that of the means of the pairs, which are independent. Chunks are whole: the
+    number of draws is rounded up to a multiple of them.
     """
     pairs_per_chunk = max(1, chunk_size // 2)
     num_chunks = -(-num_samples // (2 * pairs_per_chunk))

@@ -302,7 +302,7 @@ def _row(
         index_N = experiment.inputs[split].index_N[~finite_N]
         broken.insert(0, f"L[q*_{name}] is not finite at {len(index_N)} datapoints, index {index_N[0]} first")
     inference, draws_per_step = settings.inference[name]
-    certified = family.natural_gradient is not None
+    certified = family.certifiable
     steps = inference.num_steps + certified * inference.certificate_groups
     curvature = certified * CURVATURE_DRAWS * family.latent_dim
     row = {

@@ -96,14 +96,15 @@ def train_step(
 
     trainable = _trainable(system, state.theta, state.psi)
     (value, bound_B), grads = jax.value_and_grad(loss, has_aux=True)(trainable)
-    finite_B = jnp.isfinite(bound_B)
-    # A bound that is not finite may have a finite gradient, which no optimizer would then leave out.
-    grads = jax.tree.map(lambda g: jnp.where(jnp.all(finite_B), g, jnp.nan), grads)
+    finite_B, grad_norm = jnp.isfinite(bound_B), optax.tree.norm(grads)
+    # A bound or norm that is not finite may have finite gradients, which no optimizer would then leave out.
+    finite = jnp.all(finite_B) & jnp.isfinite(grad_norm)
+    grads = jax.tree.map(lambda g: jnp.where(finite, g, jnp.nan), grads)
     bad_index = jnp.where(jnp.all(finite_B), -1, index_B[jnp.argmin(finite_B)])
     updates, opt_state = system.optimizer.update(grads, state.opt_state, trainable)
     trainable = optax.apply_updates(trainable, updates)
     state = TrainState(state.step + 1, trainable.get("theta", state.theta), trainable["psi"], opt_state)
-    return state, StepMetrics(-value, optax.tree.norm(grads), bad_index)
+    return state, StepMetrics(-value, grad_norm, bad_index)
 
 
 @partial(jax.jit, static_argnames="system", donate_argnames="state")

@@ -81,8 +81,13 @@ class PosteriorFamily(NamedTuple):
 
     In Gaussian families phi_P[:K] is the mean. They also have (None in the others):
 
-    natural_gradient(phi_P, grad_P) -> P               F^+ grad, F the Fisher information of q in phi
+    natural_gradient(phi_P, grad_P) -> P               F^+ grad, F the Fisher information of q in phi,
+                                                       exactly or, without a closed form, nearly
     location_scale(phi_P) -> (mu_K, S_KxK)             q = N(mu, S S')
+    certifiable                                        whether F is the curvature of the bound at the
+    optimum of
+                                                       a Gaussian posterior, so that 1/2 g' F^+ g tells how
+                                                       far
     project(mu_K, S_KxK) -> phi_P                      argmin over the family of KL(q || N(mu, S S')); None
                                                        where it has no closed form
     """
@@ -97,6 +102,7 @@ class PosteriorFamily(NamedTuple):
     sample_and_log_prob: Callable[[Array, Array], tuple[Array, Array]] | None = None
     kl_to_prior: Callable[[Array], Array] | None = None
     natural_gradient: Callable[[Array, Array], Array] | None = None
+    certifiable: bool = False
     location_scale: Callable[[Array], tuple[Array, Array]] | None = None
     project: Callable[[Array, Array], Array] | None = None
 

@@ -63,6 +63,7 @@ def diagonal(latent_dim: int) -> PosteriorFamily:
         dist=dist,
         kl_to_prior=kl_to_prior,
         natural_gradient=natural_gradient,
+        certifiable=True,
         location_scale=location_scale,
         project=project,
     )
@@ -148,6 +149,7 @@ def full(latent_dim: int) -> PosteriorFamily:
         dist=dist,
         kl_to_prior=kl_to_prior,
         natural_gradient=natural_gradient,
+        certifiable=True,
         location_scale=location_scale,
         project=join,
     )
@@ -219,6 +221,7 @@ def cholesky(latent_dim: int) -> PosteriorFamily:
         dist=dist,
         kl_to_prior=kl_to_prior,
         natural_gradient=natural_gradient,
+        certifiable=True,
         location_scale=location_scale,
         project=project,
     )

@@ -1,0 +1,83 @@
+"""Optimizers and their schedules from a config."""
+
+from collections.abc import Callable
+from functools import partial
+
+import optax
+
+from vaelab.inference import natural_gradient
+from vaelab.settings import Section
+from vaelab.types import PosteriorFamily
+
+
+def _constant(rate: float, steps: int, final_scale: float) -> optax.Schedule:
+    del steps, final_scale
+    return optax.constant_schedule(rate)
+
+
+def _exponential(rate: float, steps: int, final_scale: float) -> optax.Schedule:
+    return optax.exponential_decay(rate, steps, final_scale)
+
+
+def _linear(rate: float, steps: int, final_scale: float) -> optax.Schedule:
+    return optax.linear_schedule(rate, rate * final_scale, steps)
+
+
+def _cosine(rate: float, steps: int, final_scale: float) -> optax.Schedule:
+    return optax.cosine_decay_schedule(rate, steps, final_scale)
+
+
+SCHEDULES = {"constant": _constant, "cosine": _cosine, "linear": _linear, "exponential": _exponential}
+
+
+def _schedule(section: Section, num_steps: int) -> optax.Schedule:
+    """The learning rate at each step: a linear warm-up, then a schedule that ends with the last step."""
+    warmup = section.integer("warmup_steps", 0)
+    final_scale = section.number("final_scale")
+    if section.value("schedule") == "exponential" and final_scale == 0.0:
+        raise section.error("final_scale", "must be above 0 for the exponential schedule")
+    if warmup >= max(num_steps, 1):
+        raise section.error("warmup_steps", f"must be fewer than the {num_steps} steps there are")
+    rate = section.number("learning_rate", above=True)
+    schedule = section.choice("schedule", SCHEDULES)(rate, max(num_steps - warmup, 1), final_scale)
+    if warmup:
+        schedule = optax.join_schedules([optax.linear_schedule(0.0, rate, warmup), schedule], [warmup])
+    return schedule
+
+
+def adam(section: Section, num_steps: int, max_skipped: int = 0) -> optax.GradientTransformation:
+    """Clipping of the global gradient norm, then Adam or AdamW.
+
+    With max_skipped, a step whose gradient is not finite is left out, up to so many in a row.
+    """
+    schedule = _schedule(section, num_steps)
+    make = partial(
+        section.choice("name", {"adam": optax.adam, "adamw": optax.adamw}),
+        schedule,
+        b1=section.number("b1", below=1.0),
+        b2=section.number("b2", below=1.0),
+        eps=section.number("eps", above=True),
+    )
+    weight_decay = section.number("weight_decay")
+    if section.value("name") == "adamw":
+        make = partial(make, weight_decay=weight_decay)
+    elif weight_decay:
+        raise section.error("weight_decay", "needs optimizer.name=adamw")
+    clip_norm = section.number("clip_norm")
+    optimizer = optax.chain(optax.clip_by_global_norm(clip_norm), make()) if clip_norm else make()
+    return optax.apply_if_finite(optimizer, max_skipped) if max_skipped else optimizer
+
+
+def local_optimizer(
+    section: Section, num_steps: int
+) -> Callable[[PosteriorFamily], optax.GradientTransformation]:
+    """The inner loop's optimizer for a family; natural_gradient needs the family's Fisher information."""
+    if section.value("name") != "natural_gradient":
+        transformation = adam(section, num_steps)
+        return lambda family: transformation
+    schedule, max_norm = _schedule(section, num_steps), section.number("max_norm", above=True)
+    return lambda family: optax.chain(
+        natural_gradient(family, max_norm=max_norm), optax.scale_by_learning_rate(schedule)
+    )
+
+
