@@ -79,5 +79,3 @@ def local_optimizer(
     return lambda family: optax.chain(
         natural_gradient(family, max_norm=max_norm), optax.scale_by_learning_rate(schedule)
     )
-
-

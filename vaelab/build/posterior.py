@@ -80,6 +80,6 @@ def check_memory(
     if needed > there:
         raise section.error(
             "latent_dim",
-            f"the {outputs[name]:,} outputs of posterior family {name} take {needed:,} bytes and this machine "
-            f"has {there:,}: take a smaller latent_dim, or low_rank",
+            f"the {outputs[name]:,} outputs of posterior family {name} take {needed:,} bytes and this "
+            f"machine has {there:,}: take a smaller latent_dim, or low_rank",
         )
