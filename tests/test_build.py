@@ -78,6 +78,7 @@ def test_a_key_that_nothing_reads_is_an_error(section):
     ("key", "value", "says"),
     [
         ("seed", -1, "0 or more"),
+        ("seed", 2**63, "below 2147483648"),
         ("data.num_train", 10**6, "1257 training examples"),
         ("data.observation", "binarise", "did you mean 'binarize'"),
         ("data.observation", "dequantize", "bernoulli needs --config.data.observation=binarize"),

@@ -216,10 +216,9 @@ def broken_orders(ordered: list[tuple[str, np.ndarray]], *, num_stderrs: float =
     for (low_name, low_N), (high_name, high_N) in itertools.pairwise(ordered):
         difference = mean_and_stderr(high_N - low_N)
         # A difference of the size of float32 rounding, with no spread, is not a violation.
+        # Of one datapoint there is no error to go by: only its rounding is allowed for.
+        stderr = difference["stderr"] if len(low_N) > 1 else 0.0
         rounding = 4.0 * np.finfo(np.float32).eps * float(np.mean(np.abs(low_N)))
-        if not difference["mean"] >= -(num_stderrs * difference["stderr"] + rounding):
-            broken.append(
-                f"{low_name} exceeds {high_name} by {-difference['mean']:.4f} +- "
-                f"{difference['stderr']:.4f} nats"
-            )
+        if not difference["mean"] >= -(num_stderrs * stderr + rounding):
+            broken.append(f"{low_name} exceeds {high_name} by {-difference['mean']:.4f} +- {stderr:.4f} nats")
     return broken

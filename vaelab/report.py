@@ -101,7 +101,8 @@ def _cell(statistic: dict[str, Any] | None) -> str:
     """mean ± stderr to two digits of the error, between 2 and 4 decimals."""
     if statistic is None:
         return "-"
-    mean, stderr = statistic["mean"], statistic["stderr"]
+    # null in gap.json stands for what is not finite, as the error of a single datapoint.
+    mean, stderr = (math.nan if statistic[k] is None else statistic[k] for k in ("mean", "stderr"))
     small = math.isfinite(stderr) and stderr > 0
     decimals = min(max(1 - math.floor(math.log10(stderr)), 2), 4) if small else 4
     return f"{mean:.{decimals}f} ± {stderr:.{decimals}f}"
@@ -173,7 +174,12 @@ def plot_gaps(path: Path, rows: list[dict[str, Any]], per_datapoint: dict[str, n
         amortized = per_datapoint.get(prefix + "elbo_amortized")
         if amortized is not None:
             gap_N = np.sort(per_datapoint[prefix + "elbo_optimal"] - amortized)
-            right.step(gap_N, np.arange(1, gap_N.size + 1) / gap_N.size, label=prefix[:-1].replace("/", ", "))
+            right.step(
+                gap_N,
+                np.arange(1, gap_N.size + 1) / gap_N.size,
+                where="post",
+                label=prefix[:-1].replace("/", ", "),
+            )
     right.set_xlabel("amortization gap of a datapoint, nats")
     right.set_ylabel("part of the datapoints below")
     right.set_ylim(0.0, 1.0)

@@ -297,6 +297,7 @@ def _row(
         broken += gap.broken_orders(
             [(f"L[q_phi] ({name})", measured.elbo_amortized), (f"L[q*_{name}]", measured.elbo_optimal)]
         )
+        broken += gap.broken_orders([(f"L[q_phi] ({name})", measured.elbo_amortized), ordered[-1]])
     finite_N = np.isfinite(measured.elbo_optimal)
     if not finite_N.all():
         index_N = experiment.inputs[split].index_N[~finite_N]
@@ -375,7 +376,8 @@ def _pictures(experiment: Experiment, directory: Path, theta: Params) -> dict[st
         z_NxK = centre(phi_NxP[:NUM_PICTURES], jnp.zeros(latent_model.latent_dim))
         return np.asarray(decode(theta, z_NxK))
 
-    z_NxK = jax.random.normal(experiment.keys.pictures, (NUM_PICTURES, latent_model.latent_dim))
+    count = min(NUM_PICTURES, len(experiment.inputs[split].index_N))
+    z_NxK = jax.random.normal(experiment.keys.pictures, (count, latent_model.latent_dim))
     return {
         split: experiment.inputs[split].x_NxD[:NUM_PICTURES],
         "encoder": at_mean(fitted.phi_start),

@@ -50,6 +50,8 @@ class Section:
         value = self.value(name)
         if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
             raise self.error(name, f"must be an integer of {minimum} or more")
+        if value >= 2**31:
+            raise self.error(name, "must be below 2147483648")
         return value
 
     def number(
