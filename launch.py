@@ -8,19 +8,21 @@ line on standard error and exit status 2; a run that fails ends with one line an
 
 import os
 import re
+import signal
 import sys
+import traceback
 from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 FLAGS = flags.FLAGS
-DEFAULT_CONFIG = "experiments/digits_gap.py"
+DEFAULT_CONFIG = str(Path(__file__).parent / "experiments" / "digits_gap.py")
 # With a default of its own this flag would read its file, and trip over what is wrong there, on import.
 config_flags.DEFINE_config_file(
     "config",
     None,
-    f"Experiment file (default {DEFAULT_CONFIG}), with :variant; --config.KEY=VALUE changes it.",
+    "Experiment file (default experiments/digits_gap.py), with :variant; --config.KEY=VALUE changes it.",
 )
 flags.DEFINE_string(
     "workdir", None, "Directory of this run. The same command on it goes on where the last one stopped."
@@ -40,10 +42,30 @@ def _reason(error: Exception) -> str:
         return f"there is no experiment file {missing[1]}"
     raised = re.findall(r"^\s*\w*Error: (.+)$", text, flags=re.MULTILINE)
     text = raised[-1] if raised else text
+    if re.fullmatch(r"[\"']*\w+[\"']+", text):
+        return f"the config has no setting {text.strip(chr(34))}"
+    if "no attribute 'get_config'" in text:
+        return "the experiment file must define get_config()"
+    if "no attribute 'lock'" in text:
+        return "get_config() of the experiment file must return an ml_collections.ConfigDict"
     unknown = re.search(r"Did you mean \"(.+)\" instead of \"(.+)\"", text)
     if unknown:
         return f"the config has no setting {unknown[2]!r}; did you mean {unknown[1]!r}?"
     return text
+
+
+def _in_experiment(error: Exception) -> str | None:
+    """An error with its place in the user's experiment file; None where it did not come out of one."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}: {error.msg}"
+    places = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename) != Path(__file__) and not re.search("site-packages|importlib", frame.filename)
+    ]
+    if not places:
+        return None
+    return f"{places[-1].filename}:{places[-1].lineno}: {type(error).__name__}: {error}"
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -52,8 +74,8 @@ def _parse(argv: list[str]) -> list[str]:
     try:
         rest = FLAGS(argv)
         FLAGS.config.lock()  # the file is read at the first use: here, before anything else
-    except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
-        sys.exit(_fail(_reason(error), 2))
+    except Exception as error:  # an experiment file may raise anything
+        sys.exit(_fail(_in_experiment(error) or _reason(error), 2))
     if len(rest) > 1:
         sys.exit(_fail(f"{rest[1]!r} is not a flag; settings are --config.KEY=VALUE", 2))
     return rest
@@ -84,6 +106,7 @@ def _main(_: list[str]) -> int:
 
     # Elsewhere than on a terminal, wide enough for a table of three families.
     console = Console(width=None if sys.stdout.isatty() else 100)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         run(FLAGS.config, FLAGS.workdir, console)
     except (ConfigError, DataError) as error:
@@ -97,5 +120,12 @@ def _main(_: list[str]) -> int:
     return 0
 
 
+def _interrupted_early(*_: object) -> None:
+    # In the middle of an import an exception may come out of native code, as a crash.
+    os.write(2, b"launch.py: interrupted before anything was done\n")
+    os._exit(130)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, _interrupted_early)
     app.run(_main, flags_parser=_parse)

@@ -5,32 +5,22 @@ from collections.abc import Callable
 from ml_collections import ConfigDict
 
 
-def adam(**changes) -> ConfigDict:
-    """An optax optimizer: Adam or AdamW after clipping, under a schedule over the run's own steps."""
+def optimizer(name: str, **changes) -> ConfigDict:
+    """An optax optimizer under a schedule over the loop's own steps; all settings are there for any name."""
     config = ConfigDict()
-    config.name = "adam"  # adam, adamw
+    # adam, adamw; natural_gradient, along F^-1 grad with F the Fisher information of q, in the inner loop of
+    # Gaussian families
+    config.name = name
     config.learning_rate = 1e-3
     config.schedule = "constant"  # constant, cosine, linear, exponential: from warm-up to final_scale
     config.final_scale = 0.0  # last learning rate as a part of the first; not 0 for exponential
     config.warmup_steps = 0  # linear from 0
-    config.b1 = 0.9
+    config.b1 = 0.9  # this and the next two: adam, adamw
     config.b2 = 0.999
     config.eps = 1e-8
     config.weight_decay = 0.0  # adamw only
     config.clip_norm = 0.0  # of the global gradient norm; 0 is none
-    config.update(changes)
-    return config
-
-
-def natural_gradient(**changes) -> ConfigDict:
-    """Steps along F^-1 grad, F the Fisher information of q: for the inner loop of Gaussian families."""
-    config = ConfigDict()
-    config.name = "natural_gradient"
-    config.learning_rate = 0.2
-    config.schedule = "cosine"
-    config.final_scale = 0.0
-    config.warmup_steps = 0
-    config.max_norm = 5.0  # longest step before the learning rate, in the Fisher norm, sqrt(nats)
+    config.max_norm = 5.0  # natural_gradient: longest step before the learning rate, Fisher norm, sqrt(nats)
     config.update(changes)
     return config
 
@@ -93,7 +83,7 @@ def get_config() -> ConfigDict:
     config.train.validation_samples = 10  # draws for each validation datapoint
     # Steps in a row that may be left out, as their gradient is not finite; 0 stops at the first.
     config.train.max_skipped = 0
-    config.train.optimizer = adam(clip_norm=200.0)
+    config.train.optimizer = optimizer("adam", clip_norm=200.0)
 
     # On the trained model, held fixed: an encoder of each other family in inference.families.
     config.refit = ConfigDict()
@@ -113,7 +103,7 @@ def get_config() -> ConfigDict:
     config.inference.objective.name = "stick_the_landing"
     config.inference.objective.num_samples = 10
     config.inference.objective.antithetic = True
-    config.inference.optimizer = natural_gradient()  # or adam(...)
+    config.inference.optimizer = optimizer("natural_gradient", learning_rate=0.2, schedule="cosine")
     config.inference.certificate_groups = 32  # independent gradients behind the convergence estimate
     config.inference.tolerance = 0.05  # nats
     # Of flows, which have no natural gradient; nothing certifies their convergence.
@@ -123,20 +113,22 @@ def get_config() -> ConfigDict:
     config.inference.flow.objective.name = "elbo_from_draws"
     config.inference.flow.objective.num_samples = 10
     config.inference.flow.objective.antithetic = True
-    config.inference.flow.optimizer = adam(learning_rate=1e-2, schedule="cosine", b2=0.99)
+    config.inference.flow.optimizer = optimizer("adam", learning_rate=1e-2, schedule="cosine", b2=0.99)
 
     config.evidence = ConfigDict()
     config.evidence.num_samples = 5000
-    config.evidence.draw_chunk_size = 100  # draws of a datapoint at a time; bounds the memory
+    # Draws of a datapoint at a time, here and for elbo_samples: bounds the memory; both numbers of draws
+    # are rounded up to whole portions.
+    config.evidence.draw_chunk_size = 100
     return config
 
 
 def apply_variant(config: ConfigDict, variant: str, **variants: Callable[[ConfigDict], None]) -> ConfigDict:
-    """Makes the named change to a config; raises ValueError for a name that there is not."""
-    if variant and variant not in variants:
-        raise ValueError(f"unknown variant {variant!r}; there are {', '.join(variants)}")
-    if variant:
-        variants[variant](config)
+    """Makes the named changes, one or several with commas; raises ValueError for a name that there is not."""
+    for name in variant.split(",") if variant else ():
+        if name not in variants:
+            raise ValueError(f"unknown variant {name!r}; there are {', '.join(variants)}")
+        variants[name](config)
     return config
 
 
@@ -147,7 +139,7 @@ def shrink(config: ConfigDict) -> None:
     config.train.chunk_size = 20
     config.train.evaluate_every = 20
     config.train.checkpoint_every = 20
-    config.refit.num_steps = 20
+    config.refit.num_steps = min(config.refit.num_steps, 20)
     config.evaluate.max_points = 16
     config.evaluate.elbo_samples = 20
     config.inference.num_steps = 20

@@ -10,6 +10,7 @@ import pytest
 from experiments import defaults, digits_gap, linear_gaussian
 from vaelab import data
 from vaelab.build import build, build_study
+from vaelab.keys import named_key
 from vaelab.types import ConfigError
 
 EXPERIMENTS = sorted(
@@ -101,7 +102,7 @@ def test_a_key_that_nothing_reads_is_an_error(section):
         ("objective.min_kl", 1.0, "needs --config.objective.name=free_bits"),
         ("train.max_skipped", -1, "0 or more"),
         ("inference.objective.name", "iwae", "q* is the optimum of the ELBO"),
-        ("inference.flow.optimizer.name", "natural_gradient", "must be adam or adamw"),
+        ("inference.flow.optimizer.name", "natural_gradient", "take adam or adamw"),
         ("objective.name", "elb", "did you mean 'elbo'"),
         ("objective.antithetic", True, "even number"),
         ("train.num_steps", 0, "1 or more"),
@@ -119,6 +120,11 @@ def test_a_key_that_nothing_reads_is_an_error(section):
         ("evaluate.splits", (), "at least one"),
         ("inference.families", ("full",), "must be one of"),
         ("inference.families", ("diagonal", "diagonal"), "each once"),
+        ("inference.families", ("diagonal", 1), "unknown; there are diagonal, full"),
+        ("model.hidden", ("a",), "positive layer widths"),
+        ("model.hidden", (True,), "positive layer widths"),
+        ("train.optimizer.name", "natural_gradient", "take adam or adamw"),
+        ("inference.optimizer.clip_norm", 1.0, "max_norm"),
         ("inference.start", "priors", "did you mean 'prior'"),
         ("inference.certificate_groups", 2, "3 or more"),
         ("inference.objective.num_samples", 3, "even number"),
@@ -148,6 +154,7 @@ def test_a_bad_value_is_one_line_that_names_its_setting_and_the_fix(key, value, 
             {"objective.name": "renyi", "objective.alpha": 1.0},
             "take --config.objective.name=elbo_from",
         ),
+        ("diagonal", {"objective.name": "beta_elbo", "objective.warmup_steps": 41}, "at most the 40 steps"),
         (
             "diagonal",
             {"model.network": "convolutional", "model.hidden": (9,), "model.channels": (2,) * 4},
@@ -176,6 +183,8 @@ def test_bad_values_of_the_linear_gaussian_model():
     config = linear_gaussian.get_config("smoke")
     with pytest.raises(ConfigError, match="must be 5 numbers"):
         build(changed(config, "model.singular_values", (1.0, 2.0)))
+    with pytest.raises(ConfigError, match="must be a tuple of numbers"):
+        build(changed(config, "model.singular_values", ("a", 1.0, 1.0, 1.0, 1.0)))
     config = linear_gaussian.get_config("smoke")
     with pytest.raises(ConfigError, match="simulated needs"):
         build(changed(config, "model.name", "decoder"))
@@ -200,6 +209,27 @@ def test_static_binarisation_is_that_of_the_index_and_the_data_seed():
     assert not np.array_equal(small.inputs["test"].x_NxD, build(other_seed).inputs["test"].x_NxD)
 
 
-def test_the_runs_keys_are_all_different():
+def test_no_key_is_used_for_two_things():
     keys = build(digits_gap.get_config("smoke")).keys
-    assert len({jax.random.key_data(key).tobytes() for key in keys}) == len(keys)
+    seed_key = jax.random.key(0)
+    others = [named_key(0, purpose) for purpose in ("observe", "simulated", "study")]
+    others += [*jax.random.split(seed_key, 20), *(jax.random.fold_in(seed_key, i) for i in range(100, 200))]
+    everything = [*keys, *others]
+    assert len({jax.random.key_data(key).tobytes() for key in everything}) == len(everything)
+
+
+def test_a_variant_can_be_several():
+    config = digits_gap.get_config("gaussian,smoke")
+    assert config.model.likelihood.name == "gaussian"
+    assert config.train.num_steps == digits_gap.get_config("smoke").train.num_steps
+    with pytest.raises(ValueError, match="unknown variant 'smok'"):
+        digits_gap.get_config("gaussian,smok")
+
+
+def test_the_inner_loops_optimizer_is_one_setting():
+    build(changed(digits_gap.get_config("smoke"), "inference.optimizer.name", "adam"))
+
+
+def test_names_of_a_tuple_may_come_as_one_flag():
+    config = changed(digits_gap.get_config("smoke"), "inference.families", ("diagonal,cholesky",))
+    assert tuple(build(config).systems) == ("diagonal", "cholesky")

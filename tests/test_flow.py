@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
 from tests import oracles
-from vaelab import posterior
+from vaelab import objective, posterior
+from vaelab.types import SharedPhi
 
 FLOWS = {"real_nvp": posterior.real_nvp, "iaf": posterior.iaf}
 
@@ -41,7 +43,7 @@ def test_density_is_that_of_the_change_of_variables(make, K):
 def test_density_integrates_to_one(make):
     family = make(2, num_layers=3, hidden=12)
     phi_P = member(family, size=0.2)
-    axis = np.linspace(-12.0, 12.0, 481)
+    axis = np.linspace(-20.0, 20.0, 1001)
     z_SxK = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2).astype(np.float32)
     density_S = np.exp(np.float64(jax.jit(jax.vmap(family.dist(phi_P).log_prob))(z_SxK)))
     assert abs(np.sum(density_S) * (axis[1] - axis[0]) ** 2 - 1.0) < 1e-3
@@ -90,6 +92,25 @@ def test_draws_of_dist_and_reparameterized_draws_have_the_same_law(make):
         difference = np.mean(function(z_SxK), 0) - np.mean(function(other_SxK), 0)
         stderr = np.sqrt((np.var(function(z_SxK), 0) + np.var(function(other_SxK), 0)) / 20_000)
         assert np.all(np.abs(difference) <= 5 * stderr)
+
+
+@pytest.mark.parametrize("bound", [objective.elbo_from_draws, objective.stick_the_landing])
+def test_an_encoders_two_parts_are_the_one_vector(make, bound):
+    """Values and gradients with the shared weights apart are those with all in one phi."""
+    family = make(4, num_layers=2, hidden=8)
+    phi_P = member(family)
+    parts = SharedPhi(phi_P[:8], phi_P[8:])
+
+    def log_joint(z_K):
+        return -jnp.sum(jnp.cosh(z_K - 0.5))
+
+    def value(phi):
+        return bound(log_joint, family, phi, jax.random.key(0), num_samples=6)
+
+    np.testing.assert_allclose(value(parts), value(phi_P), rtol=1e-6)
+    np.testing.assert_array_equal(ravel_pytree(parts)[0], phi_P)
+    grad_P = jax.grad(value)(phi_P)
+    np.testing.assert_allclose(ravel_pytree(jax.grad(value)(parts))[0], grad_P, rtol=1e-4, atol=1e-5)
 
 
 def test_sizes_that_make_no_flow_are_refused(make):

@@ -1,6 +1,7 @@
 """The command line as a user meets it: bad input is one line and a non-zero exit, nothing is written."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -38,6 +39,7 @@ def assert_one_line(result, *, says, status=2):
         (["--config=experiments/nope.py"], "no experiment file experiments/nope.py"),
         (["--config=experiments/digits_gap.py:smok"], "unknown variant 'smok'; there are smoke"),
         (["--config.train.num_step=5"], "no setting 'num_step'; did you mean 'num_steps'"),
+        (["--config.nothing_like_it=5"], "the config has no setting 'nothing_like_it'"),
         (["--config.trian.num_steps=5"], "no setting 'trian'; did you mean 'train'"),
         (["--config.train.num_steps=many"], "--config.train.num_steps=many: invalid literal for int()"),
         (["--config.train.num_steps=2.5"], "--config.train.num_steps=2.5: invalid literal for int()"),
@@ -50,6 +52,43 @@ def test_a_mistyped_flag(arguments, says, tmp_path):
     result = launch(*arguments, f"--workdir={tmp_path / 'run'}")
     assert_one_line(result, says=says)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "def get_config():\n    return undefined\n",
+            "mine.py:2: NameError: name 'undefined' is not defined",
+        ),
+        ("def get_config(:\n", "mine.py:1: invalid syntax"),
+        ("import nothing_of_this_name\n", "mine.py:1: ModuleNotFoundError: No module named"),
+        ("def get_config():\n    return {}['a']\n", "mine.py:2: KeyError: 'a'"),
+        ("def get_config():\n    return {}\n", "must return an ml_collections.ConfigDict"),
+        ("get = 3\n", "the experiment file must define get_config()"),
+        (
+            "from experiments import defaults\ndef get_config():\n    c = defaults.get_config()\n"
+            "    c.train.num_step = 5\n    c.update({'a': 1}).b\n",
+            "mine.py:5: AttributeError",
+        ),
+    ],
+)
+def test_an_experiment_file_that_does_not_work(text, says, tmp_path):
+    (tmp_path / "mine.py").write_text(text)
+    result = launch(f"--config={tmp_path / 'mine.py'}", f"--workdir={tmp_path / 'run'}")
+    assert_one_line(result, says=says)
+    assert not (tmp_path / "run").exists()
+
+
+def test_it_runs_from_any_folder_and_an_interrupt_at_the_start_is_one_line(tmp_path):
+    arguments = [sys.executable, str(ROOT / "launch.py"), "--config.train.num_steps=3", "--workdir=run"]
+    process = subprocess.Popen(arguments, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    time.sleep(1.0)  # while JAX is imported, or the config is built
+    process.send_signal(signal.SIGINT)
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == 130, message
+    assert message.startswith("launch.py: interrupted")
+    assert len(message.strip().splitlines()) == 1
 
 
 def test_no_workdir():

@@ -9,7 +9,7 @@ import vaelab
 
 LAYERS = [
     {"__init__", "types"},
-    {"networks", "likelihood", "linalg", "data", "checkpoint", "parallel", "settings"},
+    {"networks", "likelihood", "linalg", "data", "checkpoint", "parallel", "settings", "keys"},
     {"posterior"},
     {"model", "prepare"},
     {"objective"},

@@ -207,6 +207,23 @@ def test_log_prob_equals_that_of_scipy(family):
         assert abs(log_q - exact) <= 4 * K * EPS * np.linalg.cond(scale) * (1.0 + abs(exact))
 
 
+def test_density_and_entropy_errors_grow_no_faster_than_the_condition_number(family):
+    for condition in (1e3, 1e4, 1e5, 1e6):
+        phi_NxP = cases(family, (condition,), repeats=20)
+        z_NxK = points(family, phi_NxP)
+        log_q_N = over(lambda phi_P, z_K: family.dist(phi_P).log_prob(z_K))(phi_NxP, z_NxK)
+        entropy_N = over(lambda phi_P: family.dist(phi_P).entropy())(phi_NxP)
+        for phi_P, z_K, log_q, entropy in zip(phi_NxP, z_NxK, log_q_N, entropy_N, strict=True):
+            mean, scale = oracles.law(family.name, phi_P)
+            # The square of S^-1 (z - mean), whose relative error is that of the inverse: once in first order,
+            # once in second where the condition number leaves it no digits.
+            eps = np.linalg.solve(scale, np.float64(z_K) - mean)
+            log_det, relative = oracles.log_abs_det(scale), 4 * K * EPS * np.linalg.cond(scale)
+            exact = -0.5 * (eps @ eps + K * oracles.LOG_2PI) - log_det
+            assert abs(log_q - exact) <= relative * (1.0 + relative) * (1.0 + eps @ eps)
+            assert abs(entropy - (0.5 * K * (1.0 + oracles.LOG_2PI) + log_det)) <= relative + 8 * EPS * K
+
+
 def test_dist_inside_jit_vmap_and_grad_equals_dist_outside(family):
     phi_NxP = cases(family, (3.0, 30.0), repeats=2)
     z_NxK = points(family, phi_NxP)

@@ -1,8 +1,10 @@
 """A whole run: what its directory holds, that nothing is done twice, and what it refuses."""
 
 import importlib
+import io
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -118,6 +120,43 @@ def test_a_damaged_checkpoint_falls_back_to_the_last_good_one_and_says_so(
     assert list((workdir / "checkpoints" / "train").glob("damaged-40*"))
 
 
+@pytest.mark.parametrize("name", ["gap.json", "stages/inference_test_full.npz", "stages/evidence_test.npz"])
+@pytest.mark.parametrize("damage", ["cut", "flip"])
+def test_a_damaged_result_is_set_aside_and_made_anew(name, damage, finished, tmp_path):
+    original, rows = finished
+    workdir = shutil.copytree(original, tmp_path / "run")
+    content = bytearray((workdir / name).read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    (workdir / name).write_bytes(content[: len(content) // 2] if damage == "cut" else content)
+    if name != "gap.json":
+        (workdir / "gap.json").unlink()
+    console = Console(file=io.StringIO(), width=200)
+    resumed = run(digits_gap.get_config("smoke"), str(workdir), console)
+    for row, again in zip(rows, resumed, strict=True):
+        assert {**row, "seconds": 0} == {**again, "seconds": 0}
+    damaged = (workdir / name).with_name("damaged-" + name.split("/")[-1])
+    assert f"kept as {damaged.name} and made anew" in console.file.getvalue()
+    assert damaged.exists()
+
+
+@pytest.mark.parametrize("content", [b'{"seed": ', b"\xff\xfe"])
+def test_a_damaged_config_is_refused(content, tmp_path):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"config\.json is damaged: take another --workdir"):
+        quiet_run(digits_gap.get_config("smoke"), tmp_path)
+    assert (tmp_path / "config.json").read_bytes() == content
+
+
+def test_a_broken_order_is_said_again_by_a_finished_run(finished, tmp_path):
+    workdir = shutil.copytree(finished[0], tmp_path / "run")
+    content = json.loads((workdir / "gap.json").read_text())
+    content["rows"][0]["broken_orders"] = ["a exceeds b by 1.0"]
+    (workdir / "gap.json").write_text(json.dumps(content))
+    console = Console(file=io.StringIO(), width=200)
+    run(digits_gap.get_config("smoke"), str(workdir), console)
+    assert "order broken on test: a exceeds b by 1.0" in console.file.getvalue()
+
+
 def metric_lines(workdir):
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     return [{**line, "seconds": 0} for line in lines]
@@ -131,6 +170,14 @@ def test_metrics_have_a_line_for_each_chunk_and_name_the_bound_elbo(finished):
         ("refit_full", 20),
     ]
     assert all(line["elbo"] < 0 and line["validation_elbo"] < 0 for line in lines)
+
+
+def test_another_objective_is_not_called_elbo(tmp_path):
+    config = digits_gap.get_config("smoke")
+    config.objective.update({"name": "iwae", "num_samples": 4})
+    config.inference.families = ("diagonal",)
+    quiet_run(config, tmp_path / "run")
+    assert all("iwae" in line and "elbo" not in line for line in metric_lines(tmp_path / "run"))
 
 
 def test_another_config_is_refused_and_nothing_is_overwritten(finished):

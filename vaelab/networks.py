@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import flax.linen as nn
 import jax.numpy as jnp
 
-from vaelab.types import Array, Network
+from vaelab.types import Array, Network, SharedPhi
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": nn.relu,
@@ -150,6 +150,14 @@ def with_constants(network: Network, values_R: Array) -> Network:
     return Network(
         init=lambda key: {"network": network.init(key), "constants": values_R},
         apply=lambda params, x: jnp.concatenate([network.apply(params["network"], x), params["constants"]]),
+    )
+
+
+def with_shared(network: Network, values_R: Array) -> Network:
+    """An encoder's output beside R learned numbers that all datapoints share, starting at these values."""
+    return Network(
+        init=lambda key: {"network": network.init(key), "shared": values_R},
+        apply=lambda params, x: SharedPhi(network.apply(params["network"], x), params["shared"]),
     )
 
 

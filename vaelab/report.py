@@ -133,8 +133,14 @@ def plain_table(title: str, rows: list[dict[str, Any]]) -> Table:
     for number, name in enumerate(rows[0]):
         table.add_column(name, justify="right" if number else "left")
     for row in rows:
-        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
+        table.add_row(*(_plain(v) for v in row.values()))
     return table
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _counts(row: dict[str, Any]) -> list[str]:
@@ -162,8 +168,17 @@ def plot_gaps(path: Path, rows: list[dict[str, Any]], per_datapoint: dict[str, n
             if row[key] is None:
                 continue
             mean, stderr = row[key]["mean"], row[key]["stderr"]
-            label = key.replace("_", " ") if position == 0 else None
-            left.barh(position, mean, left=start, xerr=stderr, color=colour, label=label, capsize=3)
+            label = key.replace("_", " ")
+            shown = label in left.get_legend_handles_labels()[1]
+            left.barh(
+                position,
+                mean,
+                left=start,
+                xerr=stderr,
+                color=colour,
+                capsize=3,
+                label=None if shown else label,
+            )
             start += mean
     left.set_yticks(range(len(rows)), labels)
     left.invert_yaxis()

@@ -7,6 +7,8 @@ from its newest checkpoint, every later stage from the arrays it left in `stages
 import io
 import json
 import time
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from ml_collections import ConfigDict
 from rich.console import Console
 
@@ -37,50 +40,71 @@ def run(config: ConfigDict, workdir: str, console: Console) -> list[dict[str, An
 
     Raises ConfigError, DataError, CheckpointError or NonFiniteError, each with one line that says what to do.
     """
+    directory = Path(workdir).expanduser()
     if "study" in config:
-        _study(config, workdir, console)
+        _study(config, directory, console)
         return []
+    finished = _finished(directory / "gap.json", config, console)
+    if finished is not None:
+        _show(finished["rows"], console)
+        return finished["rows"]
     experiment = build(config)
-    directory = open_directory(Path(workdir), config)
-    finished = directory / "gap.json"
-    if finished.exists():
-        console.print(f"{directory} is finished; its results:", highlight=False)
-        rows = json.loads(finished.read_text())["rows"]
-        console.print(report.gap_table(rows))
-        return rows
-
+    open_directory(directory, config)
     psis, theta = {}, experiment.theta
     for number, name in enumerate(experiment.systems):
         if experiment.num_steps(name):
             state = _train(experiment, name, number, theta, directory, console)
             theta, psis[name] = state.theta, state.psi
 
-    rows, per_datapoint = [], {}
+    rows, per_datapoint, fits = [], {}, {}
     for split in experiment.inputs:
-        split_rows, arrays = _measure(experiment, split, theta, psis, directory, console)
+        split_rows, arrays, fits[split] = _measure(experiment, split, theta, psis, directory, console)
         rows += split_rows
         per_datapoint |= arrays
-    _write_results(experiment, directory, rows, per_datapoint, theta)
-    console.print(report.gap_table(rows))
-    for row in rows:
-        for problem in row["broken_orders"]:
-            console.print(f"order broken on {row['split']}: {problem}", style="red", markup=False)
+    _write_results(experiment, directory, rows, per_datapoint, fits, theta)
+    _show(rows, console)
     console.print(f"results are in {directory}", highlight=False)
     return rows
 
 
-def _study(config: ConfigDict, workdir: str, console: Console) -> None:
-    compute = build_study(config)
-    directory = open_directory(Path(workdir), config)
-    finished = directory / "study.json"
-    if finished.exists():
-        console.print(f"{directory} is finished; its results:", highlight=False)
-        tables = json.loads(finished.read_text())
-    else:
+def _show(rows: list[dict[str, Any]], console: Console) -> None:
+    console.print(report.gap_table(rows))
+    for row in rows:
+        for problem in row["broken_orders"]:
+            console.print(f"order broken on {row['split']}: {problem}", style="red", markup=False)
+
+
+def _finished(results: Path, config: ConfigDict, console: Console) -> Any:
+    """What a finished run of this config left in `results`; None where it is not there, or damaged."""
+    if not results.exists():
+        return None
+    open_directory(results.parent, config)
+    try:
+        content = json.loads(results.read_text())
+    except ValueError:
+        set_aside(results, console)
+        return None
+    console.print(f"{results.parent} is finished; its results:", highlight=False)
+    return content
+
+
+def set_aside(path: Path, console: Console) -> None:
+    """Renames a file that cannot be read back, so that it is made anew and nothing is lost."""
+    damaged = path.with_name(f"damaged-{path.name}")
+    path.replace(damaged)
+    console.print(f"{path} is damaged: kept as {damaged.name} and made anew", style="red", highlight=False)
+
+
+def _study(config: ConfigDict, directory: Path, console: Console) -> None:
+    results = directory / "study.json"
+    tables = _finished(results, config, console)
+    if tables is None:
+        compute = build_study(config)
+        open_directory(directory, config)
         found = compute()
         tables = found.tables
         found.plot(directory / "study.png")
-        report.write_whole(finished, (json.dumps(tables, indent=2) + "\n").encode())
+        report.write_whole(results, (json.dumps(tables, indent=2) + "\n").encode())
     for title, rows in tables.items():
         console.print(report.plain_table(title, rows))
     console.print(f"results are in {directory}", highlight=False)
@@ -101,10 +125,15 @@ def open_directory(workdir: Path, config: ConfigDict) -> Path:
                 raise ConfigError(f"{workdir} holds results but no config.json: take another --workdir")
             report.write_whole(path, text.encode())
         saved = path.read_text()
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is damaged: take another --workdir, or mend it") from None
     except OSError as error:
         raise ConfigError(f"--workdir={workdir} cannot be written: {error.strerror or error}") from error
     if saved != text:
-        changed = _differences(json.loads(saved), json.loads(text))
+        try:
+            changed = _differences(json.loads(saved), json.loads(text))
+        except ValueError:
+            raise ConfigError(f"{path} is damaged: take another --workdir, or mend it") from None
         raise ConfigError(
             f"{workdir} belongs to a run of another config ({'; '.join(changed[:3])}"
             f"{'; ...' if len(changed) > 3 else ''}): take another --workdir"
@@ -156,7 +185,7 @@ def _train(
                 max_skipped=settings.max_skipped,
             ):
                 state, metrics = progress.state, progress.metrics
-                step, values = int(state.step), _chunk_values(metrics)
+                step, values = int(state.step), _chunk_values(settings.bound_name, metrics)
                 for line in progress.skipped:
                     console.print(f"left out {line}", style="red", highlight=False)
                 if progress.skipped:
@@ -166,29 +195,34 @@ def _train(
                         state.theta, state.psi, *experiment.validation, keys.evaluate
                     )
                 log.write(stage, step, **values, seconds=time.perf_counter() - began)
-                advance(len(metrics.elbo), **{k: v for k, v in values.items() if k.endswith("elbo")})
+                shown = (settings.bound_name, "validation_elbo")
+                advance(len(metrics.bound), **{name: values[name] for name in shown if name in values})
                 if step % settings.checkpoint_every == 0 or step == num_steps:
                     checkpoints.save(step, state)
     return state
 
 
-def _chunk_values(metrics: Any) -> dict[str, float]:
+def _chunk_values(bound_name: str, metrics: Any) -> dict[str, float]:
     """Means over the chunk's steps that were taken."""
-    taken = np.isfinite(metrics.elbo) & np.isfinite(metrics.grad_norm)
+    taken = np.isfinite(metrics.bound) & np.isfinite(metrics.grad_norm)
     if not taken.any():
         return {}
     return {
-        "elbo": float(np.mean(metrics.elbo[taken])),
+        bound_name: float(np.mean(metrics.bound[taken])),
         "grad_norm": float(np.mean(metrics.grad_norm[taken])),
     }
 
 
-def _stored(path: Path, template: Any, compute: Callable[[], Any]) -> Any:
+def _stored(path: Path, template: Any, compute: Callable[[], Any], console: Console) -> Any:
     """compute(), or what an earlier run of it left at `path`; `template` gives the structure."""
     treedef = jax.tree.structure(template)
     if path.exists():
-        with np.load(path) as arrays:
-            return jax.tree.unflatten(treedef, [arrays[str(i)] for i in range(treedef.num_leaves)])
+        try:
+            # The zip holds a checksum of each array.
+            with path.open("rb") as file, np.load(file) as arrays:
+                return jax.tree.unflatten(treedef, [arrays[str(i)] for i in range(treedef.num_leaves)])
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+            set_aside(path, console)
     result = compute()
     buffer = io.BytesIO()
     np.savez(buffer, **{str(i): leaf for i, leaf in enumerate(jax.tree.leaves(result))})
@@ -203,8 +237,8 @@ def _measure(
     psis: dict[str, Params],
     directory: Path,
     console: Console,
-) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
-    """The rows of `gap.json` and the per-datapoint arrays of one split, every family."""
+) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], dict[str, gap.LocalFit]]:
+    """The rows of `gap.json`, the per-datapoint arrays and the local fits of one split, every family."""
     inputs, settings = experiment.inputs[split], experiment.evaluate
     count = len(inputs.index_N)
     fits: dict[str, gap.LocalFit] = {}
@@ -229,7 +263,7 @@ def _measure(
             return fitted, np.float64(time.perf_counter() - began)
 
         path = directory / "stages" / f"inference_{split}_{name}.npz"
-        fits[name], seconds[name] = _stored(path, (gap.LocalFit.template(), 0), fit_family)
+        fits[name], seconds[name] = _stored(path, (gap.LocalFit.template(), 0), fit_family, console)
 
     def weigh() -> Evidence:
         with report.progress_bar(console, f"evidence {split}", count, "points") as advance:
@@ -246,7 +280,8 @@ def _measure(
                 progress=advance,
             )
 
-    evidence = _stored(directory / "stages" / f"evidence_{split}.npz", Evidence(0, 0, 0), weigh)
+    path = directory / "stages" / f"evidence_{split}.npz"
+    evidence = _stored(path, Evidence(0, 0, 0), weigh, console)
     rows, arrays = (
         [],
         {
@@ -270,7 +305,7 @@ def _measure(
             columns["elbo_amortized"] = fitted.elbo_start.value
             columns["elbo_amortized_stderr"] = fitted.elbo_start.stderr
         arrays |= {f"{split}/{name}/{key}": value for key, value in columns.items()}
-    return rows, arrays
+    return rows, arrays, fits
 
 
 def _row(
@@ -336,7 +371,7 @@ def _starts(
 
     def encode(psi: Params, x_D: jax.Array) -> jax.Array:
         if encoder_name == name:
-            return source.encoder.apply(psi, x_D)
+            return ravel_pytree(source.encoder.apply(psi, x_D))[0]
         if target.project is None or source.family.location_scale is None:
             return target.init()
         return target.project(*source.family.location_scale(source.encoder.apply(psi, x_D)))
@@ -349,13 +384,14 @@ def _write_results(
     directory: Path,
     rows: list[dict[str, Any]],
     per_datapoint: dict[str, np.ndarray],
+    fits: dict[str, dict[str, gap.LocalFit]],
     theta: Params,
 ) -> None:
     """The plots, the arrays, and `gap.json` last, as it marks the run as finished."""
     report.plot_gaps(directory / "gaps.png", rows, per_datapoint)
     if len(experiment.image_shape) == 2:
         report.plot_images(
-            directory / "images.png", _pictures(experiment, directory, theta), experiment.image_shape
+            directory / "images.png", _pictures(experiment, fits, theta), experiment.image_shape
         )
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **per_datapoint)
@@ -363,12 +399,13 @@ def _write_results(
     report.write_whole(directory / "gap.json", report.to_json(rows))
 
 
-def _pictures(experiment: Experiment, directory: Path, theta: Params) -> dict[str, np.ndarray]:
+def _pictures(
+    experiment: Experiment, fits: dict[str, dict[str, gap.LocalFit]], theta: Params
+) -> dict[str, np.ndarray]:
     """Data, reconstructions at the centre (eps = 0) of the encoder's q and of q*, draws from the model."""
     latent_model, family = experiment.latent_model, experiment.systems[next(iter(experiment.systems))].family
     split = next(iter(experiment.inputs))
-    path = directory / "stages" / f"inference_{split}_{family.name}.npz"
-    fitted, _ = _stored(path, (gap.LocalFit.template(), 0), None)
+    fitted = fits[split][family.name]
     decode = jax.jit(jax.vmap(latent_model.mean, (None, 0)))
 
     def at_mean(phi_NxP: np.ndarray) -> np.ndarray:

@@ -66,22 +66,36 @@ class Section:
             raise self.error(name, f"must be {limits}")
         return float(value)
 
+    def numbers(self, name: str, minimum: float, *, integers: bool = False) -> tuple:
+        """A tuple of at least one number."""
+        values, kind = self.value(name), int if integers else int | float
+
+        def fits(value: Any) -> bool:
+            return isinstance(value, kind) and not isinstance(value, bool) and minimum <= value < math.inf
+
+        if not isinstance(values, tuple | list) or not values or not all(map(fits, values)):
+            what = "integers" if integers else "numbers"
+            raise self.error(name, f"must be a tuple of {what} of {minimum:g} or more")
+        return tuple(values)
+
     def choice(self, name: str, options: Mapping[str, Any]) -> Any:
         return self._look_up(name, self.value(name), options)
 
     def choices(self, name: str, options: Mapping[str, Any]) -> tuple[str, ...]:
-        values = tuple(self.value(name))
-        if not values or len(set(values)) < len(values):
-            raise self.error(name, "must name at least one, each once")
+        values = self.value(name)
+        if not isinstance(values, tuple | list) or not values or len(set(map(str, values))) < len(values):
+            raise self.error(name, "must be a tuple that names at least one, each once")
+        # A flag turns a,b into one name of a tuple.
+        values = tuple(part for v in values for part in (v.split(",") if isinstance(v, str) else (v,)))
         for value in values:
             self._look_up(name, value, options)
         return values
 
     def widths(self, name: str) -> tuple[int, ...]:
-        values = tuple(self.value(name))
-        if not all(isinstance(v, int) and v > 0 for v in values):
+        values = self.value(name)
+        if not isinstance(values, tuple | list) or not all(type(v) is int and v > 0 for v in values):
             raise self.error(name, "must be a tuple of positive layer widths")
-        return values
+        return tuple(values)
 
     def _look_up(self, name: str, value: Any, options: Mapping[str, Any]) -> Any:
         if value not in options:

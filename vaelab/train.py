@@ -45,12 +45,12 @@ class TrainState(NamedTuple):
 
 
 class StepMetrics(NamedTuple):
-    """elbo: batch mean of the objective, nats. grad_norm: global norm before clipping.
+    """bound: batch mean of the objective, nats. grad_norm: global norm before clipping.
 
     bad_index: the index of the batch's first datapoint whose bound is not finite, -1 where all are.
     """
 
-    elbo: Array
+    bound: Array
     grad_norm: Array
     bad_index: Array
 
@@ -161,7 +161,9 @@ def fit(
     leave it out, as optax.apply_if_finite(optimizer, max_skipped) does.
     """
     pixels_NxD, index_N = jnp.asarray(pixels_NxD), jnp.asarray(index_N)
-    state, start, in_a_row = jax.tree.map(jnp.copy, state), int(state.step), 0
+    state, start = jax.tree.map(jnp.copy, state), int(state.step)
+    # A run that goes on counts on from where optax.apply_if_finite was.
+    in_a_row = int(optax.tree.get(state.opt_state, "notfinite_count", default=0))
     while start < num_steps:
         # Chunks end at multiples of chunk_size, wherever a run began.
         length = min(chunk_size - start % chunk_size, num_steps - start)
@@ -170,7 +172,7 @@ def fit(
         )
         state, metrics = train_chunk(state, rows_TxB, pixels_NxD, index_N, key, system=system)
         metrics = jax.device_get(metrics)
-        finite_T = np.isfinite(metrics.elbo) & np.isfinite(metrics.grad_norm)
+        finite_T = np.isfinite(metrics.bound) & np.isfinite(metrics.grad_norm)
         skipped = []
         for t, finite in enumerate(finite_T):
             in_a_row = 0 if finite else in_a_row + 1
@@ -185,7 +187,7 @@ def fit(
 
 def _describe(step: int, metrics: StepMetrics) -> str:
     where = f", first at the datapoint of index {metrics.bad_index}" if metrics.bad_index >= 0 else ""
-    return f"step {step}: elbo={metrics.elbo}, gradient norm={metrics.grad_norm}{where}"
+    return f"step {step}: bound={metrics.bound}, gradient norm={metrics.grad_norm}{where}"
 
 
 def evaluator(

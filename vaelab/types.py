@@ -33,7 +33,18 @@ class Network(NamedTuple):
 
 
 Encoder = Network
-"""`apply(psi, x_D) -> phi_P`: the amortized choice of variational parameters."""
+"""`apply(psi, x_D) -> phi_P`, or `SharedPhi` for a flow: the amortized choice of variational parameters."""
+
+
+class SharedPhi(NamedTuple):
+    """phi_P in two parts, the second the same for every datapoint of an encoder: a flow's weights.
+
+    Kept apart, a vmap over datapoints does not copy the second part, and products with it stay large.
+    Families with a `shared_size` take this in the place of phi_P; `ravel_pytree` makes phi_P of it.
+    """
+
+    own_P: Array
+    shared_R: Array
 
 
 class Exact(NamedTuple):
@@ -84,10 +95,9 @@ class PosteriorFamily(NamedTuple):
     natural_gradient(phi_P, grad_P) -> P               F^+ grad, F the Fisher information of q in phi,
                                                        exactly or, without a closed form, nearly
     location_scale(phi_P) -> (mu_K, S_KxK)             q = N(mu, S S')
-    certifiable                                        whether F is the curvature of the bound at the
-    optimum of
-                                                       a Gaussian posterior, so that 1/2 g' F^+ g tells how
-                                                       far
+    certifiable                                        whether F is the curvature of the bound at the optimum
+                                                       of a Gaussian posterior, so that 1/2 g' F^+ g tells
+                                                       how far it is
     project(mu_K, S_KxK) -> phi_P                      argmin over the family of KL(q || N(mu, S S')); None
                                                        where it has no closed form
     """

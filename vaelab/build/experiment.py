@@ -15,10 +15,11 @@ import optax
 from vaelab import data
 from vaelab.build.model import SPLITS, decoder_model, linear_gaussian, simulated
 from vaelab.build.model import dataset as load_dataset
-from vaelab.build.objective import check_pair, local_objective, train_objective
-from vaelab.build.optimizer import adam, local_optimizer
+from vaelab.build.objective import ELBO_OBJECTIVES, check_pair, local_objective, train_objective
+from vaelab.build.optimizer import adam, local_adam, local_optimizer
 from vaelab.build.posterior import FAMILIES, check_memory, encoder, families
 from vaelab.gap import InferenceSettings
+from vaelab.keys import named_key
 from vaelab.settings import Section
 from vaelab.train import System
 from vaelab.types import Key, LatentModel, Params, PosteriorFamily
@@ -40,8 +41,9 @@ class Inputs(NamedTuple):
 
 
 class TrainSettings(NamedTuple):
-    """The host loop's own numbers; see `experiments/defaults.py`."""
+    """The host loop's own numbers; see `experiments/defaults.py`. bound_name: the name of the bound."""
 
+    bound_name: str
     num_steps: int
     batch_size: int
     chunk_size: int
@@ -71,7 +73,7 @@ class EvaluateSettings(NamedTuple):
 
 
 class Keys(NamedTuple):
-    """The run's one seed, split once into what draws on it."""
+    """What draws on the run's one seed, each with a key of its own."""
 
     model: Key
     encoder: Key
@@ -112,7 +114,7 @@ def build(config: Any) -> Experiment:
     """Resolves a config. Raises ConfigError, or DataError where its data set is not at hand."""
     top = Section(config)
     seed = top.integer("seed", 0)
-    keys = Keys(*jax.random.split(jax.random.key(seed), len(Keys._fields)))
+    keys = Keys(*(named_key(seed, purpose) for purpose in Keys._fields))
     data_section, model_section = top.section("data"), top.section("model")
     if data_section.value("name") == "simulated":
         latent_model = linear_gaussian(model_section)
@@ -124,9 +126,9 @@ def build(config: Any) -> Experiment:
         latent_model = decoder_model(model_section, dataset, data_section.value("observation"))
         theta = latent_model.init(keys.model)
 
-    train, refit_steps = _train_settings(top.section("train")), top.section("refit").integer("num_steps", 0)
+    train, refit_steps = _train_settings(top), top.section("refit").integer("num_steps", 0)
     family_of = _families(top, latent_model.latent_dim, train.batch_size)
-    key_observe = jax.random.key(data_section.integer("seed", 0))
+    key_observe = named_key(data_section.integer("seed", 0), "observe")
     max_points = top.section("evaluate").integer("max_points", 0)
     experiment = Experiment(
         latent_model=latent_model,
@@ -149,8 +151,10 @@ def build(config: Any) -> Experiment:
     return experiment
 
 
-def _train_settings(section: Section) -> TrainSettings:
+def _train_settings(top: Section) -> TrainSettings:
+    section, objective = top.section("train"), top.section("objective").value("name")
     settings = TrainSettings(
+        bound_name="elbo" if objective in ELBO_OBJECTIVES else objective,
         num_steps=section.integer("num_steps", 1),
         batch_size=section.integer("batch_size", 1),
         chunk_size=section.integer("chunk_size", 1),
@@ -176,7 +180,7 @@ def _systems(
     refit_steps: int,
     families: dict[str, PosteriorFamily],
 ) -> dict[str, System]:
-    bound, kl_weight = train_objective(top.section("objective"))
+    bound, kl_weight = train_objective(top.section("objective"), train.num_steps)
     learn = top.section("model").boolean("learn")
     systems = {}
     for number, (name, family) in enumerate(families.items()):
@@ -210,13 +214,13 @@ def _families(top: Section, latent_dim: int, batch_size: int) -> dict[str, Poste
     return families(top.section("posterior"), names, latent_dim)
 
 
-def _local_settings(top: Section, section: Section) -> LocalSettings:
+def _local_settings(top: Section, section: Section, optimizer: Callable) -> LocalSettings:
     """The inner loop as one of `inference` and `inference.flow` has it."""
     inference, evidence, evaluate = top.section("inference"), top.section("evidence"), top.section("evaluate")
     num_steps = section.integer("num_steps", 1)
     settings = InferenceSettings(
         objective=local_objective(section.section("objective")),
-        optimizer=local_optimizer(section.section("optimizer"), num_steps),
+        optimizer=optimizer(section.section("optimizer"), num_steps),
         num_steps=num_steps,
         certificate_groups=inference.integer("certificate_groups", 3),
         tolerance=inference.number("tolerance", above=True),
@@ -228,10 +232,8 @@ def _local_settings(top: Section, section: Section) -> LocalSettings:
 
 def _evaluate_settings(top: Section, families: dict[str, PosteriorFamily]) -> EvaluateSettings:
     inference, evidence, evaluate = top.section("inference"), top.section("evidence"), top.section("evaluate")
-    flow_optimizer = inference.section("flow").section("optimizer")
-    if flow_optimizer.value("name") == "natural_gradient":
-        raise flow_optimizer.error("name", "must be adam or adamw for a flow")
-    gaussian, flow = _local_settings(top, inference), _local_settings(top, inference.section("flow"))
+    gaussian = _local_settings(top, inference, local_optimizer)
+    flow = _local_settings(top, inference.section("flow"), local_adam)
     for family in families.values():
         section = inference if family.natural_gradient else inference.section("flow")
         check_pair(section.section("objective"), family)

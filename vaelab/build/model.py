@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab import data, likelihood, model, networks
+from vaelab.keys import named_key
 from vaelab.settings import Section
 from vaelab.types import LatentModel, Params
 
@@ -28,8 +29,8 @@ def linear_gaussian(section: Section) -> LatentModel:
     if section.value("name") != "linear_gaussian":
         raise section.error("name", "data.name=simulated needs model.name=linear_gaussian")
     latent_dim = section.integer("latent_dim", 1)
-    singular_values = tuple(section.value("singular_values"))
-    if len(singular_values) != latent_dim or min(singular_values) < 0:
+    singular_values = section.numbers("singular_values", 0.0)
+    if len(singular_values) != latent_dim:
         raise section.error("singular_values", f"must be {latent_dim} numbers (latent_dim), 0 or more")
     data_dim = section.integer("data_dim", latent_dim)
     return model.linear_gaussian(latent_dim, singular_values, section.number("noise", above=True), data_dim)
@@ -39,7 +40,7 @@ def simulated(section: Section, latent_model: LatentModel, theta: Params) -> dat
     """Draws from the model at theta: example i of seed s is the same whatever the sizes of the splits."""
     sizes = {name: section.integer(f"num_{name}", 2) for name in SPLITS}
     index_N = np.arange(sum(sizes.values()), dtype=np.int32)
-    key = jax.random.fold_in(jax.random.key(section.integer("seed", 0)), 1)
+    key = named_key(section.integer("seed", 0), "simulated")
 
     def draw(index: jax.Array) -> jax.Array:
         key_z, key_x = jax.random.split(jax.random.fold_in(key, index))

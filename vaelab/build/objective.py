@@ -42,7 +42,7 @@ def local_objective(section: Section) -> Objective:
     return partial(section.choice("name", ELBO_OBJECTIVES), **_draws(section))
 
 
-def train_objective(section: Section) -> tuple[Objective, Callable[[Array], Array] | None]:
+def train_objective(section: Section, num_steps: int) -> tuple[Objective, Callable[[Array], Array] | None]:
     """The bound that training maximises, and the weight of its KL at each step where that changes."""
     function, name = section.choice("name", OBJECTIVES), section.value("name")
     beta, warmup_steps = section.number("beta"), section.integer("warmup_steps", 0)
@@ -50,6 +50,8 @@ def train_objective(section: Section) -> tuple[Objective, Callable[[Array], Arra
     if name != "beta_elbo" and (beta != 1.0 or warmup_steps):
         key = "beta" if beta != 1.0 else "warmup_steps"
         raise section.error(key, "needs --config.objective.name=beta_elbo")
+    if warmup_steps > num_steps:
+        raise section.error("warmup_steps", f"must be at most the {num_steps} steps of the training")
     if name != "free_bits" and min_kl:
         raise section.error("min_kl", "needs --config.objective.name=free_bits")
     bound = partial(function, **_draws(section))

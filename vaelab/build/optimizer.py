@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import optax
 
@@ -45,27 +46,54 @@ def _schedule(section: Section, num_steps: int) -> optax.Schedule:
     return schedule
 
 
+class _Settings(NamedTuple):
+    """One `optimizer` section; every number of it is checked, whatever its name makes of it."""
+
+    schedule: optax.Schedule
+    moments: dict[str, float]
+    weight_decay: float
+    clip_norm: float
+    max_norm: float
+
+
+def _read(section: Section, num_steps: int) -> _Settings:
+    settings = _Settings(
+        schedule=_schedule(section, num_steps),
+        moments={
+            "b1": section.number("b1", below=1.0),
+            "b2": section.number("b2", below=1.0),
+            "eps": section.number("eps", above=True),
+        },
+        weight_decay=section.number("weight_decay"),
+        clip_norm=section.number("clip_norm"),
+        max_norm=section.number("max_norm", above=True),
+    )
+    if settings.weight_decay and section.value("name") != "adamw":
+        raise section.error("weight_decay", "needs optimizer.name=adamw")
+    return settings
+
+
 def adam(section: Section, num_steps: int, max_skipped: int = 0) -> optax.GradientTransformation:
     """Clipping of the global gradient norm, then Adam or AdamW.
 
     With max_skipped, a step whose gradient is not finite is left out, up to so many in a row.
     """
-    schedule = _schedule(section, num_steps)
-    make = partial(
-        section.choice("name", {"adam": optax.adam, "adamw": optax.adamw}),
-        schedule,
-        b1=section.number("b1", below=1.0),
-        b2=section.number("b2", below=1.0),
-        eps=section.number("eps", above=True),
+    if section.value("name") == "natural_gradient":
+        raise section.error("name", "is of one q(z), not of an encoder or a flow: take adam or adamw")
+    settings = _read(section, num_steps)
+    make = section.choice(
+        "name", {"adam": optax.adam, "adamw": partial(optax.adamw, weight_decay=settings.weight_decay)}
     )
-    weight_decay = section.number("weight_decay")
-    if section.value("name") == "adamw":
-        make = partial(make, weight_decay=weight_decay)
-    elif weight_decay:
-        raise section.error("weight_decay", "needs optimizer.name=adamw")
-    clip_norm = section.number("clip_norm")
-    optimizer = optax.chain(optax.clip_by_global_norm(clip_norm), make()) if clip_norm else make()
+    optimizer = make(settings.schedule, **settings.moments)
+    if settings.clip_norm:
+        optimizer = optax.chain(optax.clip_by_global_norm(settings.clip_norm), optimizer)
     return optax.apply_if_finite(optimizer, max_skipped) if max_skipped else optimizer
+
+
+def local_adam(section: Section, num_steps: int) -> Callable[[PosteriorFamily], optax.GradientTransformation]:
+    """The inner loop's optimizer for any family."""
+    transformation = adam(section, num_steps)
+    return lambda family: transformation
 
 
 def local_optimizer(
@@ -73,9 +101,10 @@ def local_optimizer(
 ) -> Callable[[PosteriorFamily], optax.GradientTransformation]:
     """The inner loop's optimizer for a family; natural_gradient needs the family's Fisher information."""
     if section.value("name") != "natural_gradient":
-        transformation = adam(section, num_steps)
-        return lambda family: transformation
-    schedule, max_norm = _schedule(section, num_steps), section.number("max_norm", above=True)
+        return local_adam(section, num_steps)
+    settings = _read(section, num_steps)
+    if settings.clip_norm:
+        raise section.error("clip_norm", "has no effect on natural_gradient, whose steps max_norm bounds")
     return lambda family: optax.chain(
-        natural_gradient(family, max_norm=max_norm), optax.scale_by_learning_rate(schedule)
+        natural_gradient(family, max_norm=settings.max_norm), optax.scale_by_learning_rate(settings.schedule)
     )

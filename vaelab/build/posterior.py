@@ -61,7 +61,7 @@ def encoder(section: Section, family: PosteriorFamily, image_shape: tuple[int, .
         network = networks.convolutional_encoder(image_shape, channels, hidden[0], init_P[:own], **sizes)
     else:
         network = networks.mlp_encoder(math.prod(image_shape), hidden, init_P[:own], **sizes)
-    return networks.with_constants(network, init_P[own:]) if family.shared_size else network
+    return networks.with_shared(network, init_P[own:]) if family.shared_size else network
 
 
 def check_memory(

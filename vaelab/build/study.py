@@ -6,19 +6,22 @@ from typing import Any
 import jax
 
 from vaelab import study
+from vaelab.keys import named_key
 from vaelab.settings import Section
+from vaelab.study.family_cost import FAMILIES, Sizes
 from vaelab.study.finding import Finding
 
 
 def build_study(config: Any) -> Callable[[], Finding]:
     """The study that `config.study` names, with every number checked. Raises ConfigError."""
     top = Section(config)
-    key = jax.random.key(top.integer("seed", 0))
+    key = named_key(top.integer("seed", 0), "study")
     section = top.section("study")
     make = section.choice(
         "name",
         {
             "reparameterization": _reparameterization,
+            "family_cost": _family_cost,
             "full_covariance_kl": _full_covariance_kl,
             "gradient_variance": _gradient_variance,
         },
@@ -26,13 +29,6 @@ def build_study(config: Any) -> Callable[[], Finding]:
     compute = make(key, section)
     top.close()
     return compute
-
-
-def _numbers(section: Section, name: str, kind: type, minimum: float) -> tuple:
-    values = tuple(section.value(name))
-    if not values or not all(isinstance(v, kind | int) and v >= minimum for v in values):
-        raise section.error(name, f"must be numbers of {minimum:g} or more")
-    return values
 
 
 def _reparameterization(key: jax.Array, section: Section) -> Callable[[], Finding]:
@@ -44,9 +40,19 @@ def _reparameterization(key: jax.Array, section: Section) -> Callable[[], Findin
     return lambda: study.reparameterization(key, **numbers)
 
 
+def _family_cost(key: jax.Array, section: Section) -> Callable[[], Finding]:
+    numbers = {
+        "families": section.choices("families", FAMILIES),
+        "latent_dims": section.numbers("latent_dims", 2, integers=True),
+        "repeats": section.integer("repeats", 1),
+        "sizes": Sizes(**{name: section.integer(name, 1) for name in Sizes._fields}),
+    }
+    return lambda: study.family_cost(key, **numbers)
+
+
 def _full_covariance_kl(key: jax.Array, section: Section) -> Callable[[], Finding]:
     numbers = {
-        "latent_dims": _numbers(section, "latent_dims", int, 1),
+        "latent_dims": section.numbers("latent_dims", 1, integers=True),
         "num_draws": section.integer("num_draws", 100),
         "batch_size": section.integer("batch_size", 1),
         "repeats": section.integer("repeats", 1),
@@ -56,8 +62,8 @@ def _full_covariance_kl(key: jax.Array, section: Section) -> Callable[[], Findin
 
 def _gradient_variance(key: jax.Array, section: Section) -> Callable[[], Finding]:
     numbers = {
-        "singular_values": _numbers(section, "singular_values", float, 0.0),
-        "distances": _numbers(section, "distances", float, 0.0),
+        "singular_values": section.numbers("singular_values", 0.0),
+        "distances": section.numbers("distances", 0.0),
         "num_samples": section.integer("num_samples", 1),
         "repeats": section.integer("repeats", 10),
     }

@@ -16,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from vaelab.keys import named_key
 from vaelab.likelihood import LOG_2PI
-from vaelab.types import Array, PosteriorFamily
+from vaelab.types import Array, PosteriorFamily, SharedPhi
 
 MAX_LOG_SCALE = 3.0  # |log scale| of one layer stays below it: a soft bound, so that no draw overflows
 
@@ -97,21 +98,27 @@ def _flow(
 ) -> PosteriorFamily:
     flat_R, unravel = ravel_pytree(weights)
 
-    def bijector(phi_P: Array) -> distrax.Bijector:
+    def split(phi_P: Array | SharedPhi) -> tuple[Array, Array, distrax.Bijector]:
+        """mu_K, log sigma_K and T."""
+        phi = phi_P if isinstance(phi_P, SharedPhi) else SharedPhi(phi_P[: 2 * K], phi_P[2 * K :])
+        layers = [layer(w, i) for i, w in enumerate(unravel(phi.shared_R))]
         # distrax applies a chain from its last to its first.
-        layers = [layer(w, i) for i, w in enumerate(unravel(phi_P[2 * K :]))]
-        return distrax.Chain(layers[::-1])
+        return phi.own_P[:K], phi.own_P[K:], distrax.Chain(layers[::-1])
 
-    def base(phi_P: Array) -> distrax.Distribution:
-        return distrax.Independent(distrax.Normal(phi_P[:K], jnp.exp(phi_P[K : 2 * K])), 1)
+    def reparameterize(phi_P: Array | SharedPhi, eps_K: Array) -> Array:
+        mu_K, log_sigma_K, bijector = split(phi_P)
+        return bijector.forward(mu_K + jnp.exp(log_sigma_K) * eps_K)
 
-    def base_draw(phi_P: Array, eps_K: Array) -> Array:
-        return phi_P[:K] + jnp.exp(phi_P[K : 2 * K]) * eps_K
-
-    def sample_and_log_prob(phi_P: Array, eps_K: Array) -> tuple[Array, Array]:
-        z_K, log_det = bijector(phi_P).forward_and_log_det(base_draw(phi_P, eps_K))
-        log_base = -0.5 * jnp.sum(eps_K**2 + LOG_2PI) - jnp.sum(phi_P[K : 2 * K])
+    def sample_and_log_prob(phi_P: Array | SharedPhi, eps_K: Array) -> tuple[Array, Array]:
+        mu_K, log_sigma_K, bijector = split(phi_P)
+        z_K, log_det = bijector.forward_and_log_det(mu_K + jnp.exp(log_sigma_K) * eps_K)
+        log_base = -0.5 * jnp.sum(eps_K**2 + LOG_2PI) - jnp.sum(log_sigma_K)
         return z_K, log_base - log_det
+
+    def dist(phi_P: Array | SharedPhi) -> distrax.Distribution:
+        mu_K, log_sigma_K, bijector = split(phi_P)
+        base = distrax.Independent(distrax.Normal(mu_K, jnp.exp(log_sigma_K)), 1)
+        return distrax.Transformed(base, bijector)
 
     return PosteriorFamily(
         name=name,
@@ -119,9 +126,9 @@ def _flow(
         param_size=2 * K + flat_R.size,
         shared_size=flat_R.size,
         init=lambda: jnp.concatenate([jnp.zeros(2 * K), flat_R]),
-        reparameterize=lambda phi_P, eps_K: bijector(phi_P).forward(base_draw(phi_P, eps_K)),
+        reparameterize=reparameterize,
         sample_and_log_prob=sample_and_log_prob,
-        dist=lambda phi_P: distrax.Transformed(base(phi_P), bijector(phi_P)),
+        dist=dist,
     )
 
 
@@ -140,7 +147,7 @@ def real_nvp(latent_dim: int, *, num_layers: int, hidden: int) -> PosteriorFamil
     """
     K = latent_dim
     _check(K, num_layers, hidden)
-    keys = jax.random.split(jax.random.key(0), num_layers)
+    keys = jax.random.split(named_key(0, "real_nvp"), num_layers)
     weights = [_weights(key, np.ones((K, hidden), np.float32), 2 * K) for key in keys]
     even_K = np.arange(K) % 2 == 0
     return _flow("real_nvp", K, weights, lambda w, i: _coupling(w, even_K if i % 2 == 0 else ~even_K, hidden))
@@ -159,7 +166,7 @@ def iaf(latent_dim: int, *, num_layers: int, hidden: int) -> PosteriorFamily:
     degree_K, degree_H = np.arange(K), np.arange(hidden) % (K - 1)
     mask_in = np.float32(degree_K[:, None] <= degree_H[None, :])
     mask_out = np.tile(np.float32(degree_H[:, None] < degree_K[None, :]), (1, 2))
-    keys = jax.random.split(jax.random.key(0), num_layers)
+    keys = jax.random.split(named_key(0, "iaf"), num_layers)
     weights = [_weights(key, mask_in, 2 * K) for key in keys]
 
     def layer(w: dict[str, Array], i: int) -> distrax.Bijector:

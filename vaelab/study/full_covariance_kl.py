@@ -5,7 +5,6 @@
 held against float64 linear algebra, distrax and draws, for growing K; and timed.
 """
 
-import time
 from pathlib import Path
 
 import distrax
@@ -15,6 +14,7 @@ import numpy as np
 
 from vaelab import posterior, report
 from vaelab.study.finding import Finding
+from vaelab.study.timing import best_ms
 from vaelab.types import Array, Key
 
 
@@ -78,13 +78,7 @@ def _costs(key: Key, K: int, batch_size: int, repeats: int) -> dict[str, float]:
         phi_NxP = jnp.tile(family.project(jnp.zeros(K), jnp.eye(K)), (batch_size, 1))
         phi_NxP += 0.1 / np.sqrt(K) * jax.random.normal(key, phi_NxP.shape)
         run = jax.jit(jax.vmap(jax.value_and_grad(family.kl_to_prior)))
-        jax.block_until_ready(run(phi_NxP))
-        seconds = []
-        for _ in range(repeats):
-            began = time.perf_counter()
-            jax.block_until_ready(run(phi_NxP))
-            seconds.append(time.perf_counter() - began)
-        costs[family.name] = 1e3 * min(seconds)
+        costs[family.name] = best_ms(run, phi_NxP, repeats=repeats)
     return costs
 
 

@@ -1,0 +1,16 @@
+"""Random keys by purpose: one seed for a run, and no key used for two things."""
+
+import zlib
+
+import jax
+
+from vaelab.types import Key
+
+
+def named_key(seed: int, purpose: str) -> Key:
+    """The key of one purpose under a seed.
+
+    The purpose's checksum is folded in, a number of 32 bits, so that keys of different purposes stay apart
+    from each other and from what `split` and `fold_in` with a step or an index make of key(seed).
+    """
+    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(purpose.encode()))

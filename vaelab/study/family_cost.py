@@ -1,0 +1,156 @@
+"""What does each posterior family cost, as the latent dimension grows?
+
+For each family and K: the size P of phi, the time of one draw with its density (value and gradient of log w
+in phi) and of the closed-form KL for a batch of datapoints, and what the family makes of a training step and
+its memory, with an MLP encoder and decoder between.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from vaelab import data, likelihood, model, networks, objective, posterior, report, train
+from vaelab.study.finding import Finding
+from vaelab.study.timing import best_ms
+from vaelab.types import Array, Key, PosteriorFamily, SharedPhi
+
+MAX_VALUE = 255
+
+
+class Sizes(NamedTuple):
+    """rank: of low_rank, and the number of reflections; num_layers and flow_hidden: of the flows."""
+
+    batch_size: int
+    data_dim: int
+    hidden: int
+    rank: int
+    num_layers: int
+    flow_hidden: int
+
+
+FAMILIES: dict[str, Callable[[int, Sizes], PosteriorFamily]] = {
+    "diagonal": lambda K, sizes: posterior.diagonal(K),
+    "low_rank": lambda K, sizes: posterior.low_rank(K, rank=min(sizes.rank, K)),
+    "householder": lambda K, sizes: posterior.householder(K, num_reflections=min(sizes.rank, K)),
+    "cholesky": lambda K, sizes: posterior.cholesky(K),
+    "full": lambda K, sizes: posterior.full(K),
+    "real_nvp": lambda K, sizes: posterior.real_nvp(K, num_layers=sizes.num_layers, hidden=sizes.flow_hidden),
+    "iaf": lambda K, sizes: posterior.iaf(K, num_layers=sizes.num_layers, hidden=sizes.flow_hidden),
+}
+
+
+def family_cost(
+    key: Key, *, families: tuple[str, ...], latent_dims: tuple[int, ...], repeats: int, sizes: Sizes
+) -> Finding:
+    """The least of the repeats of each time, in milliseconds for a batch; memory in megabytes."""
+    found = {}
+    for K in latent_dims:
+        for name in families:
+            family = FAMILIES[name](K, sizes)
+            found[K, name] = {
+                "P": family.param_size - family.shared_size,
+                **_density(key, sizes.batch_size, repeats, family),
+                **_training_step(key, sizes, repeats, family),
+            }
+    batch = f"{sizes.batch_size} datapoints"
+    titles = {
+        "P": "numbers of phi for each datapoint",
+        "draw_ms": f"milliseconds for a draw and its density, value and gradient, {batch}",
+        "kl_ms": f"milliseconds for the closed-form KL, value and gradient, {batch}",
+        "step_ms": f"milliseconds a training step, {batch}",
+        "state_mb": "megabytes of a training state: parameters and two moments",
+        "temporary_mb": "megabytes of a training step beside the state",
+    }
+    tables = {
+        title: [
+            {"family": name, **{f"K={K}": found[K, name][quantity] for K in latent_dims}} for name in families
+        ]
+        for quantity, title in titles.items()
+    }
+    return Finding(tables=tables, plot=lambda path: _plot(path, found, latent_dims))
+
+
+def _density(key: Key, batch_size: int, repeats: int, family: PosteriorFamily) -> dict[str, float]:
+    key_phi, key_eps = jax.random.split(key)
+    phi_P = family.init()
+    own_NxP = 0.1 * jax.random.normal(key_phi, (batch_size, family.param_size - family.shared_size))
+    phi_NxP = own_NxP + phi_P[None, : own_NxP.shape[1]]
+    shared_R = phi_P[own_NxP.shape[1] :]
+    eps_NxK = jax.random.normal(key_eps, (batch_size, family.latent_dim))
+
+    def phi_of(own_P: Array, shared_R: Array) -> Array | SharedPhi:
+        return SharedPhi(own_P, shared_R) if family.shared_size else own_P
+
+    def log_weights(phi_NxP: Array, shared_R: Array) -> Array:
+        def one(own_P: Array, eps_K: Array) -> Array:
+            phi = phi_of(own_P, shared_R)
+            return objective.log_weight(model.standard_normal_log_prob, family, phi, phi)(eps_K)
+
+        return jnp.sum(jax.vmap(one)(phi_NxP, eps_NxK))
+
+    values = {
+        "draw_ms": best_ms(
+            jax.jit(jax.value_and_grad(log_weights, argnums=(0, 1))), phi_NxP, shared_R, repeats=repeats
+        ),
+        "kl_ms": None,
+    }
+    if family.kl_to_prior is not None:
+        kl = jax.jit(jax.vmap(jax.value_and_grad(family.kl_to_prior)))
+        values["kl_ms"] = best_ms(kl, phi_NxP, repeats=repeats)
+    return values
+
+
+def _training_step(key: Key, sizes: Sizes, repeats: int, family: PosteriorFamily) -> dict[str, float]:
+    """One step of Adam on the ELBO, two layers of `sizes.hidden` units each way, on made images."""
+    layers = (sizes.hidden, sizes.hidden)
+    init_P, own = family.init(), family.param_size - family.shared_size
+    encoder = networks.mlp_encoder(sizes.data_dim, layers, init_P[:own], activation=nn.elu, output_scale=0.01)
+    bound = objective.elbo if family.kl_to_prior else objective.elbo_from_draws
+    system = train.System(
+        model=model.decoder_model(
+            family.latent_dim,
+            networks.mlp_decoder(family.latent_dim, layers, sizes.data_dim, activation=nn.elu),
+            likelihood.bernoulli(),
+        ),
+        encoder=networks.with_shared(encoder, init_P[own:]) if family.shared_size else encoder,
+        family=family,
+        objective=partial(bound, num_samples=1),
+        optimizer=optax.adam(1e-3),
+        observe=partial(data.binarize, max_value=MAX_VALUE),
+    )
+    state = train.init_state(system, key)
+    pixels_BxD = np.random.RandomState(0).randint(0, MAX_VALUE + 1, (sizes.batch_size, sizes.data_dim))
+    index_B = jnp.arange(sizes.batch_size)
+    x_BxD = data.observe(key, pixels_BxD.astype(np.uint8), index_B, observation=system.observe)
+    step = jax.jit(partial(train.train_step, system=system)).lower(state, x_BxD, index_B, key).compile()
+    return {
+        "step_ms": best_ms(step, state, x_BxD, index_B, key, repeats=repeats),
+        "state_mb": sum(leaf.nbytes for leaf in jax.tree.leaves(state)) / 1e6,
+        "temporary_mb": step.memory_analysis().temp_size_in_bytes / 1e6,
+    }
+
+
+def _plot(path: Path, found: dict[tuple[int, str], dict[str, float]], latent_dims: tuple[int, ...]) -> None:
+    figure, axes = report.figure(2, 11.0, 4.2)
+    names = dict.fromkeys(name for _, name in found)
+    colours = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee8866", "#aa3377", "#777777")
+    quantities = {
+        "draw_ms": "milliseconds for a draw and its density",
+        "step_ms": "milliseconds a training step",
+    }
+    for axis, (quantity, label) in zip(axes, quantities.items(), strict=True):
+        for name, colour in zip(names, colours, strict=False):
+            values = [found[K, name][quantity] for K in latent_dims]
+            axis.loglog(latent_dims, values, "o-", color=colour, label=name)
+        axis.set_xticks(latent_dims, [str(K) for K in latent_dims])
+        axis.set_xlabel("latent dimension K")
+        axis.set_ylabel(label)
+    axes[0].legend()
+    figure.savefig(path, dpi=120)
