@@ -28,13 +28,13 @@ def main() -> None:
     import numpy as np
 
     from experiments import linear_gaussian
-    from vaelab import gap, model
-    from vaelab.build import FAMILIES, build
+    from vaelab import gap, model, posterior
+    from vaelab.build import build
 
     config = linear_gaussian.get_config()
     config.inference.num_steps = 200
     config.inference.objective.num_samples = 10
-    settings = build(config).evaluate.inference
+    settings = build(config).evaluate.inference["diagonal"].inference
     rows = []
     for condition, singular_values in SPECTRA.items():
         latent_model = model.linear_gaussian(LATENT_DIM, singular_values, 1.0, DATA_DIM)
@@ -42,7 +42,7 @@ def main() -> None:
         keys_N = jax.random.split(jax.random.key(2), POINTS)
         z_NxK = jax.random.normal(jax.random.key(3), (POINTS, LATENT_DIM))
         x_NxD = np.asarray(jax.vmap(latent_model.sample, (None, 0, 0))(theta, keys_N, z_NxK))
-        for name, make in FAMILIES.items():
+        for make in (posterior.diagonal, posterior.full, posterior.cholesky):
             family = make(LATENT_DIM)
             far_P = family.project(jnp.full(LATENT_DIM, 5.0), 3.0 * jnp.eye(LATENT_DIM))
             for start, phi_P in {"prior": family.init(), "far": far_P}.items():
@@ -64,7 +64,7 @@ def main() -> None:
                 worst = float(excess_N[verdict_N].max()) if verdict_N.any() else None
                 row = {
                     "condition": condition,
-                    "family": name,
+                    "family": family.name,
                     "start": start,
                     "max_excess": float(excess_N.max()),
                 }

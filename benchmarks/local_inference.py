@@ -40,8 +40,8 @@ def main() -> None:
     import optax
     from ml_collections import ConfigDict
 
-    from vaelab import gap
-    from vaelab.build import FAMILIES, build
+    from vaelab import gap, posterior
+    from vaelab.build import build
     from vaelab.checkpoint import Checkpointer
     from vaelab.inference import natural_gradient
     from vaelab.objective import stick_the_landing
@@ -92,7 +92,7 @@ def main() -> None:
 
     rows = []
     for family_name, recipes in RECIPES.items():
-        family = FAMILIES[family_name](system.family.latent_dim)
+        family = getattr(posterior, family_name)(system.family.latent_dim)
         reference_N = elbo(family, "natural_gradient", *REFERENCE[family_name], "encoder")
         for name, rate, steps, draws, start in recipes:
             loss = gap.mean_and_stderr(reference_N - elbo(family, name, rate, steps, draws, start))
