@@ -32,9 +32,8 @@ def main() -> None:
     from vaelab.build import build
 
     config = linear_gaussian.get_config()
-    config.inference.num_steps = 200
-    config.inference.objective.num_samples = 10
-    settings = build(config).evaluate.inference["diagonal"].inference
+    config.inference.families = ("diagonal", "full", "cholesky")
+    settings = build(config).evaluate.inference
     rows = []
     for condition, singular_values in SPECTRA.items():
         latent_model = model.linear_gaussian(LATENT_DIM, singular_values, 1.0, DATA_DIM)
@@ -49,7 +48,7 @@ def main() -> None:
                 fitted = gap.fit_locally(
                     latent_model,
                     family,
-                    settings,
+                    settings[family.name],
                     theta,
                     (x_NxD, np.arange(POINTS)),
                     np.tile(np.asarray(phi_P), (POINTS, 1)),
@@ -69,7 +68,7 @@ def main() -> None:
                     "max_excess": float(excess_N.max()),
                 }
                 rows.append({**row, "max_excess_of_converged": worst, "num_converged": int(verdict_N.sum())})
-    about = {"benchmark": "convergence_estimate", "points": POINTS, "tolerance": settings.tolerance}
+    about = {"benchmark": "convergence_estimate", "points": POINTS, "tolerance": config.inference.tolerance}
     print(json.dumps({**about, "rows": rows}))
 
 

@@ -8,8 +8,8 @@ from ml_collections import ConfigDict
 def optimizer(name: str, **changes) -> ConfigDict:
     """An optax optimizer under a schedule over the loop's own steps; all settings are there for any name."""
     config = ConfigDict()
-    # adam, adamw; natural_gradient, along F^-1 grad with F the Fisher information of q, in the inner loop of
-    # Gaussian families
+    # adam, adamw; in the inner loop of Gaussian families natural_gradient, along F^-1 grad with F the Fisher
+    # information of q, and quasi_newton, with the curvature of the bound for the mean.
     config.name = name
     config.learning_rate = 1e-3
     config.schedule = "constant"  # constant, cosine, linear, exponential: from warm-up to final_scale
@@ -20,8 +20,20 @@ def optimizer(name: str, **changes) -> ConfigDict:
     config.eps = 1e-8
     config.weight_decay = 0.0  # adamw only
     config.clip_norm = 0.0  # of the global gradient norm; 0 is none
-    config.max_norm = 5.0  # natural_gradient: longest step before the learning rate, Fisher norm, sqrt(nats)
+    config.max_norm = 5.0  # of these two: longest step before the learning rate, sqrt(nats)
     config.update(changes)
+    return config
+
+
+def local_loop(num_steps: int, objective: str, optimizer: ConfigDict) -> ConfigDict:
+    """The inner loop of one kind of family: steps of `num_samples` draws, up to `max_rounds` times."""
+    config = ConfigDict()
+    config.num_steps = num_steps
+    config.objective = ConfigDict()
+    config.objective.name = objective  # elbo, elbo_from_draws, stick_the_landing
+    config.objective.num_samples = 10
+    config.objective.antithetic = True
+    config.optimizer = optimizer
     return config
 
 
@@ -98,22 +110,20 @@ def get_config() -> ConfigDict:
     config.inference = ConfigDict()
     config.inference.families = ("diagonal", "full")
     config.inference.start = "encoder"  # encoder, prior
-    config.inference.num_steps = 200
-    config.inference.objective = ConfigDict()
-    config.inference.objective.name = "stick_the_landing"
-    config.inference.objective.num_samples = 10
-    config.inference.objective.antithetic = True
-    config.inference.optimizer = optimizer("natural_gradient", learning_rate=0.2, schedule="cosine")
-    config.inference.certificate_groups = 32  # independent gradients behind the convergence estimate
+    config.inference.max_rounds = 3  # of the loop below, for datapoints that have not converged before
     config.inference.tolerance = 0.05  # nats
+    config.inference.certificate_groups = 16  # independent gradients behind the convergence estimate
+    config.inference.diagonal = local_loop(
+        40, "elbo", optimizer("quasi_newton", learning_rate=0.5, schedule="cosine")
+    )
+    # Of the other Gaussian families.
+    config.inference.gaussian = local_loop(
+        100, "stick_the_landing", optimizer("natural_gradient", learning_rate=0.2, schedule="cosine")
+    )
     # Of flows, which have no natural gradient; nothing certifies their convergence.
-    config.inference.flow = ConfigDict()
-    config.inference.flow.num_steps = 500
-    config.inference.flow.objective = ConfigDict()
-    config.inference.flow.objective.name = "elbo_from_draws"
-    config.inference.flow.objective.num_samples = 10
-    config.inference.flow.objective.antithetic = True
-    config.inference.flow.optimizer = optimizer("adam", learning_rate=1e-2, schedule="cosine", b2=0.99)
+    config.inference.flow = local_loop(
+        500, "elbo_from_draws", optimizer("adam", learning_rate=1e-2, schedule="cosine", b2=0.99)
+    )
 
     config.evidence = ConfigDict()
     config.evidence.num_samples = 5000
@@ -142,6 +152,7 @@ def shrink(config: ConfigDict) -> None:
     config.refit.num_steps = min(config.refit.num_steps, 20)
     config.evaluate.max_points = 16
     config.evaluate.elbo_samples = 20
-    config.inference.num_steps = 20
+    config.inference.diagonal.num_steps = 10
+    config.inference.gaussian.num_steps = 20
     config.inference.flow.num_steps = 20
     config.evidence.num_samples = 200

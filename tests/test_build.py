@@ -66,7 +66,7 @@ def test_every_experiment_builds_and_reads_every_key(name, variant, images_at_ha
 
 
 @pytest.mark.parametrize(
-    "section", ["", "data", "model", "model.likelihood", "train.optimizer", "inference.objective"]
+    "section", ["", "data", "model", "model.likelihood", "train.optimizer", "inference.diagonal.objective"]
 )
 def test_a_key_that_nothing_reads_is_an_error(section):
     config = digits_gap.get_config("smoke")
@@ -101,7 +101,7 @@ def test_a_key_that_nothing_reads_is_an_error(section):
         ("objective.warmup_steps", 10, "needs --config.objective.name=beta_elbo"),
         ("objective.min_kl", 1.0, "needs --config.objective.name=free_bits"),
         ("train.max_skipped", -1, "0 or more"),
-        ("inference.objective.name", "iwae", "q* is the optimum of the ELBO"),
+        ("inference.gaussian.objective.name", "iwae", "q* is the optimum of the ELBO"),
         ("inference.flow.optimizer.name", "natural_gradient", "take adam or adamw"),
         ("objective.name", "elb", "did you mean 'elbo'"),
         ("objective.antithetic", True, "even number"),
@@ -124,10 +124,12 @@ def test_a_key_that_nothing_reads_is_an_error(section):
         ("model.hidden", ("a",), "positive layer widths"),
         ("model.hidden", (True,), "positive layer widths"),
         ("train.optimizer.name", "natural_gradient", "take adam or adamw"),
-        ("inference.optimizer.clip_norm", 1.0, "max_norm"),
+        ("inference.diagonal.optimizer.clip_norm", 1.0, "max_norm"),
+        ("inference.diagonal.objective.name", "stick_the_landing", "has its own gradient of the elbo"),
+        ("inference.max_rounds", 0, "1 or more"),
         ("inference.start", "priors", "did you mean 'prior'"),
         ("inference.certificate_groups", 2, "3 or more"),
-        ("inference.objective.num_samples", 3, "even number"),
+        ("inference.gaussian.objective.num_samples", 3, "even number"),
         ("evidence.num_samples", 0, "2 or more"),
     ],
 )
@@ -227,7 +229,9 @@ def test_a_variant_can_be_several():
 
 
 def test_the_inner_loops_optimizer_is_one_setting():
-    build(changed(digits_gap.get_config("smoke"), "inference.optimizer.name", "adam"))
+    for kind, name in (("diagonal", "adam"), ("gaussian", "quasi_newton"), ("diagonal", "natural_gradient")):
+        config = changed(digits_gap.get_config("smoke"), f"inference.{kind}.optimizer.name", name)
+        build(changed(config, f"inference.{kind}.objective.name", "elbo"))
 
 
 def test_names_of_a_tuple_may_come_as_one_flag():

@@ -37,6 +37,22 @@ def test_convolutional_encoder_starts_at_phi_and_sees_every_pixel():
     assert np.all(np.abs(slope_PxD).max(axis=0) > 0)
 
 
+def test_squares_and_neighbours_are_a_convolution_of_stride_2():
+    x_HxWxC = jax.random.normal(jax.random.key(0), (6, 8, 3))
+    squares = networks._join_squares(x_HxWxC)
+    np.testing.assert_array_equal(networks._split_squares(squares), x_HxWxC)
+    kernel = jax.random.normal(jax.random.key(1), (4, 4, 3, 5))  # [row, column, in, out]
+    # Row 2 i + a of the kernel is row a of neighbour i.
+    blocks = jnp.moveaxis(kernel.reshape(2, 2, 2, 2, 3, 5), 2, 1)
+    for before in (True, False):
+        pad = (2, 0) if before else (0, 2)
+        expected = jax.lax.conv_general_dilated(
+            x_HxWxC[None], kernel, (2, 2), (pad, pad), dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )[0]
+        found = networks._neighbours(squares, before=before) @ blocks.reshape(48, 5)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 def test_a_batch_is_its_datapoints():
     network = encoder(output_scale=1.0)
     psi, x_NxD = network.init(jax.random.key(0)), jax.random.uniform(jax.random.key(1), (3, 784))

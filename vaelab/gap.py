@@ -12,20 +12,19 @@ datapoint share their draws; nothing is clipped, a negative gap is counted and s
 
 import itertools
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from vaelab.evidence import Evidence, importance_sampling
 from vaelab.inference import Inference, infer
 from vaelab.model import bind
 from vaelab.objective import Estimate, estimate_elbo
 from vaelab.parallel import Progress, map_datapoints
-from vaelab.types import Key, LatentModel, Objective, Params, PosteriorFamily
+from vaelab.solver import SolverOf
+from vaelab.types import Key, LatentModel, Params, PosteriorFamily
 
 
 class Gap(NamedTuple):
@@ -49,11 +48,11 @@ class Gap(NamedTuple):
 
 
 class InferenceSettings(NamedTuple):
-    """How q* is found and scored: see `infer` and `estimate_elbo`."""
+    """How q* is found and scored: see `infer`, `fit_locally` and `estimate_elbo`."""
 
-    objective: Objective
-    optimizer: Callable[[PosteriorFamily], optax.GradientTransformation]
+    solver: SolverOf
     num_steps: int
+    max_rounds: int
     certificate_groups: int
     tolerance: float
     elbo_samples: int
@@ -61,17 +60,21 @@ class InferenceSettings(NamedTuple):
 
 
 class LocalFit(NamedTuple):
-    """One family fitted to each datapoint: the start scored, the optimum found, the optimum scored."""
+    """One family fitted to each datapoint: the start scored, the optimum found, the optimum scored.
+
+    rounds: how often the inner loop was run.
+    """
 
     phi_start: np.ndarray
     elbo_start: Estimate
     inference: Inference
     elbo_optimal: Estimate
+    rounds: np.ndarray
 
     @classmethod
     def template(cls) -> "LocalFit":
         """The structure without its arrays."""
-        return cls(0, Estimate(0, 0), Inference(0, Estimate(0, 0), 0), Estimate(0, 0))
+        return cls(0, Estimate(0, 0), Inference(0, Estimate(0, 0), 0), Estimate(0, 0), 0)
 
 
 def fit_locally(
@@ -89,21 +92,23 @@ def fit_locally(
 ) -> LocalFit:
     """q* for each datapoint of data = (x_NxD, index_N), its bound, and the bound of phi_start.
 
-    The inner loop begins at phi_start (the encoder's), or at the prior. The two bounds share draws that
-    the optimiser never saw.
+    The inner loop begins at phi_start (the encoder's), or at the prior. Datapoints that have not converged go
+    on from where they are for another round, up to max_rounds, without those that have; what a datapoint
+    comes to does not depend on which others are with it. The two bounds share draws that the solver
+    never saw.
     """
+    solver = settings.solver(family)
 
     def one(shared, row):
-        (theta, key), (x_D, index, phi_P) = shared, row
+        (theta, key, number), (x_D, index, phi_P, phi_from_P) = shared, row
         log_joint = bind(model, theta, x_D)
         key_infer, key_score = jax.random.split(jax.random.fold_in(key, index))
         optimum = infer(
-            settings.objective,
+            solver,
             log_joint,
             family,
-            family.init() if from_prior else phi_P,
-            key_infer,
-            optimizer=settings.optimizer(family),
+            phi_from_P,
+            jax.random.fold_in(key_infer, number),
             num_steps=settings.num_steps,
             certificate_groups=settings.certificate_groups,
             tolerance=settings.tolerance,
@@ -119,12 +124,27 @@ def fit_locally(
             )
             for phi in (phi_P, optimum.phi_P)
         )
-        return LocalFit(phi_P, start, optimum, best)
+        return LocalFit(phi_P, start, optimum, best, number + 1)
 
+    prior_P = np.asarray(family.init())
+    phi_from_NxP = np.broadcast_to(prior_P, phi_start_NxP.shape) if from_prior else phi_start_NxP
+    rows = (*data, phi_start_NxP, phi_from_NxP)
     with jax.default_matmul_precision("highest"):
-        return map_datapoints(
-            one, (theta, key), (*data, phi_start_NxP), chunk_size=chunk_size, progress=progress
+        fitted = map_datapoints(
+            one, (theta, key, jnp.int32(0)), rows, chunk_size=chunk_size, progress=progress
         )
+        for number in range(1, settings.max_rounds if family.certifiable else 1):
+            left = np.flatnonzero(~fitted.inference.converged)
+            if not left.size:
+                break
+            # Filled up with copies to one whole chunk at least, so that the same program serves.
+            size = max(left.size, min(chunk_size, len(phi_start_NxP)))
+            filled = left[np.minimum(np.arange(size), left.size - 1)]
+            rows = (*(array[filled] for array in (*data, phi_start_NxP)), fitted.inference.phi_P[filled])
+            again = map_datapoints(one, (theta, key, jnp.int32(number)), rows, chunk_size=chunk_size)
+            for whole, part in zip(jax.tree.leaves(fitted), jax.tree.leaves(again), strict=True):
+                whole[left] = part[: left.size]
+    return fitted
 
 
 def estimate_log_evidence(

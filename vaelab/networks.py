@@ -36,7 +36,7 @@ class MLP(nn.Module):
 
 
 class ConvolutionalEncoder(nn.Module):
-    """x_D as an image, 3 x 3 convolutions of stride 2, one dense layer, an affine output."""
+    """x_D as an image, 4 x 4 convolutions of stride 2, one dense layer, an affine output."""
 
     image_shape: tuple[int, int]
     channels: Sequence[int]
@@ -50,10 +50,36 @@ class ConvolutionalEncoder(nn.Module):
     def __call__(self, x):
         x = 2.0 * x.reshape(*self.image_shape, 1) - 1.0
         for channels in self.channels:
-            x = self.activation(nn.Conv(channels, (3, 3), strides=2)(x))
+            x = self.activation(nn.Dense(channels)(_neighbours(_join_squares(x), before=True)))
         x = self.activation(nn.Dense(self.hidden)(x.reshape(-1)))
         kernel_init = nn.initializers.variance_scaling(self.output_scale, "fan_in", "truncated_normal")
         return nn.Dense(self.size, kernel_init=kernel_init, bias_init=self.output_bias, name="output")(x)
+
+
+# A convolution of stride 2 and width 4 is one matrix product over squares of pixels. On a CPU that is several
+# times faster than XLA's own, which runs on one core inside a loop; the more so for gradients.
+
+
+def _join_squares(x_HxWxC: Array) -> Array:
+    """[H/2, W/2, 4 C]: each square of four pixels as one."""
+    height, width, channels = x_HxWxC.shape
+    x = x_HxWxC.reshape(height // 2, 2, width // 2, 2, channels)
+    return jnp.moveaxis(x, 2, 1).reshape(height // 2, width // 2, 4 * channels)
+
+
+def _split_squares(x_HxWx4C: Array) -> Array:
+    """[2 H, 2 W, C]: the inverse of `_join_squares`."""
+    height, width, channels = x_HxWx4C.shape
+    x = jnp.moveaxis(x_HxWx4C.reshape(height, width, 2, 2, channels // 4), 2, 1)
+    return x.reshape(2 * height, 2 * width, channels // 4)
+
+
+def _neighbours(x_HxWxC: Array, *, before: bool) -> Array:
+    """[H, W, 4 C]: each pixel with its neighbours above and left, or below and right; 0 outside."""
+    height, width, _ = x_HxWxC.shape
+    pad = (1, 0) if before else (0, 1)
+    x = jnp.pad(x_HxWxC, (pad, pad, (0, 0)))
+    return jnp.concatenate([x[i : i + height, j : j + width] for i in (0, 1) for j in (0, 1)], axis=-1)
 
 
 class ConvolutionalDecoder(nn.Module):
@@ -73,7 +99,7 @@ class ConvolutionalDecoder(nn.Module):
         x = self.activation(nn.Dense(height * width * self.channels[-1])(x)).reshape(height, width, -1)
         for channels in (*self.channels[-2::-1], None):
             out = self.outputs_per_dim if channels is None else channels
-            x = nn.ConvTranspose(out, (4, 4), strides=(2, 2))(x)
+            x = _split_squares(nn.Dense(4 * out)(_neighbours(x, before=False)))
             x = x if channels is None else self.activation(x)
         return jnp.moveaxis(x, -1, 0).reshape(-1)  # [parameter, pixel], as a likelihood splits it
 

@@ -24,7 +24,7 @@ from vaelab import gap, report
 from vaelab.build import Experiment, build, build_study
 from vaelab.checkpoint import Checkpointer
 from vaelab.evidence import Evidence
-from vaelab.inference import CURVATURE_DRAWS
+from vaelab.inference import evaluations
 from vaelab.parallel import map_datapoints
 from vaelab.train import TrainState, evaluator, fit, init_state
 from vaelab.types import ConfigError, Params
@@ -251,7 +251,7 @@ def _measure(
                 fitted = gap.fit_locally(
                     experiment.latent_model,
                     experiment.systems[name].family,
-                    settings.inference[name].inference,
+                    settings.inference[name],
                     theta,
                     inputs,
                     _starts(experiment, name, theta, psis, inputs.x_NxD),
@@ -300,6 +300,7 @@ def _measure(
             "excess": fitted.inference.excess.value,
             "excess_stderr": fitted.inference.excess.stderr,
             "converged": fitted.inference.converged,
+            "rounds": fitted.rounds,
         }
         if name in psis:
             columns["elbo_amortized"] = fitted.elbo_start.value
@@ -337,10 +338,14 @@ def _row(
     if not finite_N.all():
         index_N = experiment.inputs[split].index_N[~finite_N]
         broken.insert(0, f"L[q*_{name}] is not finite at {len(index_N)} datapoints, index {index_N[0]} first")
-    inference, draws_per_step = settings.inference[name]
+    inference = settings.inference[name]
     certified = family.certifiable
-    steps = inference.num_steps + certified * inference.certificate_groups
-    curvature = certified * CURVATURE_DRAWS * family.latent_dim
+    per_round = evaluations(
+        inference.solver(family),
+        family,
+        num_steps=inference.num_steps,
+        certificate_groups=inference.certificate_groups,
+    )
     row = {
         "split": split,
         "family": name,
@@ -348,7 +353,7 @@ def _row(
         **statistics,
         "num_unconverged": int(np.sum(~fitted.inference.converged)) if certified else None,
         "num_negative": int(np.sum(measured.amortization < 0)) if has_encoder else None,
-        "decoder_evaluations_per_point": steps * draws_per_step + curvature,
+        "decoder_evaluations_per_point": round(per_round * float(np.mean(fitted.rounds))),
         "broken_orders": broken,
     }
     row["log_evidence"] |= {"estimator": ESTIMATOR, "bias": "lower"}

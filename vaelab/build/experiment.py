@@ -15,12 +15,13 @@ import optax
 from vaelab import data
 from vaelab.build.model import SPLITS, decoder_model, linear_gaussian, simulated
 from vaelab.build.model import dataset as load_dataset
-from vaelab.build.objective import ELBO_OBJECTIVES, check_pair, local_objective, train_objective
-from vaelab.build.optimizer import adam, local_adam, local_optimizer
+from vaelab.build.objective import ELBO_OBJECTIVES, check_pair, train_objective
+from vaelab.build.optimizer import adam, flow_solver, gaussian_solver
 from vaelab.build.posterior import FAMILIES, check_memory, encoder, families
 from vaelab.gap import InferenceSettings
 from vaelab.keys import named_key
 from vaelab.settings import Section
+from vaelab.solver import SolverOf
 from vaelab.train import System
 from vaelab.types import Key, LatentModel, Params, PosteriorFamily
 
@@ -54,19 +55,12 @@ class TrainSettings(NamedTuple):
     max_skipped: int
 
 
-class LocalSettings(NamedTuple):
-    """A family's inner loop, and how many draws each of its steps takes."""
-
-    inference: InferenceSettings
-    draws_per_step: int
-
-
 class EvaluateSettings(NamedTuple):
     """What is measured on the trained model, and in what portions; `inference` for each family."""
 
     families: tuple[str, ...]
     from_prior: bool
-    inference: dict[str, LocalSettings]
+    inference: dict[str, InferenceSettings]
     evidence_samples: int
     evidence_draw_chunk_size: int
     chunk_size: int
@@ -214,33 +208,39 @@ def _families(top: Section, latent_dim: int, batch_size: int) -> dict[str, Poste
     return families(top.section("posterior"), names, latent_dim)
 
 
-def _local_settings(top: Section, section: Section, optimizer: Callable) -> LocalSettings:
-    """The inner loop as one of `inference` and `inference.flow` has it."""
+def _local_settings(
+    top: Section, section: Section, solver: Callable[[Section], SolverOf]
+) -> InferenceSettings:
+    """The inner loop of one kind of family; `section` is a part of `inference`."""
     inference, evidence, evaluate = top.section("inference"), top.section("evidence"), top.section("evaluate")
-    num_steps = section.integer("num_steps", 1)
-    settings = InferenceSettings(
-        objective=local_objective(section.section("objective")),
-        optimizer=optimizer(section.section("optimizer"), num_steps),
-        num_steps=num_steps,
+    return InferenceSettings(
+        solver=solver(section),
+        num_steps=section.integer("num_steps", 1),
+        max_rounds=inference.integer("max_rounds", 1),
         certificate_groups=inference.integer("certificate_groups", 3),
         tolerance=inference.number("tolerance", above=True),
         elbo_samples=evaluate.integer("elbo_samples", 4),
         elbo_chunk_size=evidence.integer("draw_chunk_size", 2),
     )
-    return LocalSettings(settings, section.section("objective").integer("num_samples", 1))
+
+
+def _kind(family: PosteriorFamily) -> str:
+    """The part of `inference` that a family is fitted with."""
+    if family.natural_gradient is None:
+        return "flow"
+    return "diagonal" if family.name == "diagonal" else "gaussian"
 
 
 def _evaluate_settings(top: Section, families: dict[str, PosteriorFamily]) -> EvaluateSettings:
     inference, evidence, evaluate = top.section("inference"), top.section("evidence"), top.section("evaluate")
-    gaussian = _local_settings(top, inference, local_optimizer)
-    flow = _local_settings(top, inference.section("flow"), local_adam)
+    solvers = {"diagonal": gaussian_solver, "gaussian": gaussian_solver, "flow": flow_solver}
+    settings = {kind: _local_settings(top, inference.section(kind), make) for kind, make in solvers.items()}
     for family in families.values():
-        section = inference if family.natural_gradient else inference.section("flow")
-        check_pair(section.section("objective"), family)
+        check_pair(inference.section(_kind(family)).section("objective"), family)
     return EvaluateSettings(
         families=inference.choices("families", FAMILIES),
         from_prior=inference.choice("start", {"encoder": False, "prior": True}),
-        inference={name: gaussian if f.natural_gradient else flow for name, f in families.items()},
+        inference={name: settings[_kind(family)] for name, family in families.items()},
         evidence_samples=evidence.integer("num_samples", 2),
         evidence_draw_chunk_size=evidence.integer("draw_chunk_size", 2),
         chunk_size=evaluate.integer("chunk_size", 1),

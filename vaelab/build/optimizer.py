@@ -1,14 +1,14 @@
-"""Optimizers and their schedules from a config."""
+"""Optimizers, their schedules and the inner loop's solvers from a config."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import optax
 
-from vaelab.inference import natural_gradient
+from vaelab.build.objective import local_objective
 from vaelab.settings import Section
-from vaelab.types import PosteriorFamily
+from vaelab.solver import SolverOf, natural_gradient, quasi_newton, stochastic_gradient
+from vaelab.types import Objective
 
 
 def _constant(rate: float, steps: int, final_scale: float) -> optax.Schedule:
@@ -78,8 +78,8 @@ def adam(section: Section, num_steps: int, max_skipped: int = 0) -> optax.Gradie
 
     With max_skipped, a step whose gradient is not finite is left out, up to so many in a row.
     """
-    if section.value("name") == "natural_gradient":
-        raise section.error("name", "is of one q(z), not of an encoder or a flow: take adam or adamw")
+    if section.value("name") in ("natural_gradient", "quasi_newton"):
+        raise section.error("name", "is for a Gaussian q(z), not an encoder or a flow: take adam or adamw")
     settings = _read(section, num_steps)
     make = section.choice(
         "name", {"adam": optax.adam, "adamw": partial(optax.adamw, weight_decay=settings.weight_decay)}
@@ -90,21 +90,39 @@ def adam(section: Section, num_steps: int, max_skipped: int = 0) -> optax.Gradie
     return optax.apply_if_finite(optimizer, max_skipped) if max_skipped else optimizer
 
 
-def local_adam(section: Section, num_steps: int) -> Callable[[PosteriorFamily], optax.GradientTransformation]:
-    """The inner loop's optimizer for any family."""
-    transformation = adam(section, num_steps)
-    return lambda family: transformation
-
-
-def local_optimizer(
-    section: Section, num_steps: int
-) -> Callable[[PosteriorFamily], optax.GradientTransformation]:
-    """The inner loop's optimizer for a family; natural_gradient needs the family's Fisher information."""
-    if section.value("name") != "natural_gradient":
-        return local_adam(section, num_steps)
-    settings = _read(section, num_steps)
+def gaussian_solver(section: Section) -> SolverOf:
+    """The inner loop of a Gaussian family, as one of the sections of `inference` has it."""
+    optimizer, num_steps = section.section("optimizer"), section.integer("num_steps", 1)
+    objective, draws = section.section("objective"), section.section("objective").integer("num_samples", 1)
+    bound = local_objective(objective)
+    if optimizer.value("name") not in ("natural_gradient", "quasi_newton"):
+        return _solver_of_any(bound, adam(optimizer, num_steps), draws)
+    settings = _read(optimizer, num_steps)
     if settings.clip_norm:
-        raise section.error("clip_norm", "has no effect on natural_gradient, whose steps max_norm bounds")
-    return lambda family: optax.chain(
-        natural_gradient(family, max_norm=settings.max_norm), optax.scale_by_learning_rate(settings.schedule)
+        raise optimizer.error("clip_norm", f"has no effect on {optimizer.value('name')}: max_norm bounds it")
+    if optimizer.value("name") == "quasi_newton":
+        if objective.value("name") != "elbo" or not objective.value("antithetic"):
+            raise objective.error("name", "quasi_newton has its own gradient of the elbo, antithetic=True")
+        return lambda family: quasi_newton(
+            family, settings.schedule, num_samples=draws, max_norm=settings.max_norm
+        )
+    return lambda family: stochastic_gradient(
+        family,
+        bound,
+        optax.chain(
+            natural_gradient(family, max_norm=settings.max_norm),
+            optax.scale_by_learning_rate(settings.schedule),
+        ),
+        num_samples=draws,
     )
+
+
+def flow_solver(section: Section) -> SolverOf:
+    """The inner loop of a family without a Fisher information."""
+    transformation = adam(section.section("optimizer"), section.integer("num_steps", 1))
+    objective = section.section("objective")
+    return _solver_of_any(local_objective(objective), transformation, objective.integer("num_samples", 1))
+
+
+def _solver_of_any(bound: Objective, transformation: optax.GradientTransformation, draws: int) -> SolverOf:
+    return lambda family: stochastic_gradient(family, bound, transformation, num_samples=draws)

@@ -1,0 +1,109 @@
+"""How the inner loop moves: solvers for the variational parameters of one datapoint."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from vaelab.curvature import Curvature, controlled_gradient, of_posterior
+from vaelab.types import Array, Key, LogJoint, Objective, PosteriorFamily
+
+State = Any  # a pytree of arrays
+
+
+class Solver(NamedTuple):
+    """Stochastic ascent of L[q_phi] in phi, for one datapoint.
+
+    init(phi_P) -> state
+    gradient(log_joint, phi_P, state, key) -> (grad_P, state)    an unbiased gradient; its draws may teach the
+                                                                 state something
+    update(phi_P, grad_P, state) -> (phi_P, state)
+    num_samples                                                  draws behind each gradient
+    """
+
+    init: Callable[[Array], State]
+    gradient: Callable[[LogJoint, Array, State, Key], tuple[Array, State]]
+    update: Callable[[Array, Array, State], tuple[Array, State]]
+    num_samples: int
+
+
+def stochastic_gradient(
+    family: PosteriorFamily,
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    *,
+    num_samples: int,
+) -> Solver:
+    """Ascends an objective's gradient by any optax transformation; num_samples as the objective has them."""
+    ascend = jax.grad(objective, argnums=2)
+
+    def gradient(log_joint: LogJoint, phi_P: Array, state: State, key: Key) -> tuple[Array, State]:
+        return ascend(log_joint, family, phi_P, key), state
+
+    def update(phi_P: Array, grad_P: Array, state: State) -> tuple[Array, State]:
+        updates_P, state = optimizer.update(-grad_P, state, phi_P)
+        return optax.apply_updates(phi_P, updates_P), state
+
+    return Solver(optimizer.init, gradient, update, num_samples)
+
+
+def natural_gradient(family: PosteriorFamily, *, max_norm: float) -> optax.GradientTransformation:
+    """Turns the gradient g in phi into F^+ g, F the Fisher information of q at phi (Amari 1998).
+
+    F^+ g is shortened to a length sqrt(g' F^+ g) of max_norm. That length is sqrt(2 KL) to second order, so
+    the laws before and after a step of rate r differ by at most about (r max_norm)^2 / 2 nats: from a
+    start far off, whose gradients are huge, the loop walks instead of leaping. For Gaussian families only.
+    """
+
+    def update(updates_P: Array, state: optax.EmptyState, phi_P: Array) -> tuple[Array, optax.EmptyState]:
+        return _shorten(updates_P, family.natural_gradient(phi_P, updates_P), max_norm), state
+
+    return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
+
+
+def _shorten(grad_P: Array, direction_P: Array, max_norm: float) -> Array:
+    square = jnp.vdot(grad_P, direction_P)
+    return direction_P * jnp.where(square > max_norm**2, max_norm * jax.lax.rsqrt(square), 1.0)
+
+
+class QuasiNewtonState(NamedTuple):
+    step: Array
+    curvature: Curvature
+
+
+def quasi_newton(
+    family: PosteriorFamily, schedule: optax.Schedule, *, num_samples: int, max_norm: float
+) -> Solver:
+    """Lam^-1 g for the mean, F^+ g for the scale, with Lam learned from the draws of the gradients.
+
+    The natural gradient of a diagonal q leaves the posterior's correlations out and is slow along them; here
+    the antithetic draws are the pairs of points of a BFGS update, and the curvature that they build up serves
+    twice: for Newton's step of the mean, and as the control variate of `controlled_gradient`. It starts at
+    (S S')^-1. A step is shortened as that of `natural_gradient`. For Gaussian families.
+    """
+    K = family.latent_dim
+
+    def init(phi_P: Array) -> QuasiNewtonState:
+        return QuasiNewtonState(jnp.int32(0), of_posterior(family, phi_P))
+
+    def gradient(
+        log_joint: LogJoint, phi_P: Array, state: QuasiNewtonState, key: Key
+    ) -> tuple[Array, QuasiNewtonState]:
+        grad_P, curvature = controlled_gradient(
+            log_joint, family, phi_P, key, state.curvature, num_samples=num_samples
+        )
+        return grad_P, state._replace(curvature=curvature)
+
+    def update(phi_P: Array, grad_P: Array, state: QuasiNewtonState) -> tuple[Array, QuasiNewtonState]:
+        newton_K = state.curvature.inverse_KxK @ grad_P[:K]
+        direction_P = jnp.concatenate([newton_K, family.natural_gradient(phi_P, grad_P)[K:]])
+        moved_P = phi_P + schedule(state.step) * _shorten(grad_P, direction_P, max_norm)
+        return moved_P, state._replace(step=state.step + 1)
+
+    return Solver(init, gradient, update, num_samples)
+
+
+SolverOf = Callable[[PosteriorFamily], Solver]
+"""A solver for each family that it is asked for."""
