@@ -13,6 +13,7 @@ from tests import oracles
 from tests.oracles import EPS, LinearGaussian
 from vaelab import model as models
 from vaelab import posterior
+from vaelab.curvature import difference_draws
 from vaelab.inference import estimate_excess, evaluations, infer
 from vaelab.objective import stick_the_landing
 from vaelab.solver import natural_gradient, quasi_newton, stochastic_gradient
@@ -448,4 +449,4 @@ def test_evaluations_are_those_that_are_made(make, family):
         infer(solver, counted, family, family.init(), jax.random.key(0), tolerance=TOLERANCE, **settings)
     )
     jax.effects_barrier()
-    assert len(counts) == evaluations(solver, family, **settings) == 7 * 10 + 4 * K
+    assert len(counts) == evaluations(solver, family, **settings) == 7 * 10 + 2 * K * difference_draws(K)

@@ -16,7 +16,10 @@ from vaelab.objective import standard_draws
 from vaelab.types import Array, Key, LogJoint, PosteriorFamily
 
 MIN_RATIO = 0.1  # no pair of points lowers the curvature along it by more than this factor
-STEP = 0.5  # of central differences, in standard deviations of q
+STEP = 1.0  # of central differences, in standard deviations of q
+DIFFERENCES = (
+    200  # gradients to be spent on them at least, so that few dimensions are averaged over more draws
+)
 
 
 class Curvature(NamedTuple):
@@ -101,9 +104,10 @@ def controlled_gradient(
 
 
 def central_differences(log_joint: LogJoint, family: PosteriorFamily, phi_P: Array, key: Key) -> Array:
-    """Lam_KxK, symmetric, from 4 K gradients: each column about one antithetic pair of draws from q."""
+    """Lam_KxK, symmetric: each column a mean over `difference_draws` antithetic draws from q."""
     K = family.latent_dim
-    z_2xK = jax.vmap(family.reparameterize, (None, 0))(phi_P, standard_draws(key, 2, K, antithetic=True))
+    eps_SxK = standard_draws(key, difference_draws(K), K, antithetic=True)
+    z_SxK = jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK)
     _, scale_KxK = family.location_scale(phi_P)
     step_K = STEP * jnp.sqrt(jnp.sum(scale_KxK**2, axis=1))
     gradient = jax.vmap(jax.grad(log_joint))
@@ -111,14 +115,19 @@ def central_differences(log_joint: LogJoint, family: PosteriorFamily, phi_P: Arr
     def column(direction_K: Array) -> Array:
         step = jnp.vdot(direction_K, step_K)
         move_1xK = step * direction_K[None, :]
-        fall_2xK = gradient(z_2xK - move_1xK) - gradient(z_2xK + move_1xK)
-        return jnp.mean(fall_2xK, axis=0) / (2.0 * step)
+        fall_SxK = gradient(z_SxK - move_1xK) - gradient(z_SxK + move_1xK)
+        return jnp.mean(fall_SxK, axis=0) / (2.0 * step)
 
-    # One column at a time: a column is already a batch of four.
+    # One column at a time: a column is already a batch.
     lam_KxK = jax.lax.map(column, jnp.eye(K))
     return 0.5 * (lam_KxK + lam_KxK.T)
 
 
+def difference_draws(latent_dim: int) -> int:
+    """An even number of draws that spends DIFFERENCES gradients, 2 at least."""
+    return 2 * max(1, round(DIFFERENCES / (4 * latent_dim)))
+
+
 def difference_evaluations(latent_dim: int) -> int:
-    """Gradients of log p(x, z) that `central_differences` takes."""
-    return 4 * latent_dim
+    """Gradients of log p(x, z) that `central_differences` takes, two for each draw and column."""
+    return 2 * latent_dim * difference_draws(latent_dim)
