@@ -16,6 +16,7 @@ from vaelab.objective import standard_draws
 from vaelab.types import Array, Key, LogJoint, PosteriorFamily
 
 MIN_RATIO = 0.1  # no pair of points lowers the curvature along it by more than this factor
+BATCH = 10  # points of central differences at a time
 STEP = 1.0  # of central differences, in standard deviations of q
 DIFFERENCES = (
     200  # gradients to be spent on them at least, so that few dimensions are averaged over more draws
@@ -118,8 +119,9 @@ def central_differences(log_joint: LogJoint, family: PosteriorFamily, phi_P: Arr
         fall_SxK = gradient(z_SxK - move_1xK) - gradient(z_SxK + move_1xK)
         return jnp.mean(fall_SxK, axis=0) / (2.0 * step)
 
-    # One column at a time: a column is already a batch.
-    lam_KxK = jax.lax.map(column, jnp.eye(K))
+    # A few columns at a time: as many points as a step of the solver has, and not K times as many.
+    columns = max(1, BATCH // eps_SxK.shape[0])
+    lam_KxK = jax.lax.map(column, jnp.eye(K), batch_size=columns)
     return 0.5 * (lam_KxK + lam_KxK.T)
 
 

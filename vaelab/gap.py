@@ -10,8 +10,10 @@
 datapoint share their draws; nothing is clipped, a negative gap is counted and shown.
 """
 
+import functools
 import itertools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -77,26 +79,11 @@ class LocalFit(NamedTuple):
         return cls(0, Estimate(0, 0), Inference(0, Estimate(0, 0), 0), Estimate(0, 0), 0)
 
 
-def fit_locally(
-    model: LatentModel,
-    family: PosteriorFamily,
-    settings: InferenceSettings,
-    theta: Params,
-    data: tuple[np.ndarray, np.ndarray],
-    phi_start_NxP: np.ndarray,
-    key: Key,
-    *,
-    from_prior: bool = False,
-    chunk_size: int,
-    progress: Progress = lambda count: None,
-) -> LocalFit:
-    """q* for each datapoint of data = (x_NxD, index_N), its bound, and the bound of phi_start.
-
-    The inner loop begins at phi_start (the encoder's), or at the prior. Datapoints that have not converged go
-    on from where they are for another round, up to max_rounds, without those that have; what a datapoint
-    comes to does not depend on which others are with it. The two bounds share draws that the solver
-    never saw.
-    """
+@functools.lru_cache(maxsize=16)
+def _local_fit(
+    model: LatentModel, family: PosteriorFamily, settings: InferenceSettings
+) -> Callable[..., LocalFit]:
+    """One datapoint of `fit_locally`; the same function for the same arguments, so that it compiles once."""
     solver = settings.solver(family)
 
     def one(shared, row):
@@ -126,6 +113,30 @@ def fit_locally(
         )
         return LocalFit(phi_P, start, optimum, best, number + 1)
 
+    return one
+
+
+def fit_locally(
+    model: LatentModel,
+    family: PosteriorFamily,
+    settings: InferenceSettings,
+    theta: Params,
+    data: tuple[np.ndarray, np.ndarray],
+    phi_start_NxP: np.ndarray,
+    key: Key,
+    *,
+    from_prior: bool = False,
+    chunk_size: int,
+    progress: Progress = lambda count: None,
+) -> LocalFit:
+    """q* for each datapoint of data = (x_NxD, index_N), its bound, and the bound of phi_start.
+
+    The inner loop begins at phi_start (the encoder's), or at the prior. Datapoints that have not converged go
+    on from where they are for another round, up to max_rounds, without those that have; what a datapoint
+    comes to does not depend on which others are with it. The two bounds share draws that the solver
+    never saw.
+    """
+    one = _local_fit(model, family, settings)
     prior_P = np.asarray(family.init())
     phi_from_NxP = np.broadcast_to(prior_P, phi_start_NxP.shape) if from_prior else phi_start_NxP
     rows = (*data, phi_start_NxP, phi_from_NxP)
@@ -147,6 +158,26 @@ def fit_locally(
     return fitted
 
 
+@functools.lru_cache(maxsize=16)
+def _evidence(
+    model: LatentModel, families: tuple[PosteriorFamily, ...], num_samples: int, draw_chunk_size: int
+) -> Callable[..., Evidence]:
+    """One datapoint of `estimate_log_evidence`, as `_local_fit`."""
+
+    def one(shared, row):
+        (theta, key), (x_D, index, phis) = shared, row
+        phis = [jnp.where(jnp.all(jnp.isfinite(p)), p, f.init()) for f, p in zip(families, phis, strict=True)]
+        return importance_sampling(
+            bind(model, theta, x_D),
+            tuple(zip(families, phis, strict=True)),
+            jax.random.fold_in(key, index),
+            num_samples=num_samples,
+            chunk_size=draw_chunk_size,
+        )
+
+    return one
+
+
 def estimate_log_evidence(
     model: LatentModel,
     families: tuple[PosteriorFamily, ...],
@@ -165,17 +196,7 @@ def estimate_log_evidence(
     The prior stands in for a q* that is not finite, so that it spoils nothing but itself.
     """
 
-    def one(shared, row):
-        (theta, key), (x_D, index, phis) = shared, row
-        phis = [jnp.where(jnp.all(jnp.isfinite(p)), p, f.init()) for f, p in zip(families, phis, strict=True)]
-        return importance_sampling(
-            bind(model, theta, x_D),
-            tuple(zip(families, phis, strict=True)),
-            jax.random.fold_in(key, index),
-            num_samples=num_samples,
-            chunk_size=draw_chunk_size,
-        )
-
+    one = _evidence(model, families, num_samples, draw_chunk_size)
     with jax.default_matmul_precision("highest"):
         return map_datapoints(one, (theta, key), (*data, phis_NxP), chunk_size=chunk_size, progress=progress)
 
