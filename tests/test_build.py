@@ -128,7 +128,7 @@ def test_a_key_that_nothing_reads_is_an_error(section):
         ("inference.diagonal.objective.name", "stick_the_landing", "has its own gradient of the elbo"),
         ("inference.max_rounds", 0, "1 or more"),
         ("inference.start", "priors", "did you mean 'prior'"),
-        ("inference.certificate_groups", 2, "3 or more"),
+        ("inference.diagonal.certificate_groups", 2, "3 or more"),
         ("inference.gaussian.objective.num_samples", 3, "even number"),
         ("evidence.num_samples", 0, "2 or more"),
     ],

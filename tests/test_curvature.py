@@ -34,19 +34,19 @@ def phi(family, seed=3):
     return oracles.random_phi(family.name, np.random.default_rng(seed), K, 4.0)
 
 
-def test_central_differences_are_the_precision_of_a_gaussian_posterior(family):
+def test_expected_curvature_is_the_precision_of_a_gaussian_posterior(family):
     precision, _, log_joint = quadratic()
-    found = curvature.central_differences(log_joint, family, phi(family), jax.random.key(0))
+    found = curvature.expected_curvature(log_joint, family, phi(family), jax.random.key(0))
     np.testing.assert_allclose(found, precision, atol=200 * EPS * np.abs(precision).max())
 
 
-def test_central_differences_are_the_hessian_expected_under_q_and_the_step(family):
+def test_expected_curvature_is_that_of_the_hessian_under_q_and_the_step(family):
     """Of -sum z^4 / 12 - 0.3 (z1 z2)^2, where a step of h adds h^2 / 3 to each square along it."""
     phi_P = phi(family)
     mean, scale = oracles.law(family.name, phi_P)
     covariance = scale @ scale.T
     keys = jax.random.split(jax.random.key(0), 1000)
-    draws = jax.vmap(lambda key: curvature.central_differences(quartic, family, phi_P, key))(keys)
+    draws = jax.vmap(lambda key: curvature.expected_curvature(quartic, family, phi_P, key))(keys)
     square = mean**2 + np.diag(covariance)  # E[z^2]
     step = curvature.STEP**2 * np.diag(covariance)
     expected = np.diag(square + step / 3.0)
@@ -64,7 +64,7 @@ def test_a_kink_counts_with_its_mass_under_q():
         return -2.0 * jnp.sum(jax.nn.relu(z_K))
 
     keys = jax.random.split(jax.random.key(0), 2000)
-    draws = jax.vmap(lambda key: curvature.central_differences(kink, family, family.init(), key))(keys)
+    draws = jax.vmap(lambda key: curvature.expected_curvature(kink, family, family.init(), key))(keys)
     grid = np.linspace(-curvature.STEP, curvature.STEP, 2001)
     expected = 2.0 * np.mean(np.exp(-0.5 * grid**2)) / np.sqrt(2.0 * np.pi)
     oracles.assert_mean(np.float64(draws).reshape(-1, 1), np.array([expected]))

@@ -449,4 +449,4 @@ def test_evaluations_are_those_that_are_made(make, family):
         infer(solver, counted, family, family.init(), jax.random.key(0), tolerance=TOLERANCE, **settings)
     )
     jax.effects_barrier()
-    assert len(counts) == evaluations(solver, family, **settings) == 7 * 10 + 2 * K * difference_draws(K)
+    assert len(counts) == evaluations(solver, family, **settings) == 7 * 10 + (K + 1) * difference_draws(K)

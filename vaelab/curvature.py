@@ -16,11 +16,9 @@ from vaelab.objective import standard_draws
 from vaelab.types import Array, Key, LogJoint, PosteriorFamily
 
 MIN_RATIO = 0.1  # no pair of points lowers the curvature along it by more than this factor
-BATCH = 10  # points of central differences at a time
-STEP = 1.0  # of central differences, in standard deviations of q
-DIFFERENCES = (
-    200  # gradients to be spent on them at least, so that few dimensions are averaged over more draws
-)
+STEP = 1.0  # of differences, in standard deviations of q
+DIFFERENCES = 150  # gradients to be spent on them: few dimensions are averaged over more draws
+BATCH = 10  # of them at a time
 
 
 class Curvature(NamedTuple):
@@ -58,7 +56,7 @@ def learn(curvature: Curvature, offset_MxK: Array, slope_MxK: Array) -> Curvatur
         P_KxK = P_KxK - (cross_KxK + cross_KxK.T) / dy + (y_K @ Py_K / dy + 1.0) / dy * jnp.outer(d_K, d_K)
         return Curvature(B_KxK, P_KxK), None
 
-    return jax.lax.scan(update, curvature, (offset_MxK, slope_MxK))[0]
+    return jax.lax.scan(update, curvature, (offset_MxK, slope_MxK), unroll=True)[0]
 
 
 def controlled_gradient(
@@ -104,32 +102,37 @@ def controlled_gradient(
     return jax.grad(surrogate)(phi_P), learned
 
 
-def central_differences(log_joint: LogJoint, family: PosteriorFamily, phi_P: Array, key: Key) -> Array:
-    """Lam_KxK, symmetric: each column a mean over `difference_draws` antithetic draws from q."""
+def expected_curvature(log_joint: LogJoint, family: PosteriorFamily, phi_P: Array, key: Key) -> Array:
+    """Lam_KxK, symmetric, by differences of gradients along each dimension, at antithetic draws from q.
+
+    A step of STEP standard deviations, forwards at one half of the draws and backwards at the other: the mean
+    is that of minus the Hessian over draws and over steps from -STEP to STEP.
+    """
     K = family.latent_dim
     eps_SxK = standard_draws(key, difference_draws(K), K, antithetic=True)
     z_SxK = jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK)
     _, scale_KxK = family.location_scale(phi_P)
     step_K = STEP * jnp.sqrt(jnp.sum(scale_KxK**2, axis=1))
+    half = z_SxK.shape[0] // 2
+    sign_S = jnp.concatenate([jnp.ones(half), -jnp.ones(half)])
     gradient = jax.vmap(jax.grad(log_joint))
+    at_draws_SxK = gradient(z_SxK)
 
     def column(direction_K: Array) -> Array:
-        step = jnp.vdot(direction_K, step_K)
-        move_1xK = step * direction_K[None, :]
-        fall_SxK = gradient(z_SxK - move_1xK) - gradient(z_SxK + move_1xK)
-        return jnp.mean(fall_SxK, axis=0) / (2.0 * step)
+        moved_SxK = gradient(z_SxK + sign_S[:, None] * (step_K * direction_K)[None, :])
+        return sign_S @ (at_draws_SxK - moved_SxK) / (half * 2 * jnp.vdot(step_K, direction_K))
 
     # A few columns at a time: as many points as a step of the solver has, and not K times as many.
-    columns = max(1, BATCH // eps_SxK.shape[0])
+    columns = max(1, BATCH // z_SxK.shape[0])
     lam_KxK = jax.lax.map(column, jnp.eye(K), batch_size=columns)
     return 0.5 * (lam_KxK + lam_KxK.T)
 
 
 def difference_draws(latent_dim: int) -> int:
-    """An even number of draws that spends DIFFERENCES gradients, 2 at least."""
-    return 2 * max(1, round(DIFFERENCES / (4 * latent_dim)))
+    """An even number of draws that spends about DIFFERENCES gradients, 2 at least."""
+    return 2 * max(1, round(DIFFERENCES / (2 * (latent_dim + 1))))
 
 
 def difference_evaluations(latent_dim: int) -> int:
-    """Gradients of log p(x, z) that `central_differences` takes, two for each draw and column."""
-    return 2 * latent_dim * difference_draws(latent_dim)
+    """Gradients of log p(x, z) of `expected_curvature`: at each draw, and one step in each dimension."""
+    return (latent_dim + 1) * difference_draws(latent_dim)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vaelab.curvature import central_differences, difference_evaluations
+from vaelab.curvature import difference_evaluations, expected_curvature
 from vaelab.objective import Estimate
 from vaelab.solver import Solver
 from vaelab.types import Array, Key, LogJoint, PosteriorFamily
@@ -73,7 +73,7 @@ def infer(
     )
     key_curvature = jax.random.fold_in(key_certificate, certificate_groups)
     excess = estimate_excess(
-        family, phi_P, grads_GxP, central_differences(log_joint, family, phi_P, key_curvature)
+        family, phi_P, grads_GxP, expected_curvature(log_joint, family, phi_P, key_curvature)
     )
     return Inference(phi_P, excess, excess.value + 2.0 * excess.stderr <= tolerance)
 

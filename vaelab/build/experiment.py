@@ -217,7 +217,7 @@ def _local_settings(
         solver=solver(section),
         num_steps=section.integer("num_steps", 1),
         max_rounds=inference.integer("max_rounds", 1),
-        certificate_groups=inference.integer("certificate_groups", 3),
+        certificate_groups=section.integer("certificate_groups", 3),
         tolerance=inference.number("tolerance", above=True),
         elbo_samples=evaluate.integer("elbo_samples", 4),
         elbo_chunk_size=evidence.integer("draw_chunk_size", 2),
