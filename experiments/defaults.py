@@ -29,7 +29,7 @@ def local_loop(num_steps: int, objective: str, optimizer: ConfigDict) -> ConfigD
     """The inner loop of one kind of family: steps of `num_samples` draws, up to `max_rounds` times."""
     config = ConfigDict()
     config.num_steps = num_steps
-    config.certificate_groups = 8  # independent gradients behind the convergence estimate
+    config.certificate_groups = 16  # independent gradients behind the convergence estimate
     config.objective = ConfigDict()
     config.objective.name = objective  # elbo, elbo_from_draws, stick_the_landing
     config.objective.num_samples = 10
@@ -120,7 +120,6 @@ def get_config() -> ConfigDict:
     config.inference.gaussian = local_loop(
         100, "stick_the_landing", optimizer("natural_gradient", learning_rate=0.2, schedule="cosine")
     )
-    config.inference.gaussian.certificate_groups = 16
     # Of flows, which have no natural gradient; nothing certifies their convergence.
     config.inference.flow = local_loop(
         500, "elbo_from_draws", optimizer("adam", learning_rate=1e-2, schedule="cosine", b2=0.99)

@@ -1,0 +1,60 @@
+"""The benchmarks run, on a small model, and say what they should."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def output(*command):
+    done = subprocess.run(
+        [sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of the default experiment, trained for longer than its smoke."""
+    workdir = tmp_path_factory.mktemp("bench") / "digits"
+    smoke = (
+        "--config=experiments/digits_gap.py:smoke",
+        "--config.train.num_steps=400",
+        f"--workdir={workdir}",
+    )
+    subprocess.run([sys.executable, "launch.py", *smoke], cwd=ROOT, check=True, capture_output=True)
+    return workdir
+
+
+@pytest.mark.slow
+def test_all_points(trained):
+    found = output("benchmarks/all_points.py", "--run", trained)
+    assert found["points"] == 360
+    assert found["amortization_gap"]["mean"] > 0.0
+
+
+@pytest.mark.slow
+def test_published_protocol(trained):
+    found = output("benchmarks/published_protocol.py", "--run", trained, "--points", "3")
+    assert found["published"]["evaluations"] > 10 * found["vaelab"]["evaluations"]
+    assert abs(found["elbo_gained"]["mean"]) < 1.0
+
+
+@pytest.mark.slow
+def test_local_inference_loses_little(trained):
+    found = output("benchmarks/local_inference.py", "--run", trained)
+    first = found["rows"][0]
+    assert (first["solver"], first["family"]) == ("quasi_newton", "diagonal")
+    assert -0.01 < first["loss"] < 0.1
+
+
+@pytest.mark.slow
+def test_no_verdict_of_convergence_is_wrong():
+    found = output("benchmarks/convergence_estimate.py")
+    assert all(row["num_converged"] == 50 for row in found["rows"])
+    assert all(row["max_excess"] <= found["tolerance"] for row in found["rows"])
