@@ -1,8 +1,8 @@
-"""One training step on MNIST's shapes (784-200-200-50 and back, batch 100, ELU, Adam, clipping), two ways:
+"""One training step on MNIST's shapes (784-200-200-50 and back, batch 100, ELU, Adam, clipping), three ways:
 
     python benchmarks/train_step.py            # needs: pip install -r benchmarks/requirements.txt
 
-vaelab's compiled chunk of steps against the same step in eager PyTorch: the same widths, dynamic
+vaelab's compiled chunk of steps against the same step in PyTorch, eager and compiled: the same widths, dynamic
 binarisation, one draw, closed-form KL, clipping and Adam. Each runs in a process of its own, in turn, several
 times; a time ends when the parameters of the last step are there. Prints one JSON line: median milliseconds
 a step over the rounds, their range, and the ratio round by round.
@@ -65,8 +65,8 @@ def time_vaelab(num_steps: int) -> float:
     return (time.perf_counter() - start) / num_steps
 
 
-def time_torch(num_steps: int) -> float:
-    """Seconds a step, after a warm-up of 50."""
+def time_torch(num_steps: int, *, compiled: bool) -> float:
+    """Seconds a step, after a warm-up of 50; `compiled` takes torch.compile for the loss and its gradient."""
     import torch
     from torch import nn
     from torch.nn import functional as F
@@ -84,15 +84,20 @@ def time_torch(num_steps: int) -> float:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (NUM_POINTS, DATA_DIM), dtype=torch.uint8, generator=generator)
 
-    def step(rows: torch.Tensor) -> None:
-        x = torch.bernoulli(pixels[rows].float() / 255.0)
+    def loss(x: torch.Tensor) -> torch.Tensor:
         mu, log_sigma = encoder(x).chunk(2, dim=-1)
         sigma = log_sigma.exp()
         logits = decoder(mu + sigma * torch.randn_like(mu))
         log_likelihood = -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
         kl = (0.5 * (sigma**2 + mu**2 - 1.0) - log_sigma).sum(-1)
+        return (kl - log_likelihood).mean()
+
+    loss = torch.compile(loss) if compiled else loss
+
+    def step(rows: torch.Tensor) -> None:
+        x = torch.bernoulli(pixels[rows].float() / 255.0)
         optimizer.zero_grad()
-        (kl - log_likelihood).mean().backward()
+        loss(x).backward()
         nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
         optimizer.step()
 
@@ -106,7 +111,11 @@ def time_torch(num_steps: int) -> float:
     return (time.perf_counter() - start) / num_steps
 
 
-TIMERS = {"vaelab": time_vaelab, "torch_eager": time_torch}
+TIMERS = {
+    "vaelab": time_vaelab,
+    "torch_eager": partial(time_torch, compiled=False),
+    "torch_compiled": partial(time_torch, compiled=True),
+}
 
 
 def main() -> None:
@@ -128,12 +137,13 @@ def main() -> None:
         name: {"median_ms": 1e3 * statistics.median(s), "min_ms": 1e3 * min(s), "max_ms": 1e3 * max(s)}
         for name, s in seconds.items()
     }
-    ratios = [t / v for t, v in zip(seconds["torch_eager"], seconds["vaelab"], strict=True)]
-    result["torch_eager_over_vaelab"] = {
-        "median": statistics.median(ratios),
-        "min": min(ratios),
-        "max": max(ratios),
-    }
+    for name in ("torch_eager", "torch_compiled"):
+        ratios = [t / v for t, v in zip(seconds[name], seconds["vaelab"], strict=True)]
+        result[f"{name}_over_vaelab"] = {
+            "median": statistics.median(ratios),
+            "min": min(ratios),
+            "max": max(ratios),
+        }
     about = {"benchmark": "train_step", "cores": os.cpu_count(), "rounds": arguments.rounds}
     print(json.dumps({**about, **result}))
 

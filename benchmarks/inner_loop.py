@@ -1,0 +1,223 @@
+"""The inner loop of the diagonal family on MNIST's shapes (50-200-200-784, ELU, Bernoulli), and in PyTorch:
+
+    python benchmarks/inner_loop.py            # needs: pip install -r benchmarks/requirements.txt
+
+The same algorithm (`vaelab.solver.quasi_newton`, 40 steps of 10 antithetic draws) on the same weights and 100
+datapoints at once, started at the prior: vaelab's compiled loop, and one written in batched PyTorch, eager and
+by torch.compile. Each runs in a process of its own, in turn, several times, after a first run that compiles; a
+time ends when the last phi is there. Prints one JSON line: median milliseconds a datapoint, their range, the
+ratios round by round, the mean ELBO that each comes to (nats), and the part of the machine's own rate of large
+matrix products that the decoder's products alone make up.
+"""
+
+import argparse
+import itertools
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+LATENT_DIM, DATA_DIM, HIDDEN, POINTS = 50, 784, 200, 100
+STEPS, DRAWS, RATE, MAX_NORM, MIN_RATIO, SCORE_DRAWS = 40, 10, 0.5, 5.0, 0.1, 1000
+REPEATS = 5
+WIDTHS = (LATENT_DIM, HIDDEN, HIDDEN, DATA_DIM)
+# Products of one gradient in z: each layer once forwards and once back.
+FLOPS = 2 * 2 * sum(a * b for a, b in itertools.pairwise(WIDTHS))
+
+
+def problem() -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
+    """(a decoder's layers, binary images drawn from it)."""
+    random = np.random.RandomState(0)
+    layers = [
+        (np.float32(1.5 * random.normal(size=(a, b)) / math.sqrt(a)), np.zeros(b, np.float32))
+        for a, b in itertools.pairwise(WIDTHS)
+    ]
+    h = random.normal(size=(POINTS, LATENT_DIM))
+    for number, (kernel, bias) in enumerate(layers):
+        h = h @ kernel + bias
+        if number < len(layers) - 1:
+            h = np.where(h > 0, h, np.expm1(h))
+    x_NxD = np.float32(random.uniform(size=h.shape) < 1.0 / (1.0 + np.exp(-h)))
+    return layers, x_NxD
+
+
+def best_seconds(run) -> float:
+    run()
+    seconds = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def time_vaelab() -> dict[str, float]:
+    import flax.linen as nn
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    from vaelab import likelihood, model, networks, posterior
+    from vaelab.objective import estimate_elbo
+    from vaelab.solver import quasi_newton
+
+    layers, x_NxD = problem()
+    decoder = networks.mlp_decoder(LATENT_DIM, (HIDDEN, HIDDEN), DATA_DIM, activation=nn.elu)
+    theta = decoder.init(jax.random.key(0))
+    names = ("Dense_0", "Dense_1", "output")
+    theta = {
+        name: {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}
+        for name, (kernel, bias) in zip(names, layers, strict=True)
+    } | {name: theta[name] for name in theta.keys() - set(names)}
+    latent_model = model.decoder_model(LATENT_DIM, decoder, likelihood.bernoulli())
+    family = posterior.diagonal(LATENT_DIM)
+    schedule = optax.cosine_decay_schedule(RATE, STEPS)
+    solver = quasi_newton(family, schedule, num_samples=DRAWS, max_norm=MAX_NORM)
+
+    def one(theta, x_D, index):
+        log_joint = model.bind(latent_model, theta, x_D)
+
+        def step(carry, t):
+            key = jax.random.fold_in(jax.random.fold_in(jax.random.key(1), index), t)
+            grad_P, state = solver.gradient(log_joint, *carry, key)
+            return solver.update(carry[0], grad_P, state), None
+
+        start = family.init()
+        return jax.lax.scan(step, (start, solver.init(start)), jnp.arange(STEPS))[0][0]
+
+    loop = jax.jit(jax.vmap(one, (None, 0, 0)))
+    index_N = jnp.arange(POINTS)
+    seconds = best_seconds(lambda: jax.block_until_ready(loop(theta, x_NxD, index_N)))
+
+    def score(x_D, phi_P):
+        log_joint = model.bind(latent_model, theta, x_D)
+        return estimate_elbo(
+            log_joint, family, phi_P, jax.random.key(2), num_samples=SCORE_DRAWS, chunk_size=100
+        ).value
+
+    elbo = float(jnp.mean(jax.jit(jax.vmap(score))(x_NxD, loop(theta, x_NxD, index_N))))
+    large = jax.random.normal(jax.random.key(0), (2000, 2000))
+    product = jax.jit(lambda a: a @ a)
+    rate = 2 * 2000**3 / best_seconds(lambda: product(large).block_until_ready())
+    share = FLOPS * POINTS * STEPS * DRAWS / seconds / rate
+    return {"seconds": seconds, "elbo": elbo, "share_of_products": share, "gflops": rate / 1e9}
+
+
+def time_torch(compiled: bool) -> dict[str, float]:
+    import torch
+    from torch.nn import functional as F
+
+    arrays, x = problem()
+    layers = [tuple(torch.from_numpy(a) for a in layer) for layer in arrays]
+    x = torch.from_numpy(x)[:, None, :]
+    eye = torch.eye(LATENT_DIM)
+
+    def log_joint(z: torch.Tensor) -> torch.Tensor:
+        h = z
+        for number, (kernel, bias) in enumerate(layers):
+            h = h @ kernel + bias
+            h = F.elu(h) if number < len(layers) - 1 else h
+        log_likelihood = -F.binary_cross_entropy_with_logits(h, x.expand_as(h), reduction="none").sum(-1)
+        return log_likelihood - 0.5 * (z**2 + math.log(2 * math.pi)).sum(-1)
+
+    def learn(B, P, offset, slope):
+        for i in range(offset.shape[1]):
+            d, y = offset[:, i, :, None], slope[:, i, :, None]
+            Bd = B @ d
+            dBd = (d * Bd).sum((1, 2), keepdim=True)
+            y = y + (MIN_RATIO - (d * y).sum((1, 2), keepdim=True) / dBd).clamp(min=0.0) * Bd
+            dy = (d * y).sum((1, 2), keepdim=True)
+            B = B - Bd @ Bd.mT / dBd + y @ y.mT / dy
+            Py = P @ y
+            cross = d @ Py.mT
+            P = (
+                P
+                - (cross + cross.mT) / dy
+                + ((y * Py).sum((1, 2), keepdim=True) / dy + 1.0) / dy * (d @ d.mT)
+            )
+        return B, P
+
+    def step(mu, log_sigma, B, P, half, rate):
+        sigma = log_sigma.exp()
+        offset = sigma[:, None] * torch.cat([half, -half], 1)
+        z = (mu[:, None] + offset).requires_grad_()
+        (g,) = torch.autograd.grad(log_joint(z).sum(), z)
+        excess = B - eye
+        path = g + z.detach() + offset @ excess
+        grad_mu = path.mean(1) - mu
+        grad_scale = (path * offset).mean(1) - sigma**2 * excess.diagonal(dim1=1, dim2=2) - (sigma**2 - 1.0)
+        count = half.shape[1]
+        B, P = learn(B, P, offset[:, :count], 0.5 * (g[:, count:] - g[:, :count]))
+        newton, natural = (P @ grad_mu[:, :, None])[:, :, 0], 0.5 * grad_scale
+        square = (grad_mu * newton + grad_scale * natural).sum(1, keepdim=True)
+        short = torch.where(square > MAX_NORM**2, MAX_NORM * square.clamp(min=1e-12).rsqrt(), 1.0)
+        return mu + rate * short * newton, log_sigma + rate * short * natural, B, P
+
+    moved = torch.compile(step) if compiled else step
+
+    def loop() -> tuple[torch.Tensor, torch.Tensor]:
+        generator = torch.Generator().manual_seed(1)
+        mu, log_sigma = torch.zeros(POINTS, LATENT_DIM), torch.zeros(POINTS, LATENT_DIM)
+        B = P = eye.expand(POINTS, -1, -1)
+        for t in range(STEPS):
+            half = torch.randn(POINTS, DRAWS // 2, LATENT_DIM, generator=generator)
+            rate = torch.tensor(RATE * 0.5 * (1.0 + math.cos(math.pi * t / STEPS)))
+            mu, log_sigma, B, P = moved(mu, log_sigma, B, P, half, rate)
+        return mu, log_sigma
+
+    seconds = best_seconds(loop)
+    mu, log_sigma = loop()
+    with torch.no_grad():
+        eps = torch.randn(POINTS, SCORE_DRAWS, LATENT_DIM, generator=torch.Generator().manual_seed(2))
+        value = log_joint(mu[:, None] + log_sigma.exp()[:, None] * eps).mean(1)
+        entropy = (log_sigma + 0.5 * (1.0 + math.log(2 * math.pi))).sum(1)
+    return {"seconds": seconds, "elbo": float((value + entropy).mean())}
+
+
+TIMERS = {
+    "vaelab": time_vaelab,
+    "torch_eager": lambda: time_torch(False),
+    "torch_compiled": lambda: time_torch(True),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=TIMERS, help="time one of them, in this process")
+    arguments = parser.parse_args()
+    if arguments.only:
+        print(json.dumps(TIMERS[arguments.only]()))
+        return
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in TIMERS}
+    for _ in range(arguments.rounds):
+        for name in TIMERS:
+            command = [sys.executable, __file__, "--only", name]
+            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            found[name].append(json.loads(output.splitlines()[-1]))
+    result = {}
+    for name, runs in found.items():
+        ms = [1e3 * run["seconds"] / POINTS for run in runs]
+        result[name] = {"median_ms": statistics.median(ms), "min_ms": min(ms), "max_ms": max(ms)}
+        result[name]["elbo"] = runs[0]["elbo"]
+    for name in ("torch_eager", "torch_compiled"):
+        ratios = [t["seconds"] / v["seconds"] for t, v in zip(found[name], found["vaelab"], strict=True)]
+        result[f"{name}_over_vaelab"] = {
+            "median": statistics.median(ratios),
+            "min": min(ratios),
+            "max": max(ratios),
+        }
+    for key in ("share_of_products", "gflops"):
+        result[key] = statistics.median(run[key] for run in found["vaelab"])
+    about = {"benchmark": "inner_loop", "cores": os.cpu_count(), "rounds": arguments.rounds}
+    print(json.dumps({**about, **result}))
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    main()
