@@ -2,12 +2,12 @@
 
     python benchmarks/inner_loop.py            # needs: pip install -r benchmarks/requirements.txt
 
-The same algorithm (`vaelab.solver.quasi_newton`, 40 steps of 10 antithetic draws) on the same weights and 100
-datapoints at once, started at the prior: vaelab's compiled loop, and one written in batched PyTorch, eager and
-by torch.compile. Each runs in a process of its own, in turn, several times, after a first run that compiles; a
-time ends when the last phi is there. Prints one JSON line: median milliseconds a datapoint, their range, the
-ratios round by round, the mean ELBO that each comes to (nats), and the part of the machine's own rate of large
-matrix products that the decoder's products alone make up.
+The same algorithm (`vaelab.solver.quasi_newton`, 40 steps of 10 antithetic draws) on the same weights and
+100 datapoints at once, started at the prior: vaelab's compiled loop, and one written in batched PyTorch,
+eager and by torch.compile. Each runs in a process of its own, in turn, several times, after a first run
+that compiles; a time ends when the last phi is there. Prints one JSON line: median milliseconds a
+datapoint, their range, the ratios round by round, the mean ELBO that each comes to (nats), and the part of
+the machine's own rate of large matrix products that the decoder's products alone make up.
 """
 
 import argparse

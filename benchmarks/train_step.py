@@ -2,10 +2,10 @@
 
     python benchmarks/train_step.py            # needs: pip install -r benchmarks/requirements.txt
 
-vaelab's compiled chunk of steps against the same step in PyTorch, eager and compiled: the same widths, dynamic
-binarisation, one draw, closed-form KL, clipping and Adam. Each runs in a process of its own, in turn, several
-times; a time ends when the parameters of the last step are there. Prints one JSON line: median milliseconds
-a step over the rounds, their range, and the ratio round by round.
+vaelab's compiled chunk of steps against the same step in PyTorch, eager and compiled: the same widths,
+dynamic binarisation, one draw, closed-form KL, clipping and Adam. Each runs in a process of its own, in
+turn, several times; a time ends when the parameters of the last step are there. Prints one JSON line:
+median milliseconds a step over the rounds, their range, and the ratio round by round.
 """
 
 import argparse
