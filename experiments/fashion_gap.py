@@ -5,14 +5,14 @@
 Measured on two CPU cores, seed 0, on the first 1,000 test images, nats, mean ± standard error:
 
                           diagonal             full
-    amortized L[q_phi]    -234.79 ± 2.43       -246.94 ± 2.44
-    optimal L[q*]         -233.78 ± 2.43       -233.17 ± 2.43
-    log p(x), lower bound -233.09 ± 2.43       -233.09 ± 2.43
-    amortization gap      1.009 ± 0.028        13.77 ± 0.21
-    approximation gap     0.6896 ± 0.0096      0.0759 ± 0.0012
-    not converged         9                    2
+    amortized L[q_phi]    -235.01 ± 2.40       -246.71 ± 2.42
+    optimal L[q*]         -234.03 ± 2.39       -233.43 ± 2.39
+    log p(x), lower bound -233.34 ± 2.39       -233.34 ± 2.39
+    amortization gap      0.981 ± 0.023        13.28 ± 0.23
+    approximation gap     0.6901 ± 0.0081      0.0850 ± 0.0020
+    not converged         4                    7
 
-3 min 21 s: training 43 s, refit 67 s, inference 20 s and 38 s, evidence 22 s.
+3 min 33 s beside other work: training 71 s, refit 78 s, inference 9 s and 23 s, evidence 20 s.
 
 Variant: smoke.
 """
