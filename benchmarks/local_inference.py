@@ -104,7 +104,7 @@ def main() -> None:
     rows = []
     for family_name, recipes in RECIPES.items():
         family = getattr(posterior, family_name)(system.family.latent_dim)
-        reference_N = elbo(family, "natural_gradient", *REFERENCE[family_name], "encoder")
+        reference_N = elbo(family, *REFERENCE[family_name], "encoder")
         for name, rate, steps, start in recipes:
             loss_N = reference_N - elbo(family, name, rate, steps, DRAWS, start)
             loss = gap.mean_and_stderr(loss_N)
