@@ -6,11 +6,11 @@ Measured on two CPU cores, seed 0: total variance of the gradient of 8 draws in 
 10,000 gradients each (standard errors below 5%); d is L[q*] - L[q] in nats:
 
     d        elbo    from draws    stick-the-landing    iwae    dreg
-    0        12.0    16.8          3e-13                16.8    5e-15
-    0.001    12.1    16.9          0.015                16.8    0.00024
-    0.1      13.1    18.3          1.5                  22.1    0.16
-    1        21.0    28.6          14.7                 39.8    19.5
-    10       95      127           168                  117     474
+    0        13.4    16.9          1e-12                16.9    2e-14
+    0.001    13.3    16.8          0.019                17.2    0.00031
+    0.1      13.0    16.7          2.0                  25.3    0.37
+    1        17.4    22.9          24.4                 40.1    62
+    10       91      121           643                  77      3401
 
 At the optimum the two path derivatives have no variance but rounding; far from it they have the most. 50 s.
 

@@ -43,6 +43,7 @@ def get_config(variant: str = ""):
     config.evaluate.chunk_size = 500
     config.evaluate.elbo_samples = 2000
     # The loop ends within the noise of its last draws: at this decoder's price, enough for 1e-4 nats.
+    config.inference.tolerance = 1e-3
     config.inference.diagonal.num_steps = 100
     config.inference.gaussian.num_steps = 200
     return defaults.apply_variant(config, variant, smoke=defaults.shrink, prior_start=prior_start)

@@ -7,10 +7,10 @@ cores, seed 0, 100,000 draws in 4 dimensions: errors of the means and covariance
 largest of them, and the p-value of 20 random projections against the Gaussian law claimed:
 
                            mean    covariance    p
-    mu + sigma eps         3.3     1.3           0.07
-    mu + S eps             0.9     1.8           1
-    mu + S Q eps           0.9     0.8           1
-    mu + S u, u uniform    0.6     1.2           9e-42
+    mu + sigma eps         0.5     2.1           1
+    mu + S eps             2.7     1.8           0.93
+    mu + S Q eps           1.3     1.0           1
+    mu + S u, u uniform    0.8     1.4           1e-281
 
 The last has the right moments and is not Gaussian, which only the projections see. S and S Q induce the same
 correlations; a singular S leaves a law without a density: entropy -inf, KL inf. 47 s beside other work.
