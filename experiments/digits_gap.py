@@ -7,14 +7,14 @@ Variants: smoke; gaussian, the same on grey values, with a mean and a variance f
 Measured on two CPU cores, seed 0, on the 360 test images, nats, mean ± standard error:
 
                           diagonal             full
-    amortized L[q_phi]    -23.44 ± 0.19        -23.41 ± 0.20
-    optimal L[q*]         -23.16 ± 0.19        -23.03 ± 0.19
-    log p(x), lower bound -22.89 ± 0.19        -22.89 ± 0.19
-    amortization gap      0.2735 ± 0.0088      0.373 ± 0.010
-    approximation gap     0.2759 ± 0.0054      0.1458 ± 0.0025
+    amortized L[q_phi]    -23.50 ± 0.19        -23.46 ± 0.19
+    optimal L[q*]         -23.20 ± 0.19        -23.06 ± 0.19
+    log p(x), lower bound -22.91 ± 0.19        -22.91 ± 0.19
+    amortization gap      0.2998 ± 0.0099      0.4056 ± 0.0100
+    approximation gap     0.2875 ± 0.0049      0.1435 ± 0.0023
+    not converged         5                    1
 
-64 s with nothing compiled before, 27 s the second time. With :gaussian (52 s): amortization gaps
-4.88 ± 0.28 and 5.62 ± 0.26, approximation gaps 0.904 ± 0.015 and 0.2491 ± 0.0052.
+32 s with most of it compiled before.
 """
 
 from experiments import defaults
