@@ -225,6 +225,25 @@ def test_steps_that_are_not_finite_can_be_left_out(pixels):
     assert all("index 108" in line and line.startswith("step ") for line in lines)
 
 
+def test_steps_left_out_before_a_resume_count(pixels):
+    """Every batch holds the bad datapoint: one step may be left out, and the second in a row may not."""
+    system, pixels = poison_one(make_system(), pixels)
+    system = system._replace(optimizer=optax.apply_if_finite(system.optimizer, 1))
+    settings = {
+        "system": system,
+        "order_seed": 0,
+        "num_steps": 3,
+        "batch_size": len(pixels),
+        "chunk_size": 1,
+        "max_skipped": 1,
+    }
+    start = train.init_state(system, jax.random.key(1))
+    first = next(train.fit(start, pixels, INDEX, jax.random.key(2), **settings))
+    assert len(first.skipped) == 1
+    with pytest.raises(train.NonFiniteError, match="step 2"):
+        next(train.fit(first.state, pixels, INDEX, jax.random.key(2), **settings))
+
+
 def test_the_weight_of_the_kl_follows_its_schedule(pixels):
     base = make_system()._replace(objective=partial(objective.beta_elbo, num_samples=2))
     warm = base._replace(kl_weight=lambda step: jnp.minimum(step / 4, 1.0))
