@@ -34,4 +34,11 @@ def get_config(variant: str = ""):
     config.train.num_steps = 5500  # 10 epochs
     config.refit.num_steps = 0
     config.evaluate.max_points = 200
-    return defaults.apply_variant(config, variant, smoke=defaults.shrink)
+    return defaults.apply_variant(config, variant, smoke=smoke)
+
+
+def smoke(config):
+    defaults.shrink(config)
+    for network in (config.model, config.encoder):
+        network.channels = (4, 8)
+        network.hidden = (16,)

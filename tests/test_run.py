@@ -214,10 +214,13 @@ def test_linear_gaussian_gaps_are_their_closed_forms_and_in_order(start, tmp_pat
         assert row["broken_orders"] == []
 
 
-@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "digits_gap"])
-def test_every_experiments_smoke_runs(name, tmp_path, images_at_hand):  # noqa: F811
-    rows = quiet_run(importlib.import_module(f"experiments.{name}").get_config("smoke"), tmp_path / name)
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name != "digits_gap"])
+def test_every_experiments_smoke_runs(experiment, tmp_path, images_at_hand):  # noqa: F811
+    config = importlib.import_module(f"experiments.{experiment}").get_config("smoke")
+    rows = quiet_run(config, tmp_path / experiment)
     for row in rows:
-        assert row["elbo_optimal"]["mean"] < row["log_evidence"]["mean"] < 0
-        if row["elbo_amortized"] is not None:
-            assert row["elbo_amortized"]["mean"] < row["log_evidence"]["mean"]
+        assert row["log_evidence"]["mean"] < 0
+        # The full family holds the posterior of linear_gaussian: its gap is zero but for the draws.
+        for name in ("approximation_gap", "inference_gap"):
+            if row[name] is not None:
+                assert row[name]["mean"] > -5 * row[name]["stderr"]
