@@ -3,14 +3,14 @@
     python launch.py --config=experiments/full_covariance_kl.py --workdir=runs/full_covariance_kl
 
 KL = 1/2 (||S||_F^2 + ||mu||^2 - K) - log|det S| (docs/derivations.md, section 2). Measured on two CPU cores,
-seed 0, beside other work: for K = 2 to 256 the closed form in float32 is within 1.3e-7 of float64, its
-gradient within 4.6e-7, distrax within 1.8e-7, and 20,000 draws agree within 2.6 standard errors.
-Milliseconds for value and gradient at 100 datapoints:
+seed 0, in 57 s: for K = 2 to 256 the closed form in float32 is within 1.1e-7 of float64, its gradient within
+4.8e-7, distrax within 5.6e-7, and 20,000 draws agree within 1.7 standard errors. Milliseconds for value and
+gradient at 100 datapoints:
 
     K            2       8       32      64      128     256
-    diagonal     0.042   0.049   0.049   0.058   0.067   0.098
-    cholesky     0.018   0.052   0.082   0.24    0.44    1.8
-    full         0.068   0.28    1.6     9.4     82      438
+    diagonal     0.046   0.013   0.021   0.065   0.068   0.081
+    cholesky     0.071   0.20    0.10    0.28    0.47    1.7
+    full         0.087   0.51    1.3     5.4     25      184
 
 Variant: smoke.
 """
