@@ -116,7 +116,7 @@ def get_config() -> ConfigDict:
     config.inference.diagonal = local_loop(
         40, "elbo", optimizer("quasi_newton", learning_rate=0.5, schedule="cosine")
     )
-    # Of the other Gaussian families; and of the diagonal one for its first round from the prior.
+    # Of the other Gaussian families.
     config.inference.gaussian = local_loop(
         100, "stick_the_landing", optimizer("natural_gradient", learning_rate=0.2, schedule="cosine")
     )

@@ -124,8 +124,24 @@ def test_a_pair_of_negative_curvature_leaves_the_matrix_positive_definite():
     offset = np.eye(K, dtype=np.float32)
     start = curvature.Curvature(2.0 * jnp.eye(K), 0.5 * jnp.eye(K))
     found = curvature.learn(start, offset, -offset)
-    np.testing.assert_allclose(found.matrix_KxK, 2.0 * curvature.MIN_RATIO * np.eye(K), atol=1e-5)
+    np.testing.assert_allclose(found.matrix_KxK, 2.0 / curvature.MAX_RATIO * np.eye(K), atol=1e-5)
     np.testing.assert_allclose(found.matrix_KxK @ found.inverse_KxK, np.eye(K), atol=1e-5)
+
+
+def test_no_pair_makes_the_matrix_singular():
+    """Slopes across their offsets, as of kinks and saddles: determinant and eigenvalues stay bounded."""
+    rng = np.random.default_rng(0)
+    precision, _, _ = quadratic(condition=10.0)
+    start = curvature.Curvature(jnp.asarray(precision), jnp.linalg.inv(precision))
+    root = np.linalg.inv(np.linalg.cholesky(np.float64(precision)))
+    for size in (0.1, 1.0, 100.0, 1e4):
+        offset, slope = rng.normal(size=(2, 1, K)).astype(np.float32)
+        found = curvature.learn(start, offset, size * slope)
+        eigenvalues = np.linalg.eigvalsh(root @ np.float64(found.matrix_KxK) @ root.T)
+        assert np.prod(eigenvalues) >= 0.99 / curvature.MAX_RATIO
+        assert eigenvalues.min() > 0
+        assert eigenvalues.max() <= 1.01 * (1.0 + curvature.MAX_RATIO)
+        np.testing.assert_allclose(found.matrix_KxK @ found.inverse_KxK, np.eye(K), atol=1e-4)
 
 
 def test_that_of_the_posterior_is_its_precision(family):

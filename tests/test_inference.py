@@ -357,6 +357,47 @@ def test_too_few_steps_from_a_far_start_are_not_called_converged(family):
     assert not np.any(found.converged)
 
 
+def banana(z_K):
+    """Narrow and curved: no one curvature serves from end to end."""
+    return -0.5 * z_K @ z_K - 50.0 * jnp.sum((z_K[1:] - z_K[:-1] ** 2) ** 2)
+
+
+def kinked(z_K):
+    """A Gaussian likelihood of small variance behind a relu decoder."""
+    inner, outer = np.random.default_rng(0).normal(size=(2, 20, K))
+    residual = outer.T @ (jax.nn.relu(inner @ z_K) - jax.nn.relu(inner @ jnp.ones(K)))
+    return -0.5 * z_K @ z_K - 5.0 * jnp.sum(residual**2)
+
+
+@pytest.mark.parametrize("log_joint", [banana, kinked])
+def test_quasi_newton_gains_from_every_start_whatever_the_posterior(log_joint):
+    """A start far off and too narrow, where what the draws teach is soon out of date."""
+    family, draws = FAMILIES["diagonal"], jax.random.normal(jax.random.key(1), (500, K))
+
+    @jax.jit
+    @jax.vmap
+    def gained(key):
+        start_P = family.project(3.0 * jax.random.normal(key, (K,)), 0.1 * jnp.eye(K))
+        found = infer(
+            newton(family, 40),
+            log_joint,
+            family,
+            start_P,
+            key,
+            num_steps=40,
+            certificate_groups=3,
+            tolerance=TOLERANCE,
+        )
+
+        def bound(phi_P):
+            draw = jax.vmap(lambda eps_K: log_joint(family.reparameterize(phi_P, eps_K)))
+            return jnp.mean(draw(draws)) + jnp.sum(jnp.log(jnp.diag(family.location_scale(phi_P)[1])))
+
+        return bound(found.phi_P) - bound(start_P)
+
+    assert gained(jax.random.split(jax.random.key(0), 100)).min() > 0
+
+
 def test_a_bad_start_is_not_converged_and_spoils_no_neighbour(family):
     rows = problems(family, count=2)
     loop = inner_loop(family, 20)

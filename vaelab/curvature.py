@@ -15,7 +15,8 @@ from vaelab.linalg import inverse_and_log_abs_det
 from vaelab.objective import standard_draws
 from vaelab.types import Array, Key, LogJoint, PosteriorFamily
 
-MIN_RATIO = 0.1  # no pair of points lowers the curvature along it by more than this factor
+MAX_RATIO = 10.0  # no pair of points changes the curvature by more than this factor
+TINY = 1e-30
 STEP = 1.0  # of differences, in standard deviations of q
 DIFFERENCES = 150  # gradients to be spent on them: few dimensions are averaged over more draws
 BATCH = 10  # of them at a time
@@ -40,18 +41,30 @@ def learn(curvature: Curvature, offset_MxK: Array, slope_MxK: Array) -> Curvatur
 
     offset: half the way from one point of a pair to the other; slope: half of what the gradient of
     log p(x, z) falls by on it. Antithetic draws are such pairs, at no further cost. (Nocedal & Wright 2006,
-    eq. 6.17 and 6.19; directions drawn at random: Gower & Richtarik 2017.) Where the curvature along an
-    offset is below MIN_RATIO of the one known, it is taken for that: the matrix stays positive definite.
+    eq. 6.17 and 6.19; directions drawn at random: Gower & Richtarik 2017.)
+
+    Where log p(x, z) is not concave, or has a kink, a slope can lie far from Lam offset, and one such pair
+    could make the matrix singular to float32. Only a part of the difference is then taken (Powell's damping,
+    Nocedal & Wright 2006, procedure 18.2, here on both sides): the largest t in [0, 1] with
+
+        y = Lam d + t (slope - Lam d):    d'y >= d' Lam d / MAX_RATIO,    y' Lam^-1 y <= MAX_RATIO d'y,
+
+    so that relative to Lam the update has the determinant d'y / d' Lam d of 1 / MAX_RATIO at least, and no
+    eigenvalue above 1 + MAX_RATIO: it stays positive definite, and each step's change is a bounded one.
     """
 
     def update(curvature: Curvature, pair: tuple[Array, Array]) -> tuple[Curvature, None]:
-        (B_KxK, P_KxK), (d_K, y_K) = curvature, pair
+        (B_KxK, P_KxK), (d_K, slope_K) = curvature, pair
         Bd_K = B_KxK @ d_K
-        dBd = d_K @ Bd_K
-        y_K = y_K + jnp.maximum(MIN_RATIO - d_K @ y_K / dBd, 0.0) * Bd_K
-        dy = d_K @ y_K
+        r_K = slope_K - Bd_K
+        Pr_K = P_KxK @ r_K
+        dBd, dr, rPr = d_K @ Bd_K, d_K @ r_K, jnp.maximum(r_K @ Pr_K, 0.0)
+        half = (0.5 * MAX_RATIO - 1.0) * dr
+        root = half + jnp.sqrt(half**2 + (MAX_RATIO - 1.0) * dBd * rPr)
+        lower = (1.0 - 1.0 / MAX_RATIO) * dBd / jnp.maximum(-dr, TINY)
+        t = jnp.minimum(1.0, jnp.minimum(lower, root / jnp.maximum(rPr, TINY)))
+        y_K, Py_K, dy = Bd_K + t * r_K, d_K + t * Pr_K, dBd + t * dr
         B_KxK = B_KxK - jnp.outer(Bd_K, Bd_K) / dBd + jnp.outer(y_K, y_K) / dy
-        Py_K = P_KxK @ y_K
         cross_KxK = jnp.outer(d_K, Py_K)
         P_KxK = P_KxK - (cross_KxK + cross_KxK.T) / dy + (y_K @ Py_K / dy + 1.0) / dy * jnp.outer(d_K, d_K)
         return Curvature(B_KxK, P_KxK), None

@@ -50,11 +50,7 @@ class Gap(NamedTuple):
 
 
 class InferenceSettings(NamedTuple):
-    """How q* is found and scored: see `infer`, `fit_locally` and `estimate_elbo`.
-
-    from_afar: the settings of the first round from the prior, where a solver is for the neighbourhood of an
-        optimum; None where it is for any start.
-    """
+    """How q* is found and scored: see `infer`, `fit_locally` and `estimate_elbo`."""
 
     solver: SolverOf
     num_steps: int
@@ -63,11 +59,6 @@ class InferenceSettings(NamedTuple):
     tolerance: float
     elbo_samples: int
     elbo_chunk_size: int
-    from_afar: "InferenceSettings | None" = None
-
-    def first(self, *, from_prior: bool) -> "InferenceSettings":
-        """The settings of the first round."""
-        return self.from_afar if from_prior and self.from_afar else self
 
 
 class LocalFit(NamedTuple):
@@ -145,7 +136,7 @@ def fit_locally(
     comes to does not depend on which others are with it. The two bounds share draws that the solver
     never saw.
     """
-    one = _local_fit(model, family, settings.first(from_prior=from_prior))
+    one = _local_fit(model, family, settings)
     prior_P = np.asarray(family.init())
     phi_from_NxP = np.broadcast_to(prior_P, phi_start_NxP.shape) if from_prior else phi_start_NxP
     rows = (*data, phi_start_NxP, phi_from_NxP)
@@ -157,7 +148,6 @@ def fit_locally(
             left = np.flatnonzero(~fitted.inference.converged)
             if not left.size:
                 break
-            one = _local_fit(model, family, settings)
             # Filled up with copies to one whole chunk at least, so that the same program serves.
             size = max(left.size, min(chunk_size, len(phi_start_NxP)))
             filled = left[np.minimum(np.arange(size), left.size - 1)]

@@ -340,11 +340,11 @@ def _row(
         broken.insert(0, f"L[q*_{name}] is not finite at {len(index_N)} datapoints, index {index_N[0]} first")
     inference = settings.inference[name]
     certified = family.certifiable
-    first, later = (
-        evaluations(
-            one.solver(family), family, num_steps=one.num_steps, certificate_groups=one.certificate_groups
-        )
-        for one in (inference.first(from_prior=settings.from_prior), inference)
+    evaluations_a_round = evaluations(
+        inference.solver(family),
+        family,
+        num_steps=inference.num_steps,
+        certificate_groups=inference.certificate_groups,
     )
     row = {
         "split": split,
@@ -353,7 +353,7 @@ def _row(
         **statistics,
         "num_unconverged": int(np.sum(~fitted.inference.converged)) if certified else None,
         "num_negative": int(np.sum(measured.amortization < 0)) if has_encoder else None,
-        "decoder_evaluations_per_point": round(first + later * float(np.mean(fitted.rounds - 1))),
+        "decoder_evaluations_per_point": round(evaluations_a_round * float(np.mean(fitted.rounds))),
         "broken_orders": broken,
     }
     row["log_evidence"] |= {"estimator": ESTIMATOR, "bias": "lower"}

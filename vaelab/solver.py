@@ -58,13 +58,13 @@ def natural_gradient(family: PosteriorFamily, *, max_norm: float) -> optax.Gradi
     """
 
     def update(updates_P: Array, state: optax.EmptyState, phi_P: Array) -> tuple[Array, optax.EmptyState]:
-        return _shorten(updates_P, family.natural_gradient(phi_P, updates_P), max_norm), state
+        direction_P = family.natural_gradient(phi_P, updates_P)
+        return _shorten(direction_P, jnp.vdot(updates_P, direction_P), max_norm), state
 
     return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
 
 
-def _shorten(grad_P: Array, direction_P: Array, max_norm: float) -> Array:
-    square = jnp.vdot(grad_P, direction_P)
+def _shorten(direction_P: Array, square: Array, max_norm: float) -> Array:
     return direction_P * jnp.where(square > max_norm**2, max_norm * jax.lax.rsqrt(square), 1.0)
 
 
@@ -81,7 +81,10 @@ def quasi_newton(
     The natural gradient of a diagonal q leaves the posterior's correlations out and is slow along them; here
     the antithetic draws are the pairs of points of a BFGS update, and the curvature that they build up serves
     twice: for Newton's step of the mean, and as the control variate of `controlled_gradient`. It starts at
-    (S S')^-1. A step is shortened as that of `natural_gradient`. For Gaussian families.
+    (S S')^-1. A step is shortened as that of `natural_gradient`, the mean's part of its length being taken
+    in standard deviations of q, dimension by dimension: where the posterior is far from Gaussian a curvature
+    learned elsewhere can be much too small, and Lam^-1 g leads out of all that q has seen. For Gaussian
+    families.
     """
     K = family.latent_dim
 
@@ -97,9 +100,12 @@ def quasi_newton(
         return grad_P, state._replace(curvature=curvature)
 
     def update(phi_P: Array, grad_P: Array, state: QuasiNewtonState) -> tuple[Array, QuasiNewtonState]:
+        _, scale_KxK = family.location_scale(phi_P)
         newton_K = state.curvature.inverse_KxK @ grad_P[:K]
-        direction_P = jnp.concatenate([newton_K, family.natural_gradient(phi_P, grad_P)[K:]])
-        moved_P = phi_P + schedule(state.step) * _shorten(grad_P, direction_P, max_norm)
+        natural_S = family.natural_gradient(phi_P, grad_P)[K:]
+        square = jnp.sum(newton_K**2 / jnp.sum(scale_KxK**2, axis=1)) + jnp.vdot(grad_P[K:], natural_S)
+        direction_P = jnp.concatenate([newton_K, natural_S])
+        moved_P = phi_P + schedule(state.step) * _shorten(direction_P, square, max_norm)
         return moved_P, state._replace(step=state.step + 1)
 
     return Solver(init, gradient, update, num_samples)

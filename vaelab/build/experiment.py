@@ -235,9 +235,6 @@ def _evaluate_settings(top: Section, families: dict[str, PosteriorFamily]) -> Ev
     inference, evidence, evaluate = top.section("inference"), top.section("evidence"), top.section("evaluate")
     solvers = {"diagonal": gaussian_solver, "gaussian": gaussian_solver, "flow": flow_solver}
     settings = {kind: _local_settings(top, inference.section(kind), make) for kind, make in solvers.items()}
-    if inference.section("diagonal").section("optimizer").value("name") == "quasi_newton":
-        # Its curvature is of use near an optimum only, and may lead anywhere from afar.
-        settings["diagonal"] = settings["diagonal"]._replace(from_afar=settings["gaussian"])
     for family in families.values():
         check_pair(inference.section(_kind(family)).section("objective"), family)
     return EvaluateSettings(
