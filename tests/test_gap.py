@@ -315,6 +315,24 @@ def test_chunk_order_and_neighbours_change_nothing():
     np.testing.assert_array_equal(part.phi_start, whole.phi_start[rows])
 
 
+def test_cholesky_finds_the_law_of_the_full_family():
+    """Fitted in the coordinates of the full family, it comes back in its own, with the same bound."""
+    family, start_NxP = posterior.cholesky(K), encoder_outputs("full")
+    own_NxP = np.stack([family.project(*FAMILIES["full"].location_scale(phi_P)) for phi_P in start_NxP])
+    key, chosen = jax.random.key(3), settings(num_steps=100, elbo_samples=2000)
+    found = gap.fit_locally(MODEL, family, chosen, THETA, (X_NxD, INDEX_N), own_NxP, key, chunk_size=N)
+    full = fit("full", chosen, chunk_size=N)
+    for phi_P, other_P in zip(found.inference.phi_P, full.inference.phi_P, strict=True):
+        (mean, scale), (other_mean, other_scale) = (
+            oracles.law("cholesky", phi_P),
+            oracles.law("full", other_P),
+        )
+        np.testing.assert_allclose(mean, other_mean, atol=0.05)
+        np.testing.assert_allclose(scale @ scale.T, other_scale @ other_scale.T, atol=0.05)
+    assert (exact_optimum("full") - exact_elbo("cholesky", found.inference.phi_P)).max() < ACCURACY
+    np.testing.assert_allclose(found.elbo_start.value, full.elbo_start.value, atol=0.5)
+
+
 def test_only_what_has_not_converged_goes_on_and_it_knows_nothing_of_the_rest():
     """Few steps from the prior: some datapoints arrive in the first round, the others later."""
     name, few = "diagonal", {"num_steps": 8, "elbo_samples": 20}

@@ -196,6 +196,32 @@ def points(family, phi_NxP, seed=2):
     return np.stack([m + S @ rng.normal(size=K) for m, S in laws]).astype(np.float32)
 
 
+def test_a_draw_brings_its_own_density_and_their_derivatives(family):
+    def by_dist(phi_P, eps_K):
+        z_K = family.reparameterize(phi_P, eps_K)
+        return z_K, family.dist(phi_P).log_prob(z_K)
+
+    phi_NxP = cases(family, (1.0, 3.0, 10.0))
+    eps_NxK = np.random.default_rng(6).normal(size=(len(phi_NxP), K)).astype(np.float32)
+    found, expected = (over(f)(phi_NxP, eps_NxK) for f in (family.sample_and_log_prob, by_dist))
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), found, expected)
+    found, expected = (
+        over(jax.jacobian(lambda phi_P, eps_K, f=f: f(phi_P, eps_K)[1]))(phi_NxP, eps_NxK)
+        for f in (family.sample_and_log_prob, by_dist)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-3)
+
+
+def test_the_density_of_a_draw_keeps_its_digits_at_any_condition():
+    for make in (posterior.full, posterior.cholesky):
+        family = make(K)
+        phi_NxP, eps_K = cases(family, (1e4, 1e6)), np.ones(K, np.float32)
+        log_q_N = over(family.sample_and_log_prob)(phi_NxP, np.tile(eps_K, (len(phi_NxP), 1)))[1]
+        scales = [oracles.law(family.name, phi_P)[1] for phi_P in phi_NxP]
+        exact_N = [-0.5 * K * (1.0 + oracles.LOG_2PI) - np.linalg.slogdet(S)[1] for S in scales]
+        np.testing.assert_allclose(log_q_N, exact_N, atol=0.02)
+
+
 def test_log_prob_equals_that_of_scipy(family):
     phi_NxP = cases(family)
     z_NxK = points(family, phi_NxP)

@@ -26,7 +26,7 @@ from vaelab.model import bind
 from vaelab.objective import Estimate, estimate_elbo
 from vaelab.parallel import Progress, map_datapoints
 from vaelab.solver import SolverOf
-from vaelab.types import Key, LatentModel, Params, PosteriorFamily
+from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
 
 
 class Gap(NamedTuple):
@@ -84,7 +84,8 @@ def _local_fit(
     model: LatentModel, family: PosteriorFamily, settings: InferenceSettings
 ) -> Callable[..., LocalFit]:
     """One datapoint of `fit_locally`; the same function for the same arguments, so that it compiles once."""
-    solver = settings.solver(family)
+    searched = family.searched_as or family
+    solver = settings.solver(searched)
 
     def one(shared, row):
         (theta, key, number), (x_D, index, phi_P, phi_from_P) = shared, row
@@ -93,13 +94,14 @@ def _local_fit(
         optimum = infer(
             solver,
             log_joint,
-            family,
-            phi_from_P,
+            searched,
+            _same_law(phi_from_P, family, searched),
             jax.random.fold_in(key_infer, number),
             num_steps=settings.num_steps,
             certificate_groups=settings.certificate_groups,
             tolerance=settings.tolerance,
         )
+        optimum = optimum._replace(phi_P=_same_law(optimum.phi_P, searched, family))
         start, best = (
             estimate_elbo(
                 log_joint,
@@ -114,6 +116,11 @@ def _local_fit(
         return LocalFit(phi_P, start, optimum, best, number + 1)
 
     return one
+
+
+def _same_law(phi_P: Array, family: PosteriorFamily, other: PosteriorFamily) -> Array:
+    """phi of the same Gaussian law in the coordinates of another family that has it."""
+    return phi_P if other is family else other.project(*family.location_scale(phi_P))
 
 
 def fit_locally(

@@ -48,7 +48,7 @@ def log_weight(
     log_joint: LogJoint, family: PosteriorFamily, phi_P: Array, density_phi_P: Array
 ) -> Callable[[Array], Array]:
     """eps_K -> log w, with z moved by phi and log q by density_phi, which has the same value."""
-    if family.sample_and_log_prob is not None and density_phi_P is phi_P:
+    if density_phi_P is phi_P:
 
         def own_log_weight(eps_K: Array) -> Array:
             z_K, log_q = family.sample_and_log_prob(phi_P, eps_K)

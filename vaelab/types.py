@@ -83,10 +83,9 @@ class PosteriorFamily(NamedTuple):
 
     init() -> phi_P                                    the member equal to the prior N(0, I)
     reparameterize(phi_P, eps_K) -> z_K                z ~ q when eps ~ N(0, I); differentiable in phi
+    sample_and_log_prob(phi_P, eps_K) -> (z_K, log q)  z and its own density in one pass
     dist(phi_P) -> distrax distribution                q itself, built where it is used
     kl_to_prior(phi_P) -> []                           KL(q || N(0, I)) in closed form; None if there is none
-    sample_and_log_prob(phi_P, eps_K) -> (z_K, log q)  z and its own density in one pass; only where this
-                                                       is cheaper than reparameterize and dist
     shared_size                                        so many numbers at the end of phi are common to all
                                                        datapoints of an encoder (a flow's weights)
 
@@ -100,6 +99,8 @@ class PosteriorFamily(NamedTuple):
                                                        how far it is
     project(mu_K, S_KxK) -> phi_P                      argmin over the family of KL(q || N(mu, S S')); None
                                                        where it has no closed form
+    searched_as                                        a family of the same laws in coordinates where the
+                                                       inner loop finds its way better; None for this one
     """
 
     name: str
@@ -107,14 +108,15 @@ class PosteriorFamily(NamedTuple):
     param_size: int
     init: Callable[[], Array]
     reparameterize: Callable[[Array, Array], Array]
+    sample_and_log_prob: Callable[[Array, Array], tuple[Array, Array]]
     dist: Callable[[Array], distrax.Distribution]
     shared_size: int = 0
-    sample_and_log_prob: Callable[[Array, Array], tuple[Array, Array]] | None = None
     kl_to_prior: Callable[[Array], Array] | None = None
     natural_gradient: Callable[[Array, Array], Array] | None = None
     certifiable: bool = False
     location_scale: Callable[[Array], tuple[Array, Array]] | None = None
     project: Callable[[Array, Array], Array] | None = None
+    searched_as: "PosteriorFamily | None" = None
 
 
 Objective = Callable[[LogJoint, PosteriorFamily, Array, Key], Array]

@@ -9,12 +9,30 @@ q, in the coordinates dmu and dS = S A, gives KL(q || q + d) ~ 1/2 dmu' (S S')^-
 so that with H = S' dL/dS symmetrised the natural gradient is (S S' dL/dmu, S H / 2).
 """
 
+import math
+from collections.abc import Callable
+
 import distrax
 import jax.numpy as jnp
 import numpy as np
 
 from vaelab.linalg import inverse_and_log_abs_det, inverse_lower
 from vaelab.types import Array, PosteriorFamily
+
+
+def own_density(
+    reparameterize: Callable[[Array, Array], Array], log_abs_det: Callable[[Array], Array]
+) -> Callable[[Array, Array], tuple[Array, Array]]:
+    """(phi, eps) -> (z, log q(z)) of a location-scale family: S^-1 (z - mu) is eps itself.
+
+    log q(mu + S eps) = log N(eps; 0, I) - log|det S|, with no S inverted and no digits lost.
+    """
+
+    def sample_and_log_prob(phi_P: Array, eps_K: Array) -> tuple[Array, Array]:
+        log_density = -0.5 * (eps_K @ eps_K + eps_K.shape[0] * math.log(2.0 * math.pi))
+        return reparameterize(phi_P, eps_K), log_density - log_abs_det(phi_P)
+
+    return sample_and_log_prob
 
 
 def diagonal(latent_dim: int) -> PosteriorFamily:
@@ -34,6 +52,9 @@ def diagonal(latent_dim: int) -> PosteriorFamily:
     def dist(phi_P: Array) -> distrax.Distribution:
         mu_K, log_sigma_K = split(phi_P)
         return distrax.Independent(distrax.Normal(mu_K, jnp.exp(log_sigma_K)), 1)
+
+    def log_abs_det(phi_P: Array) -> Array:
+        return jnp.sum(split(phi_P)[1])
 
     def kl_to_prior(phi_P: Array) -> Array:
         mu_K, log_sigma_K = split(phi_P)
@@ -60,6 +81,7 @@ def diagonal(latent_dim: int) -> PosteriorFamily:
         param_size=2 * K,
         init=lambda: jnp.zeros(2 * K),
         reparameterize=reparameterize,
+        sample_and_log_prob=own_density(reparameterize, log_abs_det),
         dist=dist,
         kl_to_prior=kl_to_prior,
         natural_gradient=natural_gradient,
@@ -128,11 +150,14 @@ def full(latent_dim: int) -> PosteriorFamily:
         inverse_and_log_det = inverse_and_log_abs_det(scale_KxK)
         return distrax.MultivariateNormalFromBijector(mu_K, DenseLinear(scale_KxK, *inverse_and_log_det))
 
+    def log_abs_det(phi_P: Array) -> Array:
+        return inverse_and_log_abs_det(location_scale(phi_P)[1])[1]
+
     def kl_to_prior(phi_P: Array) -> Array:
         mu_K, scale_KxK = location_scale(phi_P)
         # Subtracting 1 from each diagonal square before the sum keeps the KL accurate near the prior.
         frobenius_minus_K = jnp.sum(scale_KxK**2 - jnp.eye(K))
-        return 0.5 * (frobenius_minus_K + jnp.sum(mu_K**2)) - inverse_and_log_abs_det(scale_KxK)[1]
+        return 0.5 * (frobenius_minus_K + jnp.sum(mu_K**2)) - log_abs_det(phi_P)
 
     def natural_gradient(phi_P: Array, grad_P: Array) -> Array:
         _, scale_KxK = location_scale(phi_P)
@@ -146,6 +171,7 @@ def full(latent_dim: int) -> PosteriorFamily:
         param_size=K + K * K,
         init=lambda: join(jnp.zeros(K), jnp.eye(K)),
         reparameterize=reparameterize,
+        sample_and_log_prob=own_density(reparameterize, log_abs_det),
         dist=dist,
         kl_to_prior=kl_to_prior,
         natural_gradient=natural_gradient,
@@ -188,8 +214,11 @@ def cholesky(latent_dim: int) -> PosteriorFamily:
 
     def dist(phi_P: Array) -> distrax.Distribution:
         mu_K, scale_KxK = location_scale(phi_P)
-        bijector = DenseLinear(scale_KxK, inverse_lower(scale_KxK), jnp.sum(phi_P[K : 2 * K]))
+        bijector = DenseLinear(scale_KxK, inverse_lower(scale_KxK), log_abs_det(phi_P))
         return distrax.MultivariateNormalFromBijector(mu_K, bijector)
+
+    def log_abs_det(phi_P: Array) -> Array:
+        return jnp.sum(phi_P[K : 2 * K])
 
     def kl_to_prior(phi_P: Array) -> Array:
         log_diagonal_K = phi_P[K : 2 * K]
@@ -218,10 +247,12 @@ def cholesky(latent_dim: int) -> PosteriorFamily:
         param_size=2 * K + size,
         init=lambda: jnp.zeros(2 * K + size),
         reparameterize=reparameterize,
+        sample_and_log_prob=own_density(reparameterize, log_abs_det),
         dist=dist,
         kl_to_prior=kl_to_prior,
         natural_gradient=natural_gradient,
         certifiable=True,
         location_scale=location_scale,
         project=project,
+        searched_as=full(K),
     )

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from vaelab.linalg import inverse_lower
+from vaelab.posterior.gaussian import own_density
 from vaelab.types import Array, PosteriorFamily
 
 CG_STEPS = 20
@@ -73,15 +74,20 @@ def _family(
     K: int,
     init_P: Array,
     operator: Callable[[Array], LinearOperator],
+    log_abs_det: Callable[[Array], Array],
     kl_to_prior: Callable[[Array], Array],
     natural_gradient: Callable[[Array, Array], Array],
 ) -> PosteriorFamily:
+    def reparameterize(phi_P: Array, eps_K: Array) -> Array:
+        return phi_P[:K] + operator(phi_P).forward(eps_K)
+
     return PosteriorFamily(
         name=name,
         latent_dim=K,
         param_size=init_P.size,
         init=lambda: init_P,
-        reparameterize=lambda phi_P, eps_K: phi_P[:K] + operator(phi_P).forward(eps_K),
+        reparameterize=reparameterize,
+        sample_and_log_prob=own_density(reparameterize, log_abs_det),
         dist=lambda phi_P: distrax.MultivariateNormalFromBijector(phi_P[:K], operator(phi_P)),
         kl_to_prior=kl_to_prior,
         natural_gradient=natural_gradient,
@@ -110,7 +116,8 @@ def low_rank(latent_dim: int, *, rank: int) -> PosteriorFamily:
         cholesky_rxr = jnp.linalg.cholesky(jnp.eye(r) + factor_Kxr.T @ factor_Kxr)
         return phi_P[:K], phi_P[K : 2 * K], factor_Kxr, cholesky_rxr
 
-    def log_abs_det(log_d_K: Array, cholesky_rxr: Array) -> Array:
+    def log_abs_det(phi_P: Array) -> Array:
+        _, log_d_K, _, cholesky_rxr = split(phi_P)
         return jnp.sum(log_d_K) + jnp.sum(jnp.log(jnp.diag(cholesky_rxr)))
 
     def operator(phi_P: Array) -> LinearOperator:
@@ -126,13 +133,13 @@ def low_rank(latent_dim: int, *, rank: int) -> PosteriorFamily:
             w_K = y_K / d_K
             return w_K - factor_Kxr @ (inner_rxr @ (factor_Kxr.T @ w_K))
 
-        return LinearOperator(K, apply, solve, log_abs_det(log_d_K, cholesky_rxr))
+        return LinearOperator(K, apply, solve, log_abs_det(phi_P))
 
     def kl_to_prior(phi_P: Array) -> Array:
-        mu_K, log_d_K, factor_Kxr, cholesky_rxr = split(phi_P)
+        mu_K, log_d_K, factor_Kxr, _ = split(phi_P)
         # ||S||_F^2 - K = sum_i d_i^2 (1 + ||V_i||^2) - 1.
         excess_K = jnp.expm1(2.0 * log_d_K) + jnp.exp(2.0 * log_d_K) * jnp.sum(factor_Kxr**2, axis=1)
-        return 0.5 * (jnp.sum(excess_K) + jnp.sum(mu_K**2)) - log_abs_det(log_d_K, cholesky_rxr)
+        return 0.5 * (jnp.sum(excess_K) + jnp.sum(mu_K**2)) - log_abs_det(phi_P)
 
     def natural_gradient(phi_P: Array, grad_P: Array) -> Array:
         # In D^-1 dSigma D^-1 = E = a M + M a + W V' + V W', M = I + V V', for d log d = a (as a diagonal) and
@@ -160,7 +167,7 @@ def low_rank(latent_dim: int, *, rank: int) -> PosteriorFamily:
 
     log_d_K = jnp.where(jnp.arange(K) < r, jnp.log(0.8), 0.0)
     init_P = jnp.concatenate([jnp.zeros(K), log_d_K, 0.75 * jnp.eye(K, r).reshape(-1)])
-    return _family("low_rank", K, init_P, operator, kl_to_prior, natural_gradient)
+    return _family("low_rank", K, init_P, operator, log_abs_det, kl_to_prior, natural_gradient)
 
 
 def householder(latent_dim: int, *, num_reflections: int) -> PosteriorFamily:
@@ -193,7 +200,10 @@ def householder(latent_dim: int, *, num_reflections: int) -> PosteriorFamily:
                 y_K = reflect(y_K, i)
             return jnp.exp(-log_sigma_K) * y_K
 
-        return LinearOperator(K, apply, solve, jnp.sum(log_sigma_K))
+        return LinearOperator(K, apply, solve, log_abs_det(phi_P))
+
+    def log_abs_det(phi_P: Array) -> Array:
+        return jnp.sum(phi_P[K : 2 * K])
 
     def kl_to_prior(phi_P: Array) -> Array:
         mu_K, log_sigma_K = phi_P[:K], phi_P[K : 2 * K]
@@ -219,4 +229,4 @@ def householder(latent_dim: int, *, num_reflections: int) -> PosteriorFamily:
         return jnp.concatenate([mean_K, _solve(metric, grad_P[K:])])
 
     init_P = jnp.concatenate([jnp.zeros(2 * K), jnp.eye(m, K).reshape(-1)])
-    return _family("householder", K, init_P, operator, kl_to_prior, natural_gradient)
+    return _family("householder", K, init_P, operator, log_abs_det, kl_to_prior, natural_gradient)
