@@ -216,20 +216,24 @@ def test_families_that_hold_every_gaussian_close_the_gap_on_a_correlated_posteri
     assert found.inference.converged.all() == rich.certifiable
 
 
-def test_a_family_without_a_natural_gradient_is_fitted_and_not_certified():
+def test_a_family_without_a_natural_gradient_is_certified_by_what_another_round_gains():
     flow = posterior.real_nvp(K, num_layers=2, hidden=8)
+    solver = optax.adam(optax.cosine_decay_schedule(2e-2, 300))
     found = gap.fit_locally(
         MODEL,
         flow,
-        settings(300, optax.adam(2e-2), elbo_samples=400, objective=elbo_from_draws),
+        settings(300, solver, elbo_samples=400, objective=elbo_from_draws, max_rounds=4),
         THETA,
         (X_NxD, INDEX_N),
         np.tile(np.asarray(flow.init()), (N, 1)),
         jax.random.key(3),
         chunk_size=N,
     )
-    assert not found.inference.converged.any()
-    assert np.isnan(found.inference.excess.value).all()
+    assert found.rounds.min() >= 2  # the first gains much
+    converged = found.inference.converged
+    assert converged.sum() > N // 2
+    assert np.all(found.rounds[~converged] == 4)
+    assert np.abs(found.inference.excess.value[converged]).max() < 0.05
     assert np.mean(found.elbo_optimal.value - found.elbo_start.value) > 0.5
     assert np.mean(found.elbo_optimal.value) <= LOG_EVIDENCE_N.mean()
 

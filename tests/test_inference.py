@@ -13,8 +13,9 @@ from tests import oracles
 from tests.oracles import EPS, LinearGaussian
 from vaelab import model as models
 from vaelab import posterior
+from vaelab.certificate import estimate_excess
 from vaelab.curvature import difference_draws
-from vaelab.inference import estimate_excess, evaluations, infer
+from vaelab.inference import evaluations, infer
 from vaelab.objective import stick_the_landing
 from vaelab.solver import natural_gradient, quasi_newton, stochastic_gradient
 

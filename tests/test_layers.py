@@ -14,7 +14,7 @@ LAYERS = [
     {"model", "prepare"},
     {"objective"},
     {"multisample", "curvature", "evidence"},
-    {"solver"},
+    {"solver", "certificate"},
     {"inference"},
     {"gap", "train"},
     {"report"},

@@ -100,6 +100,7 @@ def _local_fit(
             num_steps=settings.num_steps,
             certificate_groups=settings.certificate_groups,
             tolerance=settings.tolerance,
+            concavity_KxK=model.concavity(theta, x_D) if model.concavity else None,
         )
         optimum = optimum._replace(phi_P=_same_law(optimum.phi_P, searched, family))
         start, best = (
@@ -151,7 +152,7 @@ def fit_locally(
         fitted = map_datapoints(
             one, (theta, key, jnp.int32(0)), rows, chunk_size=chunk_size, progress=progress
         )
-        for number in range(1, settings.max_rounds if family.certifiable else 1):
+        for number in range(1, settings.max_rounds):
             left = np.flatnonzero(~fitted.inference.converged)
             if not left.size:
                 break

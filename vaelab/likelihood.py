@@ -18,6 +18,7 @@ LOG_2PI = math.log(2.0 * math.pi)
 class Likelihood(NamedTuple):
     """A factorised density over x_D given a decoder's output of size Q = outputs_per_dim * D + len(learned).
 
+    concave: whether log p is concave in the part of out_Q that z moves.
     learned: the starting values of the last outputs, which are parameters that no z moves.
     log_prob(out_Q, x_D) -> []      log p(x given z), nats, normalised
     mean(out_Q) -> x_D              E[x given z]; of a discretized logistic, its centre
@@ -29,6 +30,7 @@ class Likelihood(NamedTuple):
     log_prob: Callable[[Array, Array], Array]
     mean: Callable[[Array], Array]
     sample: Callable[[Key, Array], Array]
+    concave: bool = False
     learned: tuple[float, ...] = ()
 
 
@@ -54,6 +56,7 @@ def bernoulli() -> Likelihood:
         log_prob=_bernoulli_log_prob,
         mean=jax.nn.sigmoid,
         sample=lambda key, logit_D: jax.random.bernoulli(key, jax.nn.sigmoid(logit_D)).astype(logit_D.dtype),
+        concave=True,
     )
 
 
@@ -94,7 +97,7 @@ def gaussian_one_variance(*, min_variance: float) -> Likelihood:
         mean_D = out_Q[:-1]
         return mean_D, jnp.broadcast_to(min_variance + jax.nn.softplus(out_Q[-1]), mean_D.shape)
 
-    return _gaussian("gaussian_one_variance", parameters, outputs_per_dim=1, learned=(0.0,))
+    return _gaussian("gaussian_one_variance", parameters, outputs_per_dim=1, concave=True, learned=(0.0,))
 
 
 def discretized_logistic(*, levels: int, min_log_scale: float = -7.0) -> Likelihood:

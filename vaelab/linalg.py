@@ -52,6 +52,15 @@ def inverse_lower(lower_KxK: Array) -> Array:
     return inverse_NxWxW[0, :size, :size]
 
 
+def inverse_reverse_cholesky(matrix_KxK: Array) -> Array:
+    """M^-1 of the lower triangular M with M' M = matrix, positive definite.
+
+    With the order of rows and columns reversed the matrix is N N', and M = (N reversed)'.
+    """
+    lower_KxK = jnp.linalg.cholesky(matrix_KxK[::-1, ::-1])
+    return inverse_lower(lower_KxK)[::-1, ::-1].T
+
+
 @jax.custom_jvp
 def inverse_and_log_abs_det(matrix_KxK: Array) -> tuple[Array, Array]:
     """(S^-1, log|det S|) of a square matrix by one LU factorisation with partial pivoting.

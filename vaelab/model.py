@@ -16,8 +16,15 @@ def standard_normal_log_prob(z_K: Array) -> Array:
     return -0.5 * jnp.sum(z_K**2 + LOG_2PI)
 
 
-def decoder_model(latent_dim: int, decoder: Network, likelihood: Likelihood) -> LatentModel:
-    """p(x given z) = likelihood(decoder(z)), with theta the decoder's parameters."""
+def decoder_model(
+    latent_dim: int, decoder: Network, likelihood: Likelihood, *, affine: bool = False
+) -> LatentModel:
+    """p(x given z) = likelihood(decoder(z)), with theta the decoder's parameters.
+
+    affine: whether the decoder is. Under a likelihood that is concave in its output log p(x given z) is then
+    concave in z, and the prior alone makes -Hessian of log p(x, z) >= I.
+    """
+    concave = affine and likelihood.concave
     return LatentModel(
         latent_dim=latent_dim,
         init=decoder.init,
@@ -25,6 +32,7 @@ def decoder_model(latent_dim: int, decoder: Network, likelihood: Likelihood) -> 
         log_likelihood=lambda theta, x_D, z_K: likelihood.log_prob(decoder.apply(theta, z_K), x_D),
         mean=lambda theta, z_K: likelihood.mean(decoder.apply(theta, z_K)),
         sample=lambda theta, key, z_K: likelihood.sample(key, decoder.apply(theta, z_K)),
+        concavity=(lambda theta, x_D: jnp.eye(latent_dim)) if concave else None,
     )
 
 
@@ -79,6 +87,7 @@ def linear_gaussian(
         log_likelihood=log_likelihood,
         mean=mean,
         sample=sample,
+        concavity=lambda theta, x_D: linear_gaussian_posterior(theta, x_D)[1],
         exact=Exact(
             log_evidence=linear_gaussian_log_evidence,
             posterior=linear_gaussian_posterior,

@@ -30,6 +30,7 @@ QUANTITIES = {
 }
 COUNTS = {
     "datapoints": "num_points",
+    "certified by": "certificate",
     "not converged": "num_unconverged",
     "negative gaps": "num_negative",
     "evaluations a point": "decoder_evaluations_per_point",
@@ -144,7 +145,8 @@ def _plain(value: Any) -> str:
 
 
 def _counts(row: dict[str, Any]) -> list[str]:
-    return ["-" if row[key] is None else f"{row[key]:,}" for key in COUNTS.values()]
+    values = (row[key] for key in COUNTS.values())
+    return ["-" if value is None else value if type(value) is str else f"{value:,}" for value in values]
 
 
 def figure(columns: int, width: float, height: float):

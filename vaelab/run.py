@@ -20,7 +20,7 @@ from jax.flatten_util import ravel_pytree
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from vaelab import gap, report
+from vaelab import certificate, gap, report
 from vaelab.build import Experiment, build, build_study
 from vaelab.checkpoint import Checkpointer
 from vaelab.evidence import Evidence
@@ -339,19 +339,21 @@ def _row(
         index_N = experiment.inputs[split].index_N[~finite_N]
         broken.insert(0, f"L[q*_{name}] is not finite at {len(index_N)} datapoints, index {index_N[0]} first")
     inference = settings.inference[name]
-    certified = family.certifiable
+    log_concave = experiment.latent_model.concavity is not None
     evaluations_a_round = evaluations(
         inference.solver(family),
         family,
         num_steps=inference.num_steps,
         certificate_groups=inference.certificate_groups,
+        log_concave=log_concave,
     )
     row = {
         "split": split,
         "family": name,
         "num_points": len(measured.elbo_optimal),
         **statistics,
-        "num_unconverged": int(np.sum(~fitted.inference.converged)) if certified else None,
+        "num_unconverged": int(np.sum(~fitted.inference.converged)),
+        "certificate": certificate.kind(family, log_concave=log_concave),
         "num_negative": int(np.sum(measured.amortization < 0)) if has_encoder else None,
         "decoder_evaluations_per_point": round(evaluations_a_round * float(np.mean(fitted.rounds))),
         "broken_orders": broken,

@@ -67,6 +67,8 @@ class LatentModel(NamedTuple):
     log_likelihood(theta, x_D, z_K) -> []      log p(x given z)
     mean(theta, z_K) -> x_D                    E[x given z]
     sample(theta, key, z_K) -> x_D             x ~ p(x given z)
+    concavity(theta, x_D) -> C_KxK             positive definite, with -Hessian of log p(x, z) in z >= C at
+                                               every z; None where log p(x, z) is not known to be concave
     """
 
     latent_dim: int
@@ -75,6 +77,7 @@ class LatentModel(NamedTuple):
     log_likelihood: Callable[[Params, Array, Array], Array]
     mean: Callable[[Params, Array], Array]
     sample: Callable[[Params, Key, Array], Array]
+    concavity: Callable[[Params, Array], Array] | None = None
     exact: Exact | None = None
 
 
@@ -93,6 +96,8 @@ class PosteriorFamily(NamedTuple):
 
     natural_gradient(phi_P, grad_P) -> P               F^+ grad, F the Fisher information of q in phi,
                                                        exactly or, without a closed form, nearly
+    dual_gradient(phi_P, grad_P, C_KxK) -> w_R         the gradient in (mu, S), S diagonal or triangular, with
+                                                       ||w|| its length under C^-1: see `certificate`
     location_scale(phi_P) -> (mu_K, S_KxK)             q = N(mu, S S')
     certifiable                                        whether F is the curvature of the bound at the optimum
                                                        of a Gaussian posterior, so that 1/2 g' F^+ g tells
@@ -114,6 +119,7 @@ class PosteriorFamily(NamedTuple):
     kl_to_prior: Callable[[Array], Array] | None = None
     natural_gradient: Callable[[Array, Array], Array] | None = None
     certifiable: bool = False
+    dual_gradient: Callable[[Array, Array, Array], Array] | None = None
     location_scale: Callable[[Array], tuple[Array, Array]] | None = None
     project: Callable[[Array, Array], Array] | None = None
     searched_as: "PosteriorFamily | None" = None

@@ -98,7 +98,8 @@ def decoder_model(section: Section, dataset: data.DataSet, observation: str) -> 
         decoder = networks.mlp_decoder(latent_dim, hidden, size, activation=activation)
     if density.learned:
         decoder = networks.with_constants(decoder, jnp.array(density.learned))
-    return model.decoder_model(latent_dim, decoder, density)
+    affine = section.value("network") == "mlp" and not hidden
+    return model.decoder_model(latent_dim, decoder, density, affine=affine)
 
 
 def convolutional(section: Section, image_shape: tuple[int, ...], hidden: tuple[int, ...]) -> bool:

@@ -16,7 +16,7 @@ import distrax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.linalg import inverse_and_log_abs_det, inverse_lower
+from vaelab.linalg import inverse_and_log_abs_det, inverse_lower, inverse_reverse_cholesky
 from vaelab.types import Array, PosteriorFamily
 
 
@@ -33,6 +33,16 @@ def own_density(
         return reparameterize(phi_P, eps_K), log_density - log_abs_det(phi_P)
 
     return sample_and_log_prob
+
+
+def _triangular_dual(grad_mu_K: Array, grad_KxK: Array, concavity_KxK: Array) -> Array:
+    """[C^-1/2 g_mu, C_j^-1/2 G_j for each column j], C_j the rows and columns of C from j on.
+
+    With C = M' M, M lower triangular, C_j = M_j' M_j for the same part M_j of M, and the part of M^-1 is its
+    inverse: M^-T G, lower triangle only, has all the columns.
+    """
+    root_KxK = inverse_reverse_cholesky(concavity_KxK).T
+    return jnp.concatenate([root_KxK @ grad_mu_K, jnp.tril(root_KxK @ grad_KxK).reshape(-1)])
 
 
 def diagonal(latent_dim: int) -> PosteriorFamily:
@@ -66,6 +76,12 @@ def diagonal(latent_dim: int) -> PosteriorFamily:
         grad_mu_K, grad_log_sigma_K = split(grad_P)
         return jnp.concatenate([jnp.exp(2.0 * log_sigma_K) * grad_mu_K, 0.5 * grad_log_sigma_K])
 
+    def dual_gradient(phi_P: Array, grad_P: Array, concavity_KxK: Array) -> Array:
+        grad_mu_K, grad_log_sigma_K = split(grad_P)
+        grad_sigma_K = grad_log_sigma_K * jnp.exp(-split(phi_P)[1])
+        root_KxK = inverse_reverse_cholesky(concavity_KxK).T
+        return jnp.concatenate([root_KxK @ grad_mu_K, grad_sigma_K / jnp.sqrt(jnp.diag(concavity_KxK))])
+
     def location_scale(phi_P: Array) -> tuple[Array, Array]:
         mu_K, log_sigma_K = split(phi_P)
         return mu_K, jnp.diag(jnp.exp(log_sigma_K))
@@ -86,6 +102,7 @@ def diagonal(latent_dim: int) -> PosteriorFamily:
         kl_to_prior=kl_to_prior,
         natural_gradient=natural_gradient,
         certifiable=True,
+        dual_gradient=dual_gradient,
         location_scale=location_scale,
         project=project,
     )
@@ -165,6 +182,12 @@ def full(latent_dim: int) -> PosteriorFamily:
         h_KxK = scale_KxK.T @ grad_scale_KxK
         return join(scale_KxK @ (scale_KxK.T @ grad_mu_K), 0.25 * scale_KxK @ (h_KxK + h_KxK.T))
 
+    def dual_gradient(phi_P: Array, grad_P: Array, concavity_KxK: Array) -> Array:
+        # The law of S = L Q is that of the triangular L, and dL/dL = (dL/dS) Q'.
+        grad_mu_K, grad_scale_KxK = location_scale(grad_P)
+        rotation_KxK = jnp.linalg.qr(location_scale(phi_P)[1].T)[0]  # Q'
+        return _triangular_dual(grad_mu_K, jnp.tril(grad_scale_KxK @ rotation_KxK), concavity_KxK)
+
     return PosteriorFamily(
         name="full",
         latent_dim=K,
@@ -176,6 +199,7 @@ def full(latent_dim: int) -> PosteriorFamily:
         kl_to_prior=kl_to_prior,
         natural_gradient=natural_gradient,
         certifiable=True,
+        dual_gradient=dual_gradient,
         location_scale=location_scale,
         project=join,
     )
@@ -235,6 +259,11 @@ def cholesky(latent_dim: int) -> PosteriorFamily:
         mean_K = scale_KxK @ (scale_KxK.T @ grad_P[:K])
         return jnp.concatenate([mean_K, jnp.diag(a_KxK), strict_part(scale_KxK @ a_KxK)])
 
+    def dual_gradient(phi_P: Array, grad_P: Array, concavity_KxK: Array) -> Array:
+        grad_diagonal_K = grad_P[K : 2 * K] * jnp.exp(-phi_P[K : 2 * K])
+        grad_KxK = jnp.diag(grad_diagonal_K) + jnp.pad(fill(grad_P[2 * K :]), ((1, 0), (0, 1)))
+        return _triangular_dual(grad_P[:K], grad_KxK, concavity_KxK)
+
     def project(mu_K: Array, scale_KxK: Array) -> Array:
         # S = L Q with Q orthogonal, from S' = Q' L'; the signs of the diagonal are Q's.
         lower_KxK = jnp.linalg.qr(scale_KxK.T, mode="r").T
@@ -252,6 +281,7 @@ def cholesky(latent_dim: int) -> PosteriorFamily:
         kl_to_prior=kl_to_prior,
         natural_gradient=natural_gradient,
         certifiable=True,
+        dual_gradient=dual_gradient,
         location_scale=location_scale,
         project=project,
         searched_as=full(K),

@@ -1,0 +1,190 @@
+"""Certificates of convergence: the proved bound against exact excesses, the progress against exact gains."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from tests import oracles
+from tests.oracles import LinearGaussian
+from vaelab import certificate, likelihood, networks, posterior
+from vaelab import model as models
+from vaelab.inference import evaluations, infer
+from vaelab.objective import stick_the_landing
+from vaelab.solver import natural_gradient, stochastic_gradient
+
+K, D = 3, 6
+BOUNDED = {"diagonal": posterior.diagonal(K), "full": posterior.full(K), "cholesky": posterior.cholesky(K)}
+FAMILIES = {
+    **BOUNDED,
+    "low_rank": posterior.low_rank(K, rank=oracles.RANK),
+    "householder": posterior.householder(K, num_reflections=oracles.REFLECTIONS),
+    "iaf": posterior.iaf(K, num_layers=1, hidden=4),
+}
+MODEL = models.linear_gaussian(K, (1.0,) * K, 1.0, D)
+SPECTRA = {4: (2.0, 1.0, 0.5), 100: (10.0, 1.0, 0.1), 10_000: (100.0, 1.0, 0.1)}
+MEMBERS = 400
+
+
+@pytest.fixture(params=BOUNDED)
+def family(request):
+    return BOUNDED[request.param]
+
+
+def bound_of(family, gradient, concavity_KxK):
+    """phi_NxP -> the certificate of exact gradients: three equal groups of them."""
+
+    def one(phi_P):
+        return certificate.bound_excess(family, phi_P, jnp.tile(gradient(phi_P), (3, 1)), concavity_KxK).value
+
+    return jax.jit(jax.vmap(one))
+
+
+@pytest.mark.parametrize("condition", SPECTRA)
+def test_the_bound_is_never_below_the_true_excess(family, condition):
+    """Over members from the optimum to far off; and within a factor of two close to it."""
+    exact = LinearGaussian.random(np.random.default_rng(1), D, SPECTRA[condition], 1.0)
+    theta, rng = models.LinearGaussianParams(*exact.theta), np.random.default_rng(2)
+    x_D = exact.sample(rng, 1)[0]
+    mean, scale = oracles.law("full", exact.optimum("full", x_D))
+    optimum_P = np.asarray(family.project(jnp.float32(mean), jnp.float32(scale)))
+
+    def elbo(phi_P):
+        return models.linear_gaussian_elbo(theta, x_D, *family.location_scale(phi_P))
+
+    bound = bound_of(family, jax.grad(elbo), MODEL.concavity(theta, x_D))
+    size_N = np.geomspace(1e-2, 3.0, MEMBERS)
+    best_mean, best_scale = oracles.law(family.name, optimum_P)
+    members = []
+    for size in size_N:
+        moved = best_mean + size * scale @ rng.normal(size=K)
+        if family.name == "diagonal":
+            members.append(np.concatenate([moved, optimum_P[K:] + size * rng.normal(size=K)]))
+        else:
+            turned = best_scale @ (np.eye(K) + size * rng.normal(size=(K, K)))
+            members.append(family.project(jnp.float32(moved), jnp.float32(turned)))
+    phi_NxP = np.float32(members)
+    best = exact.elbo(x_D, *oracles.law(family.name, optimum_P))
+    excess_N = best - np.array([exact.elbo(x_D, *oracles.law(family.name, phi_P)) for phi_P in phi_NxP])
+    bound_N = np.float64(bound(phi_NxP))
+    rounding = 1e-6 * condition
+    assert np.all(bound_N >= 0.999 * excess_N - rounding)
+    near = size_N < 0.1
+    assert np.all(bound_N[near] <= 2.5 * excess_N[near] + rounding)
+
+
+def test_the_bound_holds_between_any_two_members_under_an_affine_bernoulli_decoder(family):
+    """L[b] - L[a] <= bound(a) for every pair, by quadrature."""
+    K = 2
+    family = getattr(posterior, family.name)(K)
+    decoder = networks.mlp_decoder(K, (), D, activation=jnp.tanh)
+    model = models.decoder_model(K, decoder, likelihood.bernoulli(), affine=True)
+    rng = np.random.default_rng(3)
+    theta = jax.tree.map(lambda a: jnp.float32(3.0 * rng.normal(size=a.shape)), model.init(jax.random.key(0)))
+    log_joint = models.bind(model, theta, jnp.float32(rng.integers(0, 2, D)))
+    eps_SxK, weight_S = oracles.standard_normal_grid(K, 61)
+
+    def elbo(phi_P):
+        def term(eps_K):
+            z_K = family.reparameterize(phi_P, eps_K)
+            return log_joint(z_K) - models.standard_normal_log_prob(z_K)
+
+        return jnp.float32(weight_S) @ jax.vmap(term)(eps_SxK) - family.kl_to_prior(phi_P)
+
+    phi_NxP = np.stack([oracles.random_phi(family.name, rng, K, c) for c in np.geomspace(1.0, 100.0, 80)])
+    # Towards the optimum, so that some are near it.
+    path, transform = [phi_NxP], natural_gradient(family, max_norm=1.0)
+    ascend = jax.jit(jax.vmap(lambda p: p + 0.2 * transform.update(jax.grad(elbo)(p), None, p)[0]))
+    for _ in range(4):
+        for _ in range(20):
+            phi_NxP = ascend(phi_NxP)
+        path.append(phi_NxP)
+    phi_NxP = np.concatenate(path)
+    bound_N = np.float64(bound_of(family, jax.grad(elbo), model.concavity(theta, None))(phi_NxP))
+    elbo_N = np.float64(jax.jit(jax.vmap(elbo))(phi_NxP))
+    assert np.all(np.isfinite(elbo_N))
+    assert np.all(elbo_N[None, :] - elbo_N[:, None] <= bound_N[:, None] + 1e-3)
+    assert bound_N.min() < 0.05
+
+
+def test_only_what_is_concave_claims_to_be():
+    affine = networks.mlp_decoder(K, (), D, activation=jnp.tanh)
+    assert models.decoder_model(K, affine, likelihood.bernoulli()).concavity is None
+    wide = networks.mlp_decoder(K, (), 2 * D, activation=jnp.tanh)
+    assert (
+        models.decoder_model(K, wide, likelihood.gaussian(min_variance=1e-3), affine=True).concavity is None
+    )
+    assert models.decoder_model(K, affine, likelihood.bernoulli(), affine=True).concavity is not None
+
+
+def test_each_fit_says_what_certifies_it():
+    kinds = {name: certificate.kind(family, log_concave=False) for name, family in FAMILIES.items()}
+    assert kinds == dict.fromkeys(BOUNDED, "estimate") | dict.fromkeys(
+        set(FAMILIES) - set(BOUNDED), "progress"
+    )
+    kinds = {name: certificate.kind(family, log_concave=True) for name, family in FAMILIES.items()}
+    assert kinds == dict.fromkeys(BOUNDED, "bound") | dict.fromkeys(set(FAMILIES) - set(BOUNDED), "progress")
+
+
+def loop(family, num_steps, rate):
+    transform = optax.chain(natural_gradient(family, max_norm=5.0), optax.scale_by_learning_rate(rate))
+    objective = partial(stick_the_landing, num_samples=10, antithetic=True)
+    return stochastic_gradient(family, objective, transform, num_samples=10)
+
+
+def fit(family, exact, x_D, phi_P, *, num_steps, rate, concavity_KxK=None):
+    theta = models.LinearGaussianParams(*exact.theta)
+    return infer(
+        loop(family, num_steps, rate),
+        models.bind(MODEL, theta, x_D),
+        family,
+        jnp.float32(phi_P),
+        jax.random.key(0),
+        num_steps=num_steps,
+        certificate_groups=32,
+        tolerance=0.05,
+        concavity_KxK=concavity_KxK,
+    )
+
+
+def test_a_fit_of_a_concave_model_is_called_converged_by_its_bound(family):
+    exact = LinearGaussian.random(np.random.default_rng(1), D, SPECTRA[4], 1.0)
+    x_D = exact.sample(np.random.default_rng(4), 1)[0]
+    concavity_KxK = jnp.float32(exact.precision())
+    truth = exact.elbo(x_D, *oracles.law("full", exact.optimum("full", x_D)))
+    if family.name == "diagonal":
+        truth = exact.elbo(x_D, *oracles.law("diagonal", exact.optimum("diagonal", x_D)))
+    for num_steps, converges in ((1, False), (100, True)):
+        found = fit(
+            family, exact, x_D, family.init(), num_steps=num_steps, rate=0.1, concavity_KxK=concavity_KxK
+        )
+        excess = truth - exact.elbo(x_D, *oracles.law(family.name, found.phi_P))
+        assert found.excess.value + 5.0 * found.excess.stderr >= excess - 1e-5
+        assert found.converged == converges
+    solver = loop(family, 100, 0.1)
+    settings = {"num_steps": 100, "certificate_groups": 32, "log_concave": True}
+    assert evaluations(solver, family, **settings) == 1320
+
+
+@pytest.mark.parametrize("name", ["low_rank", "householder"])
+def test_progress_is_what_the_round_gained(name):
+    family, exact = FAMILIES[name], LinearGaussian.random(np.random.default_rng(1), D, SPECTRA[4], 1.0)
+    x_D = exact.sample(np.random.default_rng(4), 1)[0]
+    start_P = np.asarray(family.init())
+    found = fit(family, exact, x_D, start_P, num_steps=10, rate=0.2)
+    gained = exact.elbo(x_D, *oracles.law(name, found.phi_P)) - exact.elbo(x_D, *oracles.law(name, start_P))
+    assert gained > 1.0
+    assert abs(found.excess.value - gained) <= 5.0 * found.excess.stderr + 1e-4
+    assert not found.converged
+    long = fit(family, exact, x_D, found.phi_P, num_steps=200, rate=0.1)
+    again = fit(family, exact, x_D, long.phi_P, num_steps=10, rate=0.01)
+    assert again.converged
+    # A round that lost more than the tolerance has not converged either: down the gradient from afar.
+    worse = fit(family, exact, x_D, start_P, num_steps=1, rate=-0.1)
+    assert worse.excess.value < -0.05
+    assert not worse.converged
+    solver = loop(family, 10, 0.2)
+    assert evaluations(solver, family, num_steps=10, certificate_groups=32) == 100 + 640
