@@ -20,7 +20,7 @@ def main() -> None:
     import numpy as np
     from ml_collections import ConfigDict
 
-    from vaelab import gap
+    from vaelab import gap, local_fit
     from vaelab.build import build
     from vaelab.checkpoint import Checkpointer
     from vaelab.parallel import map_datapoints
@@ -42,7 +42,7 @@ def main() -> None:
 
     began = time.perf_counter()
     encoded_NxP = map_datapoints(system.encoder.apply, state.psi, inputs.x_NxD, chunk_size=1000)
-    fitted = gap.fit_locally(
+    fitted = local_fit.fit_locally(
         experiment.latent_model,
         system.family,
         settings.inference["diagonal"],
@@ -50,7 +50,7 @@ def main() -> None:
         inputs,
         encoded_NxP,
         experiment.keys.inference,
-        chunk_size=settings.chunk_size,
+        chunk_size=settings.memory,
     )
     seconds = time.perf_counter() - began
     measured = gap.mean_and_stderr(fitted.elbo_optimal.value - fitted.elbo_start.value)

@@ -29,7 +29,7 @@ def main() -> None:
     import numpy as np
 
     from experiments import linear_gaussian
-    from vaelab import gap, model, posterior
+    from vaelab import gap, local_fit, model, posterior
     from vaelab.build import build
 
     config = linear_gaussian.get_config()
@@ -47,7 +47,7 @@ def main() -> None:
             family = make(LATENT_DIM)
             far_P = family.project(jnp.full(LATENT_DIM, 5.0), 3.0 * jnp.eye(LATENT_DIM))
             for start, phi_P in {"prior": family.init(), "far": far_P}.items():
-                fitted = gap.fit_locally(
+                fitted = local_fit.fit_locally(
                     latent_model,
                     family,
                     settings[family.name],

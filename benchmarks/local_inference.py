@@ -46,7 +46,7 @@ def main() -> None:
     import optax
     from ml_collections import ConfigDict
 
-    from vaelab import gap, posterior
+    from vaelab import gap, local_fit, posterior
     from vaelab.build import build
     from vaelab.checkpoint import Checkpointer
     from vaelab.objective import stick_the_landing
@@ -78,7 +78,7 @@ def main() -> None:
     def elbo(
         family: PosteriorFamily, name: str, rate: float, steps: int, draws: int, start: str
     ) -> np.ndarray:
-        settings = gap.InferenceSettings(
+        settings = local_fit.InferenceSettings(
             solver=partial(solver, name, rate, steps, draws),
             num_steps=steps,
             max_rounds=1,
@@ -88,7 +88,7 @@ def main() -> None:
             elbo_chunk_size=100,
         )
         phi_NxP = jax.vmap(lambda phi_P: family.project(*system.family.location_scale(phi_P)))(encoded_NxP)
-        fitted = gap.fit_locally(
+        fitted = local_fit.fit_locally(
             experiment.latent_model,
             family,
             settings,
@@ -96,7 +96,7 @@ def main() -> None:
             (x_NxD, index_N),
             np.asarray(phi_NxP),
             jax.random.key(0),
-            from_prior=start == "prior",
+            starts=(start,),
             chunk_size=CHUNK,
         )
         return fitted.elbo_optimal.value

@@ -28,7 +28,7 @@ def main() -> None:
     import optax
     from ml_collections import ConfigDict
 
-    from vaelab import gap
+    from vaelab import gap, local_fit
     from vaelab.build import build
     from vaelab.checkpoint import Checkpointer
     from vaelab.inference import evaluations
@@ -87,8 +87,8 @@ def main() -> None:
     published_NxP, steps_N = jax.block_until_ready(compiled(inputs.x_NxD, inputs.index_N))
     published_seconds = time.perf_counter() - began
 
-    def ours(count: int) -> gap.LocalFit:
-        return gap.fit_locally(
+    def ours(count: int) -> local_fit.LocalFit:
+        return local_fit.fit_locally(
             model,
             family,
             settings,
@@ -96,7 +96,7 @@ def main() -> None:
             inputs,
             prior_NxP,
             experiment.keys.inference,
-            from_prior=True,
+            starts=("prior",),
             chunk_size=count,
         )
 

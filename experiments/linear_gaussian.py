@@ -40,7 +40,6 @@ def get_config(variant: str = ""):
 
     config.encoder.hidden = ()
     config.train.optimizer.update({"learning_rate": 1e-2, "schedule": "cosine"})
-    config.evaluate.chunk_size = 500
     config.evaluate.elbo_samples = 2000
     # The loop ends within the noise of its last draws: at this decoder's price, enough for 1e-4 nats.
     config.inference.tolerance = 1e-3

@@ -16,7 +16,7 @@ LAYERS = [
     {"multisample", "curvature", "evidence"},
     {"solver", "certificate"},
     {"inference"},
-    {"gap", "train"},
+    {"gap", "local_fit", "train"},
     {"report"},
     {"study"},
     {"build"},

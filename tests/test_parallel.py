@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vaelab.parallel import map_datapoints
+from vaelab.parallel import Memory, bytes_per_row, map_datapoints
+from vaelab.types import ConfigError
 
 X_NxD = np.arange(22.0, dtype=np.float32).reshape(11, 2)
 INDEX_N = np.arange(11, dtype=np.int32)
@@ -75,3 +76,38 @@ def test_shared_values_are_arguments_and_not_constants():
     for a in (1.0, -3.0):
         found = map_datapoints(scale, {"a": np.float32(a)}, X_NxD, chunk_size=5)
         np.testing.assert_array_equal(found, np.float32(a) * X_NxD)
+
+
+def network(shared, x_D):
+    """Twenty draws through two wide layers, in a loop, and something of a row that is kept."""
+
+    def step(total, t):
+        key = jax.random.fold_in(jax.random.key(0), t)
+        eps_SxD = x_D[None, :] + jax.random.normal(key, (20, x_D.size))
+        gradient = jax.grad(lambda e: jnp.sum(jnp.tanh(jnp.tanh(e @ shared["in"]) @ shared["out"])))(eps_SxD)
+        return total + jnp.sum(gradient, axis=0), jnp.sum(gradient)
+
+    return jax.lax.scan(step, x_D, jnp.arange(5))
+
+
+@pytest.mark.parametrize("width", [100, 800])
+def test_memory_is_estimated_to_within_a_few_times_of_what_the_compiler_takes(width):
+    shared = {"in": jnp.ones((50, width)), "out": jnp.ones((width, 50))}
+    rows_NxD = np.ones((200, 50), np.float32)
+    compiled = jax.jit(jax.vmap(network, (None, 0))).lower(shared, rows_NxD).compile()
+    taken = compiled.memory_analysis().temp_size_in_bytes / 200
+    assert taken / 2 < bytes_per_row(network, shared, rows_NxD) < 6 * taken
+
+
+def test_a_memory_holds_as_many_rows_as_fit_and_changes_no_result():
+    shared = {"in": 0.1 * jnp.ones((50, 64)), "out": 0.1 * jnp.ones((64, 50))}
+    rows_NxD = np.random.default_rng(0).normal(size=(30, 50)).astype(np.float32)
+    needed, counts = bytes_per_row(network, shared, rows_NxD), []
+    found = map_datapoints(
+        network, shared, rows_NxD, chunk_size=Memory(8 * needed + 5), progress=counts.append
+    )
+    assert counts == [8, 8, 8, 6]
+    whole = map_datapoints(network, shared, rows_NxD, chunk_size=Memory(2**30))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, whole)
+    with pytest.raises(ConfigError, match=rf"takes {needed:,} bytes: set --config.evaluate.memory_bytes"):
+        map_datapoints(network, shared, rows_NxD, chunk_size=Memory(needed - 1))

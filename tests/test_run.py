@@ -12,7 +12,7 @@ from rich.console import Console
 
 from experiments import digits_gap, linear_gaussian
 from tests.test_build import EXPERIMENTS, images_at_hand  # noqa: F401
-from vaelab import gap, train
+from vaelab import gap, local_fit, train
 from vaelab.run import run
 from vaelab.types import ConfigError
 
@@ -64,7 +64,7 @@ def test_a_finished_run_is_not_done_again(finished, monkeypatch):
     workdir, rows = finished
     before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
     monkeypatch.setattr(train, "train_chunk", None)
-    monkeypatch.setattr(gap, "fit_locally", None)
+    monkeypatch.setattr(local_fit, "fit_locally", None)
     assert quiet_run(digits_gap.get_config("smoke"), workdir) == rows
     assert before == {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
 
@@ -85,7 +85,10 @@ def test_a_run_stopped_in_any_stage_goes_on_to_the_same_result(stage, finished, 
             chunks = [train.train_chunk] * (1 if stage == "train" else 2)
             patch.setattr(train, "train_chunk", lambda *a, **k: (chunks.pop() if chunks else stop)(*a, **k))
         else:
-            patch.setattr(gap, "fit_locally" if stage == "inference" else "estimate_log_evidence", stop)
+            module, name = (
+                (local_fit, "fit_locally") if stage == "inference" else (gap, "estimate_log_evidence")
+            )
+            patch.setattr(module, name, stop)
         with pytest.raises(Killed):
             quiet_run(digits_gap.get_config("smoke"), tmp_path / "run")
     resumed = quiet_run(digits_gap.get_config("smoke"), tmp_path / "run")
@@ -104,7 +107,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_last_good_one_and_says_so(
         def stop(*_, **__):
             raise Killed
 
-        patch.setattr(gap, "fit_locally", stop)
+        patch.setattr(local_fit, "fit_locally", stop)
         with pytest.raises(Killed):
             quiet_run(digits_gap.get_config("smoke"), workdir)
     newest = workdir / "checkpoints" / "train" / "40"

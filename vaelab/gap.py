@@ -21,12 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab.evidence import Evidence, importance_sampling
-from vaelab.inference import Inference, infer
 from vaelab.model import bind
-from vaelab.objective import Estimate, estimate_elbo
-from vaelab.parallel import Progress, map_datapoints
-from vaelab.solver import SolverOf
-from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
+from vaelab.parallel import Memory, Progress, map_datapoints
+from vaelab.types import Key, LatentModel, Params, PosteriorFamily
 
 
 class Gap(NamedTuple):
@@ -47,123 +44,6 @@ class Gap(NamedTuple):
     @property
     def inference(self) -> np.ndarray:
         return self.log_evidence - self.elbo_amortized
-
-
-class InferenceSettings(NamedTuple):
-    """How q* is found and scored: see `infer`, `fit_locally` and `estimate_elbo`."""
-
-    solver: SolverOf
-    num_steps: int
-    max_rounds: int
-    certificate_groups: int
-    tolerance: float
-    elbo_samples: int
-    elbo_chunk_size: int
-
-
-class LocalFit(NamedTuple):
-    """One family fitted to each datapoint: the start scored, the optimum found, the optimum scored.
-
-    rounds: how often the inner loop was run.
-    """
-
-    phi_start: np.ndarray
-    elbo_start: Estimate
-    inference: Inference
-    elbo_optimal: Estimate
-    rounds: np.ndarray
-
-    @classmethod
-    def template(cls) -> "LocalFit":
-        """The structure without its arrays."""
-        return cls(0, Estimate(0, 0), Inference(0, Estimate(0, 0), 0), Estimate(0, 0), 0)
-
-
-@functools.lru_cache(maxsize=16)
-def _local_fit(
-    model: LatentModel, family: PosteriorFamily, settings: InferenceSettings
-) -> Callable[..., LocalFit]:
-    """One datapoint of `fit_locally`; the same function for the same arguments, so that it compiles once."""
-    searched = family.searched_as or family
-    solver = settings.solver(searched)
-
-    def one(shared, row):
-        (theta, key, number), (x_D, index, phi_P, phi_from_P) = shared, row
-        log_joint = bind(model, theta, x_D)
-        key_infer, key_score = jax.random.split(jax.random.fold_in(key, index))
-        optimum = infer(
-            solver,
-            log_joint,
-            searched,
-            _same_law(phi_from_P, family, searched),
-            jax.random.fold_in(key_infer, number),
-            num_steps=settings.num_steps,
-            certificate_groups=settings.certificate_groups,
-            tolerance=settings.tolerance,
-            concavity_KxK=model.concavity(theta, x_D) if model.concavity else None,
-        )
-        optimum = optimum._replace(phi_P=_same_law(optimum.phi_P, searched, family))
-        start, best = (
-            estimate_elbo(
-                log_joint,
-                family,
-                phi,
-                key_score,
-                num_samples=settings.elbo_samples,
-                chunk_size=settings.elbo_chunk_size,
-            )
-            for phi in (phi_P, optimum.phi_P)
-        )
-        return LocalFit(phi_P, start, optimum, best, number + 1)
-
-    return one
-
-
-def _same_law(phi_P: Array, family: PosteriorFamily, other: PosteriorFamily) -> Array:
-    """phi of the same Gaussian law in the coordinates of another family that has it."""
-    return phi_P if other is family else other.project(*family.location_scale(phi_P))
-
-
-def fit_locally(
-    model: LatentModel,
-    family: PosteriorFamily,
-    settings: InferenceSettings,
-    theta: Params,
-    data: tuple[np.ndarray, np.ndarray],
-    phi_start_NxP: np.ndarray,
-    key: Key,
-    *,
-    from_prior: bool = False,
-    chunk_size: int,
-    progress: Progress = lambda count: None,
-) -> LocalFit:
-    """q* for each datapoint of data = (x_NxD, index_N), its bound, and the bound of phi_start.
-
-    The inner loop begins at phi_start (the encoder's), or at the prior. Datapoints that have not converged go
-    on from where they are for another round, up to max_rounds, without those that have; what a datapoint
-    comes to does not depend on which others are with it. The two bounds share draws that the solver
-    never saw.
-    """
-    one = _local_fit(model, family, settings)
-    prior_P = np.asarray(family.init())
-    phi_from_NxP = np.broadcast_to(prior_P, phi_start_NxP.shape) if from_prior else phi_start_NxP
-    rows = (*data, phi_start_NxP, phi_from_NxP)
-    with jax.default_matmul_precision("highest"):
-        fitted = map_datapoints(
-            one, (theta, key, jnp.int32(0)), rows, chunk_size=chunk_size, progress=progress
-        )
-        for number in range(1, settings.max_rounds):
-            left = np.flatnonzero(~fitted.inference.converged)
-            if not left.size:
-                break
-            # Filled up with copies to one whole chunk at least, so that the same program serves.
-            size = max(left.size, min(chunk_size, len(phi_start_NxP)))
-            filled = left[np.minimum(np.arange(size), left.size - 1)]
-            rows = (*(array[filled] for array in (*data, phi_start_NxP)), fitted.inference.phi_P[filled])
-            again = map_datapoints(one, (theta, key, jnp.int32(number)), rows, chunk_size=chunk_size)
-            for whole, part in zip(jax.tree.leaves(fitted), jax.tree.leaves(again), strict=True):
-                whole[left] = part[: left.size]
-    return fitted
 
 
 @functools.lru_cache(maxsize=16)
@@ -196,7 +76,7 @@ def estimate_log_evidence(
     *,
     num_samples: int,
     draw_chunk_size: int,
-    chunk_size: int,
+    chunk_size: int | Memory,
     progress: Progress = lambda count: None,
 ) -> Evidence:
     """A lower bound on log p(x) for each datapoint, importance sampling from the mixture of all its q*.

@@ -20,7 +20,7 @@ from jax.flatten_util import ravel_pytree
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from vaelab import certificate, gap, report
+from vaelab import certificate, gap, local_fit, report
 from vaelab.build import Experiment, build, build_study
 from vaelab.checkpoint import Checkpointer
 from vaelab.evidence import Evidence
@@ -237,18 +237,20 @@ def _measure(
     psis: dict[str, Params],
     directory: Path,
     console: Console,
-) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], dict[str, gap.LocalFit]]:
+) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], dict[str, local_fit.LocalFit]]:
     """The rows of `gap.json`, the per-datapoint arrays and the local fits of one split, every family."""
     inputs, settings = experiment.inputs[split], experiment.evaluate
     count = len(inputs.index_N)
-    fits: dict[str, gap.LocalFit] = {}
+    fits: dict[str, local_fit.LocalFit] = {}
     seconds: dict[str, float] = {}
     for name in settings.families:
 
-        def fit_family(name: str = name) -> tuple[gap.LocalFit, np.ndarray]:
+        def fit_family(name: str = name) -> tuple[local_fit.LocalFit, np.ndarray]:
             began = time.perf_counter()
-            with report.progress_bar(console, f"inference {split} {name}", count, "points") as advance:
-                fitted = gap.fit_locally(
+            fits_to_do = count * len(settings.starts)
+            unit = "points" if fits_to_do == count else "fits"
+            with report.progress_bar(console, f"inference {split} {name}", fits_to_do, unit) as advance:
+                fitted = local_fit.fit_locally(
                     experiment.latent_model,
                     experiment.systems[name].family,
                     settings.inference[name],
@@ -256,14 +258,14 @@ def _measure(
                     inputs,
                     _starts(experiment, name, theta, psis, inputs.x_NxD),
                     experiment.keys.inference,
-                    from_prior=settings.from_prior,
-                    chunk_size=settings.chunk_size,
+                    starts=settings.starts,
+                    chunk_size=settings.memory,
                     progress=advance,
                 )
             return fitted, np.float64(time.perf_counter() - began)
 
         path = directory / "stages" / f"inference_{split}_{name}.npz"
-        fits[name], seconds[name] = _stored(path, (gap.LocalFit.template(), 0), fit_family, console)
+        fits[name], seconds[name] = _stored(path, (local_fit.LocalFit.template(), 0), fit_family, console)
 
     def weigh() -> Evidence:
         with report.progress_bar(console, f"evidence {split}", count, "points") as advance:
@@ -276,7 +278,7 @@ def _measure(
                 experiment.keys.evidence,
                 num_samples=settings.evidence_samples,
                 draw_chunk_size=settings.evidence_draw_chunk_size,
-                chunk_size=settings.chunk_size,
+                chunk_size=settings.memory,
                 progress=advance,
             )
 
@@ -301,6 +303,7 @@ def _measure(
             "excess_stderr": fitted.inference.excess.stderr,
             "converged": fitted.inference.converged,
             "rounds": fitted.rounds,
+            "from_prior": fitted.from_prior,
         }
         if name in psis:
             columns["elbo_amortized"] = fitted.elbo_start.value
@@ -313,7 +316,7 @@ def _row(
     experiment: Experiment,
     split: str,
     name: str,
-    fits: dict[str, gap.LocalFit],
+    fits: dict[str, local_fit.LocalFit],
     evidence: Evidence,
     theta: Params,
     *,
@@ -353,6 +356,7 @@ def _row(
         "num_points": len(measured.elbo_optimal),
         **statistics,
         "num_unconverged": int(np.sum(~fitted.inference.converged)),
+        "num_from_prior": int(np.sum(fitted.from_prior)),
         "certificate": certificate.kind(family, log_concave=log_concave),
         "num_negative": int(np.sum(measured.amortization < 0)) if has_encoder else None,
         "decoder_evaluations_per_point": round(evaluations_a_round * float(np.mean(fitted.rounds))),
@@ -391,7 +395,7 @@ def _write_results(
     directory: Path,
     rows: list[dict[str, Any]],
     per_datapoint: dict[str, np.ndarray],
-    fits: dict[str, dict[str, gap.LocalFit]],
+    fits: dict[str, dict[str, local_fit.LocalFit]],
     theta: Params,
 ) -> None:
     """The plots, the arrays, and `gap.json` last, as it marks the run as finished."""
@@ -407,7 +411,7 @@ def _write_results(
 
 
 def _pictures(
-    experiment: Experiment, fits: dict[str, dict[str, gap.LocalFit]], theta: Params
+    experiment: Experiment, fits: dict[str, dict[str, local_fit.LocalFit]], theta: Params
 ) -> dict[str, np.ndarray]:
     """Data, reconstructions at the centre (eps = 0) of the encoder's q and of q*, draws from the model."""
     latent_model, family = experiment.latent_model, experiment.systems[next(iter(experiment.systems))].family

@@ -18,8 +18,9 @@ from vaelab.build.model import dataset as load_dataset
 from vaelab.build.objective import ELBO_OBJECTIVES, check_pair, train_objective
 from vaelab.build.optimizer import adam, flow_solver, gaussian_solver
 from vaelab.build.posterior import FAMILIES, check_memory, encoder, families
-from vaelab.gap import InferenceSettings
 from vaelab.keys import named_key
+from vaelab.local_fit import InferenceSettings
+from vaelab.parallel import Memory
 from vaelab.settings import Section
 from vaelab.solver import SolverOf
 from vaelab.train import System
@@ -30,6 +31,8 @@ OBSERVATIONS: Mapping[str, Callable] = {
     "dequantize": data.dequantize,
     "rescale": data.rescale,
 }
+
+STARTS = {"encoder": ("encoder",), "prior": ("prior",), "both": ("encoder", "prior")}
 
 Observe = Callable[[Key, jax.Array], jax.Array]
 
@@ -59,11 +62,11 @@ class EvaluateSettings(NamedTuple):
     """What is measured on the trained model, and in what portions; `inference` for each family."""
 
     families: tuple[str, ...]
-    from_prior: bool
+    starts: tuple[str, ...]
     inference: dict[str, InferenceSettings]
     evidence_samples: int
     evidence_draw_chunk_size: int
-    chunk_size: int
+    memory: Memory
 
 
 class Keys(NamedTuple):
@@ -201,10 +204,9 @@ def _systems(
 def _families(top: Section, latent_dim: int, batch_size: int) -> dict[str, PosteriorFamily]:
     names = top.section("inference").choices("families", FAMILIES)
     hidden = top.section("encoder").widths("hidden")
-    chunk_size = top.section("evaluate").integer("chunk_size", 1)
     for name in names:
         last_width = hidden[-1] if hidden else 1
-        check_memory(top.section("model"), name, latent_dim, last_width, batch_size, chunk_size)
+        check_memory(top.section("model"), name, latent_dim, last_width, batch_size)
     return families(top.section("posterior"), names, latent_dim)
 
 
@@ -239,11 +241,11 @@ def _evaluate_settings(top: Section, families: dict[str, PosteriorFamily]) -> Ev
         check_pair(inference.section(_kind(family)).section("objective"), family)
     return EvaluateSettings(
         families=inference.choices("families", FAMILIES),
-        from_prior=inference.choice("start", {"encoder": False, "prior": True}),
+        starts=inference.choice("start", STARTS),
         inference={name: settings[_kind(family)] for name, family in families.items()},
         evidence_samples=evidence.integer("num_samples", 2),
         evidence_draw_chunk_size=evidence.integer("draw_chunk_size", 2),
-        chunk_size=evaluate.integer("chunk_size", 1),
+        memory=Memory(evaluate.integer("memory_bytes", 1)),
     )
 
 

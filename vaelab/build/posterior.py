@@ -64,18 +64,16 @@ def encoder(section: Section, family: PosteriorFamily, image_shape: tuple[int, .
     return networks.with_shared(network, init_P[own:]) if family.shared_size else network
 
 
-def check_memory(
-    section: Section, name: str, latent_dim: int, last_width: int, batch_size: int, chunk_size: int
-) -> None:
+def check_memory(section: Section, name: str, latent_dim: int, last_width: int, batch_size: int) -> None:
     """Raises ConfigError where the K^2 outputs of a dense scale cannot fit this machine's memory.
 
-    In float32: the encoder's output layer with its gradient and two moments, the outputs of a batch with
-    their gradients, and the phi of a chunk of the inner loop, a handful of them for each datapoint.
+    In float32: the encoder's output layer with its gradient and two moments, and the outputs of a batch with
+    their gradients.
     """
     outputs = {"full": latent_dim + latent_dim**2, "cholesky": 2 * latent_dim + latent_dim**2 // 2}
     if name not in outputs:
         return
-    needed = 4 * outputs[name] * (4 * (last_width + 1) + 2 * batch_size + 5 * chunk_size)
+    needed = 4 * outputs[name] * (4 * (last_width + 1) + 2 * batch_size)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
         raise section.error(

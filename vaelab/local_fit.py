@@ -1,0 +1,203 @@
+"""q* for every datapoint: rounds of the inner loop for those that need them, then both bounds scored.
+
+Draws that optimise, that select and that report are three, so that no figure is flattered by what chose it.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaelab.inference import Inference, infer
+from vaelab.model import bind
+from vaelab.objective import Estimate, estimate_elbo
+from vaelab.parallel import Memory, Progress, map_datapoints, rows_at_a_time
+from vaelab.solver import SolverOf
+from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
+
+
+class InferenceSettings(NamedTuple):
+    """How q* is found and scored: see `infer`, `fit_locally` and `estimate_elbo`."""
+
+    solver: SolverOf
+    num_steps: int
+    max_rounds: int
+    certificate_groups: int
+    tolerance: float
+    elbo_samples: int
+    elbo_chunk_size: int
+
+
+class LocalFit(NamedTuple):
+    """One family fitted to each datapoint: the encoder's phi scored, the optimum found, the optimum scored.
+
+    rounds: how often the inner loop was run, over all starts.
+    from_prior: whether the optimum was reached from the prior, and not from the encoder's phi.
+    """
+
+    phi_start: np.ndarray
+    elbo_start: Estimate
+    inference: Inference
+    elbo_optimal: Estimate
+    rounds: np.ndarray
+    from_prior: np.ndarray
+
+    @classmethod
+    def template(cls) -> "LocalFit":
+        """The structure without its arrays."""
+        return cls(0, Estimate(0, 0), Inference(0, Estimate(0, 0), 0), Estimate(0, 0), 0, 0)
+
+
+class _Keys(NamedTuple):
+    infer: Key
+    score: Key
+    select: Key
+
+
+def _keys(key: Key, index: Array) -> _Keys:
+    return _Keys(*jax.random.split(jax.random.fold_in(key, index), 3))
+
+
+@functools.lru_cache(maxsize=16)
+def _round(
+    model: LatentModel, family: PosteriorFamily, settings: InferenceSettings
+) -> Callable[..., Inference]:
+    """One round of one datapoint; the same function for the same arguments, so that it compiles once."""
+    searched = family.searched_as or family
+    solver = settings.solver(searched)
+
+    def one(shared, row):
+        (theta, key, number), (x_D, index, phi_P) = shared, row
+        found = infer(
+            solver,
+            bind(model, theta, x_D),
+            searched,
+            _same_law(phi_P, family, searched),
+            jax.random.fold_in(_keys(key, index).infer, number),
+            num_steps=settings.num_steps,
+            certificate_groups=settings.certificate_groups,
+            tolerance=settings.tolerance,
+            concavity_KxK=model.concavity(theta, x_D) if model.concavity else None,
+        )
+        return found._replace(phi_P=_same_law(found.phi_P, searched, family))
+
+    return one
+
+
+def _same_law(phi_P: Array, family: PosteriorFamily, other: PosteriorFamily) -> Array:
+    """phi of the same Gaussian law in the coordinates of another family that has it."""
+    return phi_P if other is family else other.project(*family.location_scale(phi_P))
+
+
+@functools.lru_cache(maxsize=16)
+def _score(
+    model: LatentModel, family: PosteriorFamily, settings: InferenceSettings, purpose: str
+) -> Callable[..., tuple[Estimate, ...]]:
+    """The bounds of several phi of one datapoint, on draws that they share; purpose: a key of `_Keys`."""
+
+    def one(shared, row):
+        (theta, key), (x_D, index, phis) = shared, row
+        log_joint, key = bind(model, theta, x_D), getattr(_keys(key, index), purpose)
+        return tuple(
+            estimate_elbo(
+                log_joint,
+                family,
+                phi_P,
+                key,
+                num_samples=settings.elbo_samples,
+                chunk_size=settings.elbo_chunk_size,
+            )
+            for phi_P in phis
+        )
+
+    return one
+
+
+def fit_locally(
+    model: LatentModel,
+    family: PosteriorFamily,
+    settings: InferenceSettings,
+    theta: Params,
+    data: tuple[np.ndarray, np.ndarray],
+    phi_start_NxP: np.ndarray,
+    key: Key,
+    *,
+    starts: tuple[str, ...] = ("encoder",),
+    chunk_size: int | Memory,
+    progress: Progress = lambda count: None,
+) -> LocalFit:
+    """q* for each datapoint of data = (x_NxD, index_N), its bound, and the bound of phi_start.
+
+    starts: where the inner loop begins: "encoder" (phi_start), "prior", or both, of which a datapoint keeps
+    the better by a bound on draws of its own, that the reported bounds do not share. Datapoints that have
+    not converged go on from where they are for another round, up to max_rounds, without those that have;
+    what a datapoint comes to does not depend on which others are with it. The two reported bounds share draws
+    that the solver never saw. `progress` counts the first round of each start.
+    """
+    with jax.default_matmul_precision("highest"):
+        found = [
+            _rounds(
+                _round(model, family, settings),
+                (theta, key),
+                data,
+                np.broadcast_to(np.asarray(family.init()), phi_start_NxP.shape)
+                if start == "prior"
+                else phi_start_NxP,
+                range(number * settings.max_rounds, (number + 1) * settings.max_rounds),
+                chunk_size,
+                progress,
+            )
+            for number, start in enumerate(starts)
+        ]
+
+        def score(purpose: str, *phis: np.ndarray) -> tuple[Estimate, ...]:
+            one = _score(model, family, settings, purpose)
+            return map_datapoints(one, (theta, key), (*data, phis), chunk_size=chunk_size)
+
+        best_N = np.zeros(len(phi_start_NxP), int)
+        if len(starts) > 1:
+            bounds = np.stack([e.value for e in score("select", *(fit.phi_P for fit, _ in found))])
+            best_N = np.argmax(np.where(np.isfinite(bounds), bounds, -np.inf), axis=0)
+        chosen = jax.tree.map(
+            lambda *parts: np.stack(parts)[best_N, np.arange(len(best_N))], *(fit for fit, _ in found)
+        )
+        at_start, at_optimum = score("score", phi_start_NxP, chosen.phi_P)
+    rounds_N = np.sum([rounds_N for _, rounds_N in found], axis=0)
+    return LocalFit(
+        phi_start_NxP, at_start, chosen, at_optimum, rounds_N, np.array(starts)[best_N] == "prior"
+    )
+
+
+def _rounds(
+    one: Callable[..., Inference],
+    shared: tuple[Params, Key],
+    data: tuple[np.ndarray, np.ndarray],
+    phi_NxP: np.ndarray,
+    numbers: range,
+    chunk_size: int | Memory,
+    progress: Progress,
+) -> tuple[Inference, np.ndarray]:
+    """(the fits, how many rounds each took); `numbers` are folded into the key, one for each round."""
+    theta, key = shared
+    rows = (*data, phi_NxP)
+    size = rows_at_a_time(one, (theta, key, jnp.int32(0)), rows, chunk_size)
+    rounds_N = np.ones(len(phi_NxP), int)
+    for number in numbers:
+        shared = (theta, key, jnp.int32(number))
+        if number == numbers.start:
+            fitted = map_datapoints(one, shared, rows, chunk_size=size, progress=progress)
+            continue
+        left = np.flatnonzero(~fitted.converged)
+        if not left.size:
+            break
+        # Filled up with copies to one whole chunk at least, so that the same program serves.
+        filled = left[np.minimum(np.arange(max(left.size, size)), left.size - 1)]
+        rows = (*(array[filled] for array in data), fitted.phi_P[filled])
+        again = map_datapoints(one, shared, rows, chunk_size=size)
+        for whole, part in zip(jax.tree.leaves(fitted), jax.tree.leaves(again), strict=True):
+            whole[left] = part[: left.size]
+        rounds_N[left] += 1
+    return fitted, rounds_N
