@@ -104,7 +104,7 @@ def test_a_memory_holds_as_many_rows_as_fit_and_changes_no_result():
     rows_NxD = np.random.default_rng(0).normal(size=(30, 50)).astype(np.float32)
     needed, counts = bytes_per_row(network, shared, rows_NxD), []
     found = map_datapoints(
-        network, shared, rows_NxD, chunk_size=Memory(8 * needed + 5), progress=counts.append
+        network, shared, rows_NxD, chunk_size=Memory(9 * needed + 5), progress=counts.append
     )
     assert counts == [8, 8, 8, 6]
     whole = map_datapoints(network, shared, rows_NxD, chunk_size=Memory(2**30))

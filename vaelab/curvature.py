@@ -20,6 +20,7 @@ TINY = 1e-30
 STEP = 1.0  # of differences, in standard deviations of q
 DIFFERENCES = 150  # gradients to be spent on them: few dimensions are averaged over more draws
 BATCH = 10  # of them at a time
+MOMENT_DRAWS = 100
 
 
 class Curvature(NamedTuple):
@@ -124,8 +125,7 @@ def expected_curvature(log_joint: LogJoint, family: PosteriorFamily, phi_P: Arra
     K = family.latent_dim
     eps_SxK = standard_draws(key, difference_draws(K), K, antithetic=True)
     z_SxK = jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK)
-    _, scale_KxK = family.location_scale(phi_P)
-    step_K = STEP * jnp.sqrt(jnp.sum(scale_KxK**2, axis=1))
+    step_K = STEP * _standard_deviations(family, phi_P, key)
     half = z_SxK.shape[0] // 2
     sign_S = jnp.concatenate([jnp.ones(half), -jnp.ones(half)])
     gradient = jax.vmap(jax.grad(log_joint))
@@ -139,6 +139,14 @@ def expected_curvature(log_joint: LogJoint, family: PosteriorFamily, phi_P: Arra
     columns = max(1, BATCH // z_SxK.shape[0])
     lam_KxK = jax.lax.map(column, jnp.eye(K), batch_size=columns)
     return 0.5 * (lam_KxK + lam_KxK.T)
+
+
+def _standard_deviations(family: PosteriorFamily, phi_P: Array, key: Key) -> Array:
+    """Of each dimension under q; of a flow from draws, which take no decoder."""
+    if family.location_scale is not None:
+        return jnp.sqrt(jnp.sum(family.location_scale(phi_P)[1] ** 2, axis=1))
+    eps_SxK = standard_draws(jax.random.fold_in(key, 1), MOMENT_DRAWS, family.latent_dim)
+    return jnp.std(jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK), axis=0)
 
 
 def difference_draws(latent_dim: int) -> int:

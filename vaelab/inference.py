@@ -23,7 +23,7 @@ class Inference(NamedTuple):
 
     phi_P: the last iterate.
     excess: bound or estimate of L[q*] - L[q_phi] in nats, with its standard error; see `certificate`.
-    converged: its size plus two standard errors is within the tolerance.
+    converged: the excess plus two standard errors is within the tolerance.
     """
 
     phi_P: Array
@@ -81,7 +81,7 @@ def infer(
             key_curvature = jax.random.fold_in(key_certificate, certificate_groups)
             curvature_KxK = expected_curvature(log_joint, family, phi_P, key_curvature)
             excess = certificate.estimate_excess(family, phi_P, grads_GxP, curvature_KxK)
-    return Inference(phi_P, excess, jnp.abs(excess.value) + 2.0 * excess.stderr <= tolerance)
+    return Inference(phi_P, excess, excess.value + 2.0 * excess.stderr <= tolerance)
 
 
 PROGRESS_DRAWS = 10  # in each group
@@ -97,10 +97,10 @@ def evaluations(
 ) -> int:
     """Evaluations of the decoder that `infer` takes for one datapoint: gradients of log p(x, z), one each.
 
-    What the certificate of kind progress takes are values alone, counted like gradients.
+    Of the certificate of kind progress the values at both ends of the round count like gradients.
     """
     kind = certificate.kind(family, log_concave=log_concave)
+    steps, differences = num_steps * solver.num_samples, difference_evaluations(family.latent_dim)
     if kind == "progress":
-        return num_steps * solver.num_samples + 2 * certificate_groups * PROGRESS_DRAWS
-    gradients = (num_steps + certificate_groups) * solver.num_samples
-    return gradients + (difference_evaluations(family.latent_dim) if kind == "estimate" else 0)
+        return steps + 3 * certificate_groups * PROGRESS_DRAWS + differences
+    return steps + certificate_groups * solver.num_samples + (differences if kind == "estimate" else 0)

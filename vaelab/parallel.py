@@ -67,7 +67,9 @@ def rows_at_a_time(function: Callable[..., Any], shared: Any, rows: Any, chunk_s
             f"one datapoint takes {needed:,} bytes: set --config.evaluate.memory_bytes to that at least, "
             f"not {chunk_size.bytes:,}, or take fewer draws at a time"
         )
-    return min(chunk_size.bytes // needed, num_rows)
+    # So many chunks as must be, of about the same size: the last one is filled up with copies.
+    num_chunks = -(-num_rows // min(chunk_size.bytes // needed, num_rows))
+    return -(-num_rows // num_chunks)
 
 
 def bytes_per_row(function: Callable[..., Any], shared: Any, rows: Any) -> int:
