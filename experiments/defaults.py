@@ -29,6 +29,7 @@ def local_loop(num_steps: int, objective: str, optimizer: ConfigDict) -> ConfigD
     """The inner loop of one kind of family: steps of `num_samples` draws, up to `max_rounds` times."""
     config = ConfigDict()
     config.num_steps = num_steps
+    config.average_last = 0  # so many last iterates, whose mean is the result; 0 takes the last one
     config.certificate_groups = 16  # independent gradients behind the convergence estimate
     config.objective = ConfigDict()
     config.objective.name = objective  # elbo, elbo_from_draws, stick_the_landing

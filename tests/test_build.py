@@ -101,6 +101,8 @@ def test_a_key_that_nothing_reads_is_an_error(section):
         ("objective.warmup_steps", 10, "needs --config.objective.name=beta_elbo"),
         ("objective.min_kl", 1.0, "needs --config.objective.name=free_bits"),
         ("train.max_skipped", -1, "0 or more"),
+        ("inference.gaussian.average_last", 10**6, "at most num_steps"),
+        ("evaluate.memory_bytes", 0, "1 or more"),
         ("inference.gaussian.objective.name", "iwae", "q* is the optimum of the ELBO"),
         ("inference.flow.optimizer.name", "natural_gradient", "take adam or adamw"),
         ("objective.name", "elb", "did you mean 'elbo'"),

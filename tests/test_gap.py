@@ -236,6 +236,9 @@ def test_a_family_without_a_natural_gradient_is_certified_by_what_another_round_
     assert np.all(found.rounds[~converged] == 4)
     assert np.abs(found.inference.excess.value[converged]).max() < 0.05
     assert np.mean(found.elbo_optimal.value - found.elbo_start.value) > 0.5
+    # One flow for all datapoints would end below the best diagonal q of each.
+    assert np.mean(found.elbo_optimal.value) > exact_optimum("diagonal").mean()
+    assert np.std(found.inference.phi_P[:, 2 * K :], axis=0).max() > 0.1
     assert np.mean(found.elbo_optimal.value) <= LOG_EVIDENCE_N.mean()
 
 

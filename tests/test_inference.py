@@ -16,7 +16,7 @@ from vaelab import posterior
 from vaelab.certificate import estimate_excess
 from vaelab.curvature import difference_draws
 from vaelab.inference import evaluations, infer
-from vaelab.objective import stick_the_landing
+from vaelab.objective import elbo_from_draws, stick_the_landing
 from vaelab.solver import natural_gradient, quasi_newton, stochastic_gradient
 
 K, D = 3, 6
@@ -492,3 +492,28 @@ def test_evaluations_are_those_that_are_made(make, family):
     )
     jax.effects_barrier()
     assert len(counts) == evaluations(solver, family, **settings) == 7 * 10 + (K + 1) * difference_draws(K)
+
+
+def test_the_mean_of_the_last_iterates_is_less_noisy_than_the_last_one():
+    """At a constant rate the iterates wander about the optimum; the result is their mean, exactly."""
+    family, iterates = FAMILIES["diagonal"], []
+    exact = EXACTS[0]
+    theta, x_D = models.LinearGaussianParams(*exact.theta), exact.sample(np.random.default_rng(0), 1)[0]
+    objective = partial(elbo_from_draws, num_samples=2)
+    solver = stochastic_gradient(family, objective, optax.sgd(0.02), num_samples=2)
+    optimum_P = jnp.float32(exact.optimum("diagonal", x_D))
+
+    def result(average_last, num_steps, key):
+        settings = {"num_steps": num_steps, "certificate_groups": 3, "tolerance": 1.0}
+        log_joint = models.bind(MODEL, theta, x_D)
+        return infer(solver, log_joint, family, optimum_P, key, average_last=average_last, **settings).phi_P
+
+    key = jax.random.key(0)
+    iterates = [result(0, num_steps, key) for num_steps in (38, 39, 40)]
+    np.testing.assert_allclose(result(3, 40, key), np.mean(iterates, axis=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(result(1, 40, key), iterates[-1])
+    keys = jax.random.split(key, 100)
+    last, mean = (
+        jax.jit(jax.vmap(partial(result, count, 200)))(keys) - optimum_P[None, :] for count in (0, 150)
+    )
+    assert np.mean(mean**2) < 0.5 * np.mean(last**2)

@@ -41,10 +41,12 @@ def infer(
     num_steps: int,
     certificate_groups: int,
     tolerance: float,
+    average_last: int = 0,
     concavity_KxK: Array | None = None,
 ) -> Inference:
     """Maximises L[q_phi] over phi for one datapoint, from phi_P, in num_steps steps of the solver.
 
+    With average_last the result is the mean of so many last iterates (Polyak & Juditsky 1992), else the last.
     Draws are fresh at each step and again for the certificate, so that nothing is optimised and
     reported on the same draws. With C = concavity_KxK, -Hessian of log p(x, z) in z is at least C wherever
     z is, and the excess of a family that has a `dual_gradient` is bounded. A start or an iterate that is not
@@ -52,13 +54,18 @@ def infer(
     """
     key_steps, key_certificate = jax.random.split(key)
 
-    def step(carry, t):
-        phi_P, state = carry
-        grad_P, state = solver.gradient(log_joint, phi_P, state, jax.random.fold_in(key_steps, t))
-        return solver.update(phi_P, grad_P, state), None
+    num_averaged = max(average_last, 1)
 
+    def step(carry, t):
+        phi_P, state, sum_P = carry
+        grad_P, state = solver.gradient(log_joint, phi_P, state, jax.random.fold_in(key_steps, t))
+        phi_P, state = solver.update(phi_P, grad_P, state)
+        return (phi_P, state, sum_P + jnp.where(t >= num_steps - num_averaged, phi_P, 0.0)), None
+
+    start = phi_P, solver.init(phi_P), jnp.zeros_like(phi_P)
     start_P = phi_P
-    (phi_P, state), _ = jax.lax.scan(step, (phi_P, solver.init(phi_P)), jnp.arange(num_steps))
+    (_, state, sum_P), _ = jax.lax.scan(step, start, jnp.arange(num_steps))
+    phi_P = sum_P / num_averaged
     kind = certificate.kind(family, log_concave=concavity_KxK is not None)
     if kind == "progress":
         excess = certificate.progress(

@@ -29,6 +29,7 @@ class InferenceSettings(NamedTuple):
     tolerance: float
     elbo_samples: int
     elbo_chunk_size: int
+    average_last: int = 0
 
 
 class LocalFit(NamedTuple):
@@ -80,6 +81,7 @@ def _round(
             num_steps=settings.num_steps,
             certificate_groups=settings.certificate_groups,
             tolerance=settings.tolerance,
+            average_last=settings.average_last,
             concavity_KxK=model.concavity(theta, x_D) if model.concavity else None,
         )
         return found._replace(phi_P=_same_law(found.phi_P, searched, family))

@@ -223,7 +223,15 @@ def _local_settings(
         tolerance=inference.number("tolerance", above=True),
         elbo_samples=evaluate.integer("elbo_samples", 4),
         elbo_chunk_size=evidence.integer("draw_chunk_size", 2),
+        average_last=_at_most(section, "average_last", section.integer("num_steps", 1)),
     )
+
+
+def _at_most(section: Section, name: str, most: int) -> int:
+    number = section.integer(name, 0)
+    if number > most:
+        raise section.error(name, f"must be at most num_steps={most}")
+    return number
 
 
 def _kind(family: PosteriorFamily) -> str:
