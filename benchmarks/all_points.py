@@ -18,26 +18,17 @@ from pathlib import Path
 def main() -> None:
     import jax
     import numpy as np
-    from ml_collections import ConfigDict
 
+    from benchmarks.trained import load
     from vaelab import gap, local_fit
-    from vaelab.build import build
-    from vaelab.checkpoint import Checkpointer
     from vaelab.parallel import map_datapoints
-    from vaelab.train import init_state
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", required=True, type=Path, help="directory of a finished run")
     parser.add_argument("--points", type=int, default=0, help="the first so many; 0 is all")
     arguments = parser.parse_args()
-    config = ConfigDict(json.loads((arguments.run / "config.json").read_text()))
-    config.evaluate.max_points = arguments.points
-    experiment = build(config)
+    experiment, state = load(arguments.run, "diagonal", max_points=arguments.points)
     system, settings = experiment.systems["diagonal"], experiment.evaluate
-    template = init_state(system, experiment.keys.encoder, experiment.theta)
-    with Checkpointer(arguments.run / "checkpoints" / "train", max_to_keep=2) as checkpoints:
-        _, state = checkpoints.restore_latest(template)
-    jax.block_until_ready(state)
     inputs = experiment.inputs["test"]
 
     began = time.perf_counter()

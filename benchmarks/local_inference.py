@@ -2,11 +2,12 @@
 
     python benchmarks/local_inference.py --run=runs/mnist_gap
 
-The run must have been trained on the diagonal family. Each recipe starts from the run's encoder, or from the
-prior, at the first test points. Its loss is the ELBO of a long run of its family (`REFERENCE`) less its own,
-on shared draws that no solver saw. Prints one JSON line: for each recipe the gradients of log p(x, z) it takes
-a point, one decoder evaluation each, and the mean loss with its standard error over the points and its maximum,
-nats. The certificate comes on top, alike for all. This table chose the defaults of experiments/defaults.py.
+The run must have been trained on the diagonal family. Each recipe starts from the run's encoder, or from
+the prior, at the first test points. Its loss is the ELBO of a long run of its family (`REFERENCE`) less its
+own, on shared draws that no solver saw. Prints one JSON line: for each recipe its decoder evaluations a
+point, each a gradient of log p(x, z), and the mean loss with its standard error over the points and its
+maximum, nats. The certificate comes on top, alike for all. This table chose the defaults of
+experiments/defaults.py.
 """
 
 import argparse
@@ -84,15 +85,12 @@ def main() -> None:
     import jax.numpy as jnp
     import numpy as np
     import optax
-    from ml_collections import ConfigDict
     from scipy.special import ndtri
     from scipy.stats import qmc
 
+    from benchmarks.trained import load
     from vaelab import gap, local_fit, objective, posterior
-    from vaelab.build import build
-    from vaelab.checkpoint import Checkpointer
     from vaelab.solver import Solver, natural_gradient, quasi_newton, stochastic_gradient
-    from vaelab.train import init_state
     from vaelab.types import Array, Key, LogJoint, PosteriorFamily
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -100,13 +98,9 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=100)
     parser.add_argument("--families", nargs="+", default=list(RECIPES), choices=RECIPES)
     arguments = parser.parse_args()
-    config = ConfigDict(json.loads((arguments.run / "config.json").read_text()))
-    experiment = build(config)
+    experiment, state = load(arguments.run, "diagonal")
     system = experiment.systems["diagonal"]
     latent_dim = system.family.latent_dim
-    template = init_state(system, experiment.keys.encoder, experiment.theta)
-    with Checkpointer(arguments.run / "checkpoints" / "train", max_to_keep=2) as checkpoints:
-        _, state = checkpoints.restore_latest(template)
     x_NxD, index_N = (array[: arguments.points] for array in experiment.inputs["test"])
     encoded_NxP = jax.vmap(system.encoder.apply, (None, 0))(state.psi, x_NxD)
 

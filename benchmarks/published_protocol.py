@@ -26,28 +26,20 @@ def main() -> None:
     import jax.numpy as jnp
     import numpy as np
     import optax
-    from ml_collections import ConfigDict
 
+    from benchmarks.trained import load
     from vaelab import gap, local_fit
-    from vaelab.build import build
-    from vaelab.checkpoint import Checkpointer
     from vaelab.inference import evaluations
     from vaelab.model import bind
     from vaelab.objective import elbo_from_draws, estimate_elbo
-    from vaelab.train import init_state
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", required=True, type=Path, help="directory of a finished run")
     parser.add_argument("--points", type=int, default=10)
     arguments = parser.parse_args()
-    config = ConfigDict(json.loads((arguments.run / "config.json").read_text()))
-    config.evaluate.max_points = arguments.points
-    experiment = build(config)
-    system, model = experiment.systems["diagonal"], experiment.latent_model
+    experiment, state = load(arguments.run, "diagonal", max_points=arguments.points)
+    theta, system, model = state.theta, experiment.systems["diagonal"], experiment.latent_model
     family, settings = system.family, experiment.evaluate.inference["diagonal"]
-    template = init_state(system, experiment.keys.encoder, experiment.theta)
-    with Checkpointer(arguments.run / "checkpoints" / "train", max_to_keep=2) as checkpoints:
-        theta = checkpoints.restore_latest(template)[1].theta
     inputs = experiment.inputs["test"]
     optimizer = optax.adam(LEARNING_RATE)
     prior_NxP = np.tile(np.asarray(family.init()), (len(inputs.index_N), 1))

@@ -3,12 +3,13 @@
     python benchmarks/train_step.py            # needs: pip install -r benchmarks/requirements.txt
 
 vaelab's compiled chunk of steps against the same step in PyTorch, eager and compiled: the same widths,
-dynamic binarisation, one draw, closed-form KL, clipping and Adam. Beside them, at the same widths, a step as
-the Flax project's VAE example takes it (one jitted call a step, of given binary images, without clipping: less
-work) and NumPyro's SVI as its VAE example does (one jitted loop, dynamic binarisation, the ELBO from draws).
-Each runs in a process of its own, in turn, several times; a time ends when the parameters of the last step
-are there. Prints one JSON line: median milliseconds a step over the rounds, their range, the ratios round by
-round, and the part of the machine's rate of large matrix products that the step's own products make up.
+dynamic binarisation, one draw, closed-form KL, clipping and Adam. Beside them, at the same widths, a step
+as the Flax project's VAE example takes it (one jitted call a step, of given binary images, without
+clipping: less work) and NumPyro's SVI as its VAE example does (one jitted loop, dynamic binarisation, the
+ELBO from draws). Each runs in a process of its own, in turn, several times; a time ends when the parameters
+of the last step are there. Prints one JSON line: median milliseconds a step over the rounds, their range,
+the ratios round by round, and the part of the machine's rate of large matrix products that the step's own
+products make up.
 """
 
 import argparse

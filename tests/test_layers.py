@@ -18,8 +18,10 @@ LAYERS = [
     {"inference"},
     {"gap", "local_fit", "train"},
     {"report"},
+    {"rundir"},
     {"study"},
     {"build"},
+    {"measure"},
     {"run"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}

@@ -1,0 +1,100 @@
+"""The short set of benchmarks, one after another:
+
+    python benchmarks/run.py --run=runs/digits_gap
+
+writes the JSON line of each to benchmarks/results/NAME.json, and from them the plots beside it. A benchmark
+that fails is named on standard error, the others go on, and the exit status is 1.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SHORT = {
+    "train_step": ["--rounds=2", "--num_steps=600"],
+    "inner_loop": ["--rounds=2"],
+    "convergence_estimate": [],
+    "scaling": [],
+    "second_start": [],
+    "local_inference": ["--run={run}", "--points=50", "--families", "diagonal", "full"],
+    "all_points": ["--run={run}"],
+    "published_protocol": ["--run={run}", "--points=4"],
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--run", required=True, help="directory of a finished run, trained on the diagonal family"
+    )
+    parser.add_argument("--only", nargs="+", default=list(SHORT), choices=SHORT)
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
+    arguments = parser.parse_args()
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    failed = []
+    for name in arguments.only:
+        began = time.perf_counter()
+        options = [option.format(run=arguments.run) for option in SHORT[name]]
+        command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), *options]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        if done.returncode:
+            failed.append(name)
+            print(f"{name} failed: {(done.stderr.strip() or 'no message').splitlines()[-1]}", file=sys.stderr)
+            continue
+        found = json.loads(done.stdout.splitlines()[-1])
+        (arguments.results / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+        print(f"{name:<22} {time.perf_counter() - began:5.0f} s", flush=True)
+    plot(arguments.results)
+    return 1 if failed else 0
+
+
+def plot(results: Path) -> None:
+    """Whatever can be drawn of the results that are there."""
+    sys.path.insert(0, str(ROOT))
+    from vaelab.report import figure
+
+    scaling, recipes = results / "scaling.json", results / "local_inference.json"
+    if scaling.exists():
+        rows = json.loads(scaling.read_text())["rows"]
+        drawn, axes = figure(len(rows), 3.0 * len(rows), 3.0)
+        for axis, row in zip(axes, rows, strict=True):
+            axis.loglog(row["values"], row["seconds"], "o-", color="#4477aa")
+            axis.set_xlabel(row["size"].replace("_", " "))
+            axis.set_title(f"exponent {row['exponent']:.2f}", fontsize=10)
+            axis.set_xticks(row["values"], [str(v) for v in row["values"]])
+            axis.minorticks_off()
+        axes[0].set_ylabel("seconds, one round of local inference")
+        drawn.savefig(results / "scaling.png", dpi=110)
+    if recipes.exists():
+        rows = json.loads(recipes.read_text())["rows"]
+        names = list(dict.fromkeys(row["family"] for row in rows))
+        drawn, axes = figure(len(names), 5.0 * len(names), 4.0)
+        for axis, name in zip(axes, names, strict=True):
+            for solver, colour in COLOURS.items():
+                mine = [row for row in rows if row["family"] == name and row["solver"] == solver]
+                axis.errorbar(
+                    [row["evaluations"] for row in mine],
+                    [row["loss"] for row in mine],
+                    [row["stderr"] for row in mine],
+                    fmt="o",
+                    capsize=3,
+                    color=colour,
+                    label=solver.replace("_", " ") if mine else None,
+                )
+            axis.set(xscale="log", yscale="symlog", title=name.replace("_", " "))
+            axis.set_yscale("symlog", linthresh=1e-3)
+            axis.set_xlabel("decoder evaluations a point")
+            axis.legend(frameon=False, fontsize=8)
+        axes[0].set_ylabel("loss against a long run, nats")
+        drawn.savefig(results / "local_inference.png", dpi=110)
+
+
+COLOURS = {"quasi_newton": "#4477aa", "natural_gradient": "#228833", "adam": "#ee8866", "lbfgs": "#aa3377"}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

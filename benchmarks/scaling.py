@@ -1,0 +1,73 @@
+"""How the cost of local inference grows with each of its sizes:
+
+    python benchmarks/scaling.py
+
+One size at a time is varied about a base (`BASE`), with a random decoder of two hidden layers and 784
+Bernoulli outputs, the diagonal family from the prior: the whole of `fit_locally`, one round, certificate
+and bounds included, after a first call that compiles. Prints one JSON line: seconds for each value, and the
+exponent of each size, the slope of log seconds on log size by least squares over the upper half of its
+values.
+"""
+
+import json
+import os
+import sys
+import time
+
+BASE = {"points": 100, "draws": 10, "steps": 40, "latent_dim": 20, "width": 200}
+VALUES = {
+    "points": (50, 100, 200, 400),
+    "draws": (4, 10, 20, 40, 80),
+    "steps": (20, 40, 80, 160, 320),
+    "latent_dim": (5, 10, 20, 40, 80),
+    "width": (100, 200, 400, 800, 1600),
+}
+DATA_DIM, REPEATS, CHUNK = 784, 3, 50
+
+
+def main() -> None:
+    import flax.linen as nn
+    import jax
+    import numpy as np
+    import optax
+
+    from vaelab import likelihood, local_fit, model, networks, posterior
+    from vaelab.solver import quasi_newton
+
+    def seconds(*, points: int, draws: int, steps: int, latent_dim: int, width: int) -> float:
+        decoder = networks.mlp_decoder(latent_dim, (width, width), DATA_DIM, activation=nn.elu)
+        latent_model = model.decoder_model(latent_dim, decoder, likelihood.bernoulli())
+        family, schedule = posterior.diagonal(latent_dim), optax.cosine_decay_schedule(0.5, steps)
+        settings = local_fit.InferenceSettings(
+            solver=lambda family: quasi_newton(family, schedule, num_samples=draws, max_norm=5.0),
+            num_steps=steps,
+            max_rounds=1,
+            certificate_groups=8,
+            tolerance=0.05,
+            elbo_samples=200,
+            elbo_chunk_size=100,
+        )
+        x_NxD = np.float32(np.random.default_rng(0).random((points, DATA_DIM)) < 0.3)
+        arguments = (latent_model, family, settings, latent_model.init(jax.random.key(0)))
+        data, start_NxP = (x_NxD, np.arange(points)), np.zeros((points, family.param_size), np.float32)
+        taken = []
+        for _ in range(1 + REPEATS):
+            began = time.perf_counter()
+            local_fit.fit_locally(*arguments, data, start_NxP, jax.random.key(1), chunk_size=CHUNK)
+            taken.append(time.perf_counter() - began)
+        return min(taken[1:])
+
+    rows = []
+    for name, values in VALUES.items():
+        found = [seconds(**{**BASE, name: value}) for value in values]
+        upper = slice(len(values) // 2, None)
+        slope = float(np.polyfit(np.log(values[upper]), np.log(found[upper]), 1)[0])
+        rows.append({"size": name, "values": values, "seconds": found, "exponent": slope})
+        print(rows[-1], file=sys.stderr, flush=True)
+    about = {"benchmark": "scaling", "device": str(jax.devices()[0]), "cores": os.cpu_count(), "base": BASE}
+    print(json.dumps({**about, "rows": rows}))
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    main()

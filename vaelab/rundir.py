@@ -1,0 +1,97 @@
+"""The directory of a run: what marks it, what is kept in it, and what is done about damage.
+
+A directory belongs to one config. What a stage computed is stored whole or not at all, and read back
+instead of computed again.
+"""
+
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from vaelab.report import write_whole
+from vaelab.types import ConfigError
+
+
+def open_directory(workdir: Path, config: ConfigDict) -> Path:
+    """The run's directory, made if need be, with `config.json` in it.
+
+    Raises ConfigError if it belongs to a run of another config, or cannot be written.
+    """
+    text = config.to_json_best_effort(indent=2, sort_keys=True) + "\n"
+    path = workdir / "config.json"
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        (workdir / "stages").mkdir(exist_ok=True)
+        if not path.exists():
+            if (workdir / "gap.json").exists() or (workdir / "checkpoints").exists():
+                raise ConfigError(f"{workdir} holds results but no config.json: take another --workdir")
+            write_whole(path, text.encode())
+        saved = path.read_text()
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is damaged: take another --workdir, or mend it") from None
+    except OSError as error:
+        raise ConfigError(f"--workdir={workdir} cannot be written: {error.strerror or error}") from error
+    if saved != text:
+        try:
+            changed = _differences(json.loads(saved), json.loads(text))
+        except ValueError:
+            raise ConfigError(f"{path} is damaged: take another --workdir, or mend it") from None
+        raise ConfigError(
+            f"{workdir} belongs to a run of another config ({'; '.join(changed[:3])}"
+            f"{'; ...' if len(changed) > 3 else ''}): take another --workdir"
+        )
+    return workdir
+
+
+def _differences(saved: Any, wanted: Any, path: str = "config") -> list[str]:
+    if isinstance(saved, dict) and isinstance(wanted, dict):
+        names = sorted(saved.keys() | wanted.keys())
+        return [d for n in names for d in _differences(saved.get(n), wanted.get(n), f"{path}.{n}")]
+    return [] if saved == wanted else [f"{path} is {saved!r} there and {wanted!r} here"]
+
+
+def finished(results: Path, config: ConfigDict, console: Console) -> Any:
+    """What a finished run of this config left in `results`; None where it is not there, or damaged."""
+    if not results.exists():
+        return None
+    open_directory(results.parent, config)
+    try:
+        content = json.loads(results.read_text())
+    except ValueError:
+        set_aside(results, console)
+        return None
+    console.print(f"{results.parent} is finished; its results:", highlight=False)
+    return content
+
+
+def set_aside(path: Path, console: Console) -> None:
+    """Renames a file that cannot be read back, so that it is made anew and nothing is lost."""
+    damaged = path.with_name(f"damaged-{path.name}")
+    path.replace(damaged)
+    console.print(f"{path} is damaged: kept as {damaged.name} and made anew", style="red", highlight=False)
+
+
+def stored(path: Path, template: Any, compute: Callable[[], Any], console: Console) -> Any:
+    """compute(), or what an earlier run of it left at `path`; `template` gives the structure."""
+    treedef = jax.tree.structure(template)
+    if path.exists():
+        try:
+            # The zip holds a checksum of each array.
+            with path.open("rb") as file, np.load(file) as arrays:
+                return jax.tree.unflatten(treedef, [arrays[str(i)] for i in range(treedef.num_leaves)])
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+            set_aside(path, console)
+    result = compute()
+    buffer = io.BytesIO()
+    np.savez(buffer, **{str(i): leaf for i, leaf in enumerate(jax.tree.leaves(result))})
+    write_whole(path, buffer.getvalue())
+    return result
