@@ -67,7 +67,7 @@ class Annealing(NamedTuple):
 
 
 class Path(NamedTuple):
-    """Temperatures 0 = b_0 < ... < b_T = 1 and the step size of HMC at each. Fixed before the run it serves."""
+    """0 = b_0 < ... < b_T = 1 and the step size of HMC at each, fixed before the run that they serve."""
 
     beta_T1: Array
     step_size_T1: Array
@@ -214,7 +214,7 @@ def annealed_importance_sampling(
     E[exp(estimate)] = p(x), with what the pilot chose fixed before the chains begin, so the estimate is a
     stochastic lower bound on log p(x), in expectation below it by about Var[W] / (2 C p(x)^2).
     With perfect mixing log W has the mean log p(x) - J / (2 T) and the variance J / T, where J is KL(q ||
-    posterior) + KL(posterior || q) on a linear schedule, and less on the best (Grosse et al. 2013, section 3).
+    posterior) + KL(posterior || q) on a linear schedule, less on the best (Grosse et al. 2013, section 3).
     stderr: delta method over the chains. A chain whose first log weight is -inf has weight zero.
     """
     log_w = log_weight(log_joint, family, phi_P, phi_P)
@@ -229,10 +229,14 @@ def annealed_importance_sampling(
 
 def evaluations(settings: Annealing) -> int:
     """Evaluations of the decoder that AIS takes for one datapoint, nearly all with gradients, one each."""
-    pilot = settings.pilot_chains * (1 + settings.pilot_temperatures * PILOT_MOVES * settings.num_leapfrogs)
-    return pilot + chain_evaluations(settings)
+    return pilot_evaluations(settings) + chain_evaluations(settings)
+
+
+def pilot_evaluations(settings: Annealing) -> int:
+    moves = settings.pilot_temperatures * PILOT_MOVES
+    return settings.pilot_chains * (1 + moves * settings.num_leapfrogs)
 
 
 def chain_evaluations(settings: Annealing) -> int:
-    """Those of the chains alone, once through the path."""
+    """Those of the chains alone, once along the path."""
     return settings.num_chains * (1 + (settings.num_temperatures - 1) * settings.num_leapfrogs)

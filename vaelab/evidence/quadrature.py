@@ -1,0 +1,69 @@
+"""log p(x) by quadrature, for one datapoint and K <= 2: no draws, no bias."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from vaelab.model import standard_normal_log_prob
+from vaelab.objective import log_weight
+from vaelab.types import Array, LogJoint, PosteriorFamily
+
+MAX_DIM = 2
+CHUNK = 1024  # nodes at a time
+
+
+class Quadrature(NamedTuple):
+    """error: what leaving out every other node along each axis changes, nats, and in rounding at least."""
+
+    log_evidence: Array
+    error: Array
+
+    @property
+    def finite(self) -> Array:
+        return jnp.isfinite(self.log_evidence) & jnp.isfinite(self.error)
+
+
+def quadrature(
+    log_joint: LogJoint, family: PosteriorFamily, phi_P: Array, *, num_nodes: int, half_width: float
+) -> Quadrature:
+    """log int N(eps; 0, I) w(eps) deps, w = p(x, z) / q_phi(z) at z = reparameterize(phi, eps).
+
+    The trapezium rule with num_nodes (odd) along each axis of eps, from -half_width to half_width. For an
+    analytic integrand that is small at the ends it converges faster than any power of the spacing (Trefethen
+    & Weideman 2014), so the error of the half as fine rule bounds that of this one, unless the posterior
+    has mass outside the square, or a feature between all nodes. q_phi near the posterior makes the integrand
+    smooth: half_width 8 and 65 nodes are float32-exact then; from the prior narrow posteriors need more.
+
+    Raises ValueError for K > 2, and for an even num_nodes.
+    """
+    K = family.latent_dim
+    if K > MAX_DIM:
+        raise ValueError(
+            f"quadrature is for at most {MAX_DIM} latent dimensions and the model has {K}: use ais"
+        )
+    if num_nodes % 2 == 0 or num_nodes < 3:
+        raise ValueError(
+            f"num_nodes={num_nodes} must be odd, and 3 or more, so that half the nodes are a rule"
+        )
+    log_w = log_weight(log_joint, family, phi_P, phi_P)
+    axis_S = jnp.linspace(-half_width, half_width, num_nodes)
+    eps_SxK = jnp.stack(jnp.meshgrid(*[axis_S] * K, indexing="ij"), axis=-1).reshape(-1, K)
+    log_f_S = jax.lax.map(
+        lambda eps_K: standard_normal_log_prob(eps_K) + log_w(eps_K), eps_SxK, batch_size=CHUNK
+    )
+    log_f = log_f_S.reshape([num_nodes] * K)
+    spacing = 2.0 * half_width / (num_nodes - 1)
+
+    def rule(values: Array, spacing: float) -> Array:
+        return jax.nn.logsumexp(values) + K * jnp.log(spacing)
+
+    fine, coarse = rule(log_f, spacing), rule(log_f[(slice(None, None, 2),) * K], 2.0 * spacing)
+    rounding = 4.0 * jnp.finfo(fine.dtype).eps * jnp.abs(fine)
+    error = jnp.where(jnp.isfinite(fine), jnp.maximum(jnp.abs(fine - coarse), rounding), jnp.inf)
+    return Quadrature(fine, error)
+
+
+def evaluations(latent_dim: int, *, num_nodes: int) -> int:
+    """Evaluations of the decoder that `quadrature` takes for one datapoint, values alone."""
+    return num_nodes**latent_dim
