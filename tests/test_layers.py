@@ -27,7 +27,7 @@ LAYERS = [
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 FILES = sorted(Path(vaelab.__file__).parent.rglob("*.py"))
 NEVER = {"tensorflow"}
-ONLY_IN_FUNCTIONS = {"sklearn", "tensorflow_datasets", "matplotlib"}
+ONLY_IN_FUNCTIONS = {"sklearn", "tensorflow_datasets", "matplotlib", "blackjax"}
 
 
 def imported(tree: ast.AST) -> list[str]:

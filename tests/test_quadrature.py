@@ -40,10 +40,13 @@ def test_a_grid_that_is_too_coarse_says_so():
     exact, x_D, log_joint = linear(2)
     family = posterior.diagonal(2)
     truth = exact.log_evidence(x_D)
-    for num_nodes in (5, 9, 17, 33):
+    for num_nodes in (9, 17, 33, 65):
         found = quadrature(log_joint, family, family.init(), num_nodes=num_nodes, half_width=8.0)
         assert abs(found.log_evidence - truth) <= found.error
-    assert found.error < 1.0
+    assert found.error < 0.01
+
+
+NODES = {1: 1025, 2: 513}
 
 
 @pytest.mark.parametrize("K", [1, 2])
@@ -52,13 +55,13 @@ def test_of_a_neural_decoder_equals_a_grid_under_the_prior_and_importance_sampli
     model = models.decoder_model(K, decoder, likelihood.bernoulli())
     theta = jax.tree.map(lambda leaf: 3.0 * leaf, model.init(jax.random.key(K)))
     x_D = np.float32([1, 0, 0, 1, 1, 0])
-    z_SxK, weight_S = oracles.standard_normal_grid(K, 161)
+    z_SxK, weight_S = oracles.standard_normal_grid(K, NODES[K])
     log_likelihood_S = jax.jit(jax.vmap(partial(model.log_likelihood, theta, x_D)))(z_SxK)
     truth = np.log(np.exp(np.float64(log_likelihood_S)) @ weight_S)
     family, log_joint = posterior.diagonal(K), models.bind(model, theta, x_D)
-    found = quadrature(log_joint, family, family.init(), num_nodes=129, half_width=8.0)
-    assert abs(found.log_evidence - truth) <= 1e-5
-    assert found.error <= 1e-4
+    found = quadrature(log_joint, family, family.init(), num_nodes=NODES[K] // 2 + 1, half_width=8.0)
+    assert abs(found.log_evidence - truth) <= found.error
+    assert found.error <= 2e-3  # of half the nodes; a steep decoder
     keys = jax.random.split(jax.random.key(0), 50)
     weigh = partial(
         importance.importance_sampling,

@@ -33,7 +33,8 @@ def quadrature(
     analytic integrand that is small at the ends it converges faster than any power of the spacing (Trefethen
     & Weideman 2014), so the error of the half as fine rule bounds that of this one, unless the posterior
     has mass outside the square, or a feature between all nodes. q_phi near the posterior makes the integrand
-    smooth: half_width 8 and 65 nodes are float32-exact then; from the prior narrow posteriors need more.
+    smooth: half_width 8 and 65 nodes reach float32 then. Narrow posteriors seen from the prior, and steep
+    decoders, need more.
 
     Raises ValueError for K > 2, and for an even num_nodes.
     """

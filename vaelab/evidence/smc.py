@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from vaelab.evidence.annealing import Annealing, Pilot, fly, pilot_evaluations
+from vaelab.evidence.transition import hmc_step
 from vaelab.evidence.weights import Evidence, from_log_weights
 from vaelab.model import standard_normal_log_prob
 from vaelab.objective import log_weight
@@ -95,11 +96,7 @@ def _run(log_w, pilot: Pilot, key: Key, *, latent_dim: int, settings: Tempering)
     kernel = adaptive_tempered.build_kernel(
         standard_normal_log_prob,
         log_w,
-        partial(
-            hmc.build_kernel(),
-            inverse_mass_matrix=jnp.ones(latent_dim),
-            num_integration_steps=settings.num_leapfrogs,
-        ),
+        partial(hmc_step, num_leapfrogs=settings.num_leapfrogs),
         hmc.init,
         resampling.systematic,
         settings.wanted_size,

@@ -51,6 +51,26 @@ def longest_step(num_leapfrogs: int) -> float:
     return math.pi / (2.0 * num_leapfrogs)
 
 
+JITTER = 0.3
+
+
+def hmc_step(
+    key: Key, state: NamedTuple, log_density: LogWeight, step_size: Array, *, num_leapfrogs: int
+) -> tuple[NamedTuple, NamedTuple]:
+    """BlackJAX's HMC, (state, info), with the step size multiplied by a fresh U(0.7, 1.3).
+
+    One length of trajectory for all moves may be half a turn of some direction, and |eps| along it would
+    never change; lengths drawn apart from the state leave the same law invariant, and the move reversible
+    (Neal 2011, section 5.4.2.2).
+    """
+    from blackjax.mcmc import hmc  # half a second that only annealing needs
+
+    key_length, key_move = jax.random.split(key)
+    step_size = step_size * jax.random.uniform(key_length, minval=1.0 - JITTER, maxval=1.0 + JITTER)
+    ones_K = jnp.ones_like(state.position)
+    return hmc.build_kernel()(key_move, state, log_density, step_size, ones_K, num_leapfrogs)
+
+
 def move(
     log_w: LogWeight, point: Point, beta: Array, step_size: Array, key: Key, *, num_leapfrogs: int
 ) -> tuple[Point, Move]:
@@ -58,19 +78,17 @@ def move(
 
     A proposal with a log weight that is not a number, or -inf, is rejected. (Neal 2011, section 5.3.2.)
     """
-    from blackjax.mcmc import hmc  # half a second that only annealing needs
+    from blackjax.mcmc.hmc import HMCState
 
     def log_density(eps_K: Array) -> Array:
         return standard_normal_log_prob(eps_K) + beta * log_w(eps_K)
 
-    start = hmc.HMCState(
+    start = HMCState(
         point.eps_K,
         standard_normal_log_prob(point.eps_K) + beta * point.log_w,
         beta * point.grad_K - point.eps_K,
     )
-    end, info = hmc.build_kernel()(
-        key, start, log_density, step_size, jnp.ones_like(point.eps_K), num_leapfrogs
-    )
+    end, info = hmc_step(key, start, log_density, step_size, num_leapfrogs=num_leapfrogs)
     # What the kernel evaluated at its end is taken apart, not evaluated again. The rounding of log w that
     # this divides by beta is multiplied by a step in temperature, not above beta, where it is used.
     moved = Point(
