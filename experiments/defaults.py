@@ -104,11 +104,14 @@ def get_config() -> ConfigDict:
     config.refit.num_steps = 3000  # 0: no encoder; the family's amortized ELBO is then left out
 
     config.evaluate = ConfigDict()
-    config.evaluate.splits = ("test",)  # of train, validation, test
+    config.evaluate.splits = ("test",)  # of train, validation, test, simulated, corrupted
+    # Of corrupted: the part of a test example's dimensions that come from another test example.
+    config.evaluate.corruption = 0.1
     config.evaluate.max_points = 1000  # the first so many of each split; 0 is all
     config.evaluate.elbo_samples = 200  # draws for each reported bound of a datapoint
     # As many datapoints at a time as fit. On an accelerator take much more; on a CPU the caches set the pace.
     config.evaluate.memory_bytes = 2**26
+    config.evaluate.points_per_save = 2000  # a run that is killed loses the work on so many at most
 
     config.inference = ConfigDict()
     config.inference.families = ("diagonal", "full")
@@ -128,11 +131,41 @@ def get_config() -> ConfigDict:
         500, "elbo_from_draws", optimizer("adam", learning_rate=1e-2, schedule="cosine", b2=0.99)
     )
 
-    config.evidence = ConfigDict()
-    config.evidence.num_samples = 5000
+    config.evidence = evidence()
+    return config
+
+
+def evidence() -> ConfigDict:
+    """How log p(x) is estimated."""
+    config = ConfigDict()
+    # importance, student_t, annealing, smc, quadrature (latent_dim <= 2); auto: the best of a pilot
+    config.estimator = "importance"
+    config.pilot_points = 20  # auto only
+    config.proposals = "optima"  # optima (the q* of all families), encoder, both
+    config.num_samples = 5000  # of importance and student_t
     # Draws of a datapoint at a time, here and for elbo_samples: bounds the memory; both numbers of draws
     # are rounded up to whole portions.
-    config.evidence.draw_chunk_size = 100
+    config.draw_chunk_size = 100
+    config.degrees_of_freedom = 10.0  # student_t only
+    config.annealing = ConfigDict()
+    config.annealing.start = "optimum"  # of the richest Gaussian family; prior
+    config.annealing.schedule = "equal_length"  # linear, sigmoid, equal_length (from a pilot)
+    config.annealing.num_temperatures = 400
+    config.annealing.num_chains = 32
+    config.annealing.num_leapfrogs = 2
+    config.annealing.target_acceptance = 0.8
+    config.annealing.pilot_temperatures = 40
+    config.annealing.pilot_chains = 16
+    config.smc = ConfigDict()
+    config.smc.num_runs = 8
+    config.smc.num_particles = 64
+    config.smc.num_moves = 2
+    config.smc.num_leapfrogs = 2
+    config.smc.wanted_size = 0.9  # effective size of the weights of one step, as a share
+    config.smc.max_temperatures = 100
+    config.quadrature = ConfigDict({"num_nodes": 65, "half_width": 8.0})
+    # Of the two bounds on simulated data, nats: the run says how many temperatures it takes.
+    config.wanted_width = 0.1
     return config
 
 
@@ -159,3 +192,7 @@ def shrink(config: ConfigDict) -> None:
     config.inference.gaussian.num_steps = 20
     config.inference.flow.num_steps = 20
     config.evidence.num_samples = 200
+    config.evidence.annealing.num_temperatures = 10
+    config.evidence.annealing.num_chains = 4
+    config.evidence.smc.num_particles = 16
+    config.evidence.smc.max_temperatures = 20

@@ -8,10 +8,10 @@ from tests import oracles
 from tests.oracles import LinearGaussian
 from vaelab import model as models
 from vaelab import posterior
-from vaelab.evidence import choose
+from vaelab.evidence import by_annealing, by_importance, by_quadrature, by_smc, judge
 from vaelab.evidence.annealing import Annealing
-from vaelab.evidence.choose import best_evidence, judge
-from vaelab.parallel import map_datapoints
+from vaelab.evidence.choose import choose_estimator, estimate_log_evidence
+from vaelab.evidence.smc import Tempering
 
 K, D, N = 3, 5, 40
 EXACT = LinearGaussian.random(np.random.default_rng(0), D, (3.0, 1.0, 0.5), 0.5)
@@ -22,26 +22,26 @@ X_NxD = EXACT.sample(np.random.default_rng(1), N)
 DATA = X_NxD, np.arange(N)
 PHI_NxP = np.stack([EXACT.optimum("diagonal", x_D) for x_D in X_NxD]).astype(np.float32)
 TRUTH_N = np.array([EXACT.log_evidence(x_D) for x_D in X_NxD])
-FEW = choose.by_importance(DIAGONAL, num_samples=4, chunk_size=4)
-MANY = choose.by_importance(DIAGONAL, num_samples=4000, chunk_size=500)
-ANNEALED = choose.by_annealing(DIAGONAL, Annealing(num_temperatures=20, num_chains=8, pilot_temperatures=8))
+FEW = by_importance((DIAGONAL,), num_samples=4, chunk_size=4)
+MANY = by_importance((DIAGONAL,), num_samples=4000, chunk_size=500)
+SMALL = Annealing(num_temperatures=20, num_chains=8, pilot_temperatures=8)
+ANNEALED = by_annealing((DIAGONAL,), SMALL, start="diagonal")
 
 
 def test_the_highest_bound_wins_and_is_reported_on_other_draws():
     estimators = FEW, ANNEALED, MANY
-    numbers = {"pilot_points": 20, "chunk_size": 20}
-    evidence, choice = best_evidence(MODEL, estimators, THETA, DATA, PHI_NxP, jax.random.key(0), **numbers)
+    key_pilot, key_report = jax.random.split(jax.random.key(0))
+    problem = THETA, DATA, (PHI_NxP,)
+    choice = choose_estimator(MODEL, estimators, *problem, key_pilot, pilot_points=20, chunk_size=20)
+    evidence = estimate_log_evidence(MODEL, estimators[choice.winner], *problem, key_report, chunk_size=20)
     assert choice.winner != 0
     assert choice.trials[0].behind > 5.0 * choice.trials[0].behind_stderr
     assert [trial.evaluations for trial in choice.trials] == [e.evaluations for e in estimators]
     error = np.float64(evidence.log_evidence) - TRUTH_N
     oracles.assert_mean(error, 0.0, rounding=0.02)
     # None of the estimates of the pilot is among those reported.
-    key_pilot, _ = jax.random.split(jax.random.key(0))
-    shared = THETA, jax.random.fold_in(key_pilot, choice.winner)
-    pilot = map_datapoints(
-        choose.mapped(MODEL, estimators[choice.winner]), shared, (*DATA, PHI_NxP), chunk_size=20
-    )
+    key = jax.random.fold_in(key_pilot, choice.winner)
+    pilot = estimate_log_evidence(MODEL, estimators[choice.winner], *problem, key, chunk_size=20)
     trial = choice.trials[choice.winner]
     np.testing.assert_allclose(np.mean(pilot.log_evidence[:20]), trial.mean, rtol=1e-5)
     assert not np.any(pilot.log_evidence == evidence.log_evidence)
@@ -87,15 +87,50 @@ def test_what_is_not_finite_does_not_win(bad):
 
 
 def test_each_estimator_is_near_the_truth():
-    heavy = choose.by_student_t(DIAGONAL, degrees_of_freedom=5.0, num_samples=2000, chunk_size=500)
-    smc = choose.by_smc(
-        DIAGONAL,
-        choose.Tempering(num_particles=32, pilot_temperatures=8, max_temperatures=20),
-        expected_temperatures=5.0,
-    )
-    shared = THETA, jax.random.key(1)
+    heavy = by_importance((DIAGONAL,), degrees_of_freedom=5.0, num_samples=2000, chunk_size=500)
+    tempering = Tempering(num_particles=32, pilot_temperatures=8, max_temperatures=20)
+    smc = by_smc((DIAGONAL,), tempering, start="diagonal", expected_temperatures=5.0)
     for estimator in (heavy, smc):
-        found = map_datapoints(choose.mapped(MODEL, estimator), shared, (*DATA, PHI_NxP), chunk_size=N)
+        found = estimate_log_evidence(
+            MODEL, estimator, THETA, DATA, (PHI_NxP,), jax.random.key(1), chunk_size=N
+        )
         error = np.float64(found.log_evidence) - TRUTH_N
         oracles.assert_mean(error, 0.0, rounding=0.02)
         assert estimator.evaluations > 1000
+
+
+def test_a_start_that_is_not_finite_is_the_prior():
+    broken_NxP = PHI_NxP.copy()
+    broken_NxP[3] = np.nan
+    found, from_prior = (
+        estimate_log_evidence(
+            MODEL,
+            by_annealing((DIAGONAL,), SMALL, start=start),
+            THETA,
+            DATA,
+            (phi_NxP,),
+            jax.random.key(1),
+            chunk_size=N,
+        )
+        for start, phi_NxP in (("diagonal", broken_NxP), ("prior", PHI_NxP))
+    )
+    assert np.isfinite(found.log_evidence).all()
+    np.testing.assert_allclose(found.log_evidence[3], from_prior.log_evidence[3], rtol=1e-5)
+    assert np.all((found.acceptance > 0.2) & (found.acceptance <= 1.0))
+
+
+def test_quadrature_is_the_truth_and_has_no_bias():
+    exact = LinearGaussian.random(np.random.default_rng(2), D, (3.0, 1.0), 0.5)
+    theta, x_NxD = models.LinearGaussianParams(*exact.theta), exact.sample(np.random.default_rng(3), 5)
+    family = posterior.full(2)
+    phi_NxP = np.stack([exact.optimum("full", x_D) for x_D in x_NxD]).astype(np.float32)
+    estimator = by_quadrature((family,), start="full", num_nodes=65, half_width=8.0)
+    model = models.linear_gaussian(2, (1.0, 1.0), 1.0, D)
+    found = estimate_log_evidence(
+        model, estimator, theta, (x_NxD, np.arange(5)), (phi_NxP,), jax.random.key(0), chunk_size=5
+    )
+    truth_N = np.array([exact.log_evidence(x_D) for x_D in x_NxD])
+    np.testing.assert_allclose(found.log_evidence, truth_N, rtol=1e-5)
+    assert (estimator.bias, estimator.evaluations) == ("none", 65**2)
+    with pytest.raises(ValueError, match="at most 2 latent dimensions"):
+        by_quadrature((DIAGONAL,), start="diagonal", num_nodes=65, half_width=8.0)

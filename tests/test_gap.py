@@ -10,7 +10,7 @@ import pytest
 
 from tests import oracles
 from tests.oracles import EPS, LinearGaussian
-from vaelab import gap, local_fit, posterior
+from vaelab import evidence, gap, local_fit, posterior
 from vaelab import model as models
 from vaelab.objective import elbo_from_draws, estimate_elbo, stick_the_landing
 from vaelab.solver import natural_gradient, quasi_newton, stochastic_gradient
@@ -109,15 +109,14 @@ def fit(name, chosen, *, rows=slice(None), starts=("encoder",), chunk_size=16, p
 
 
 def weigh(names, phis, *, rows=slice(None), chunk_size=16):
-    return gap.estimate_log_evidence(
+    families = tuple(FAMILIES[name] for name in names)
+    return evidence.estimate_log_evidence(
         MODEL,
-        tuple(FAMILIES[name] for name in names),
+        evidence.by_importance(families, num_samples=2000, chunk_size=500),
         THETA,
         (X_NxD[rows], INDEX_N[rows]),
         tuple(phi_NxP[rows] for phi_NxP in phis),
         jax.random.key(4),
-        num_samples=2000,
-        draw_chunk_size=500,
         chunk_size=chunk_size,
     )
 
@@ -453,9 +452,8 @@ def test_everything_runs_at_the_highest_matmul_precision():
     chosen, key = settings(num_steps=1, elbo_samples=4), jax.random.key(0)
     local_fit.fit_locally(watched, family, chosen, THETA, data, phi_NxP, key, chunk_size=2)
     number = len(seen)
-    gap.estimate_log_evidence(
-        watched, (family,), THETA, data, (phi_NxP,), key, num_samples=4, draw_chunk_size=4, chunk_size=2
-    )
+    estimator = evidence.by_importance((family,), num_samples=4, chunk_size=4)
+    evidence.estimate_log_evidence(watched, estimator, THETA, data, (phi_NxP,), key, chunk_size=2)
     assert len(seen) > number
     number = len(seen)
     gap.exact_gap(watched, family, THETA, X_NxD[:2], phi_NxP)

@@ -21,7 +21,9 @@ LAYERS = [
     {"rundir"},
     {"study"},
     {"build"},
+    {"splits"},
     {"measure"},
+    {"rows"},
     {"run"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from experiments import digits_gap, linear_gaussian
 from tests.test_build import EXPERIMENTS, images_at_hand  # noqa: F401
-from vaelab import gap, local_fit, train
+from vaelab import gap, local_fit, measure, train
 from vaelab.run import run
 from vaelab.types import ConfigError
 
@@ -86,7 +86,7 @@ def test_a_run_stopped_in_any_stage_goes_on_to_the_same_result(stage, finished, 
             patch.setattr(train, "train_chunk", lambda *a, **k: (chunks.pop() if chunks else stop)(*a, **k))
         else:
             module, name = (
-                (local_fit, "fit_locally") if stage == "inference" else (gap, "estimate_log_evidence")
+                (local_fit, "fit_locally") if stage == "inference" else (measure, "estimate_log_evidence")
             )
             patch.setattr(module, name, stop)
         with pytest.raises(Killed):
@@ -123,7 +123,9 @@ def test_a_damaged_checkpoint_falls_back_to_the_last_good_one_and_says_so(
     assert list((workdir / "checkpoints" / "train").glob("damaged-40*"))
 
 
-@pytest.mark.parametrize("name", ["gap.json", "stages/inference_test_full.npz", "stages/evidence_test.npz"])
+@pytest.mark.parametrize(
+    "name", ["gap.json", "stages/inference_test_full_0.npz", "stages/evidence_test_0.npz"]
+)
 @pytest.mark.parametrize("damage", ["cut", "flip"])
 def test_a_damaged_result_is_set_aside_and_made_anew(name, damage, finished, tmp_path):
     original, rows = finished

@@ -10,20 +10,17 @@
 datapoint share their draws; nothing is clipped, a negative gap is counted and shown.
 """
 
-import functools
 import itertools
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.evidence import Evidence, importance_sampling
-from vaelab.model import bind
-from vaelab.parallel import Memory, Progress, map_datapoints
-from vaelab.types import Key, LatentModel, Params, PosteriorFamily
+from vaelab.objective import Estimate
+from vaelab.parallel import map_datapoints
+from vaelab.types import LatentModel, Params, PosteriorFamily
 
 
 class Gap(NamedTuple):
@@ -44,49 +41,6 @@ class Gap(NamedTuple):
     @property
     def inference(self) -> np.ndarray:
         return self.log_evidence - self.elbo_amortized
-
-
-@functools.lru_cache(maxsize=16)
-def _evidence(
-    model: LatentModel, families: tuple[PosteriorFamily, ...], num_samples: int, draw_chunk_size: int
-) -> Callable[..., Evidence]:
-    """One datapoint of `estimate_log_evidence`, as `_local_fit`."""
-
-    def one(shared, row):
-        (theta, key), (x_D, index, phis) = shared, row
-        phis = [jnp.where(jnp.all(jnp.isfinite(p)), p, f.init()) for f, p in zip(families, phis, strict=True)]
-        return importance_sampling(
-            bind(model, theta, x_D),
-            tuple(zip(families, phis, strict=True)),
-            jax.random.fold_in(key, index),
-            num_samples=num_samples,
-            chunk_size=draw_chunk_size,
-        )
-
-    return one
-
-
-def estimate_log_evidence(
-    model: LatentModel,
-    families: tuple[PosteriorFamily, ...],
-    theta: Params,
-    data: tuple[np.ndarray, np.ndarray],
-    phis_NxP: tuple[np.ndarray, ...],
-    key: Key,
-    *,
-    num_samples: int,
-    draw_chunk_size: int,
-    chunk_size: int | Memory,
-    progress: Progress = lambda count: None,
-) -> Evidence:
-    """A lower bound on log p(x) for each datapoint, importance sampling from the mixture of all its q*.
-
-    The prior stands in for a q* that is not finite, so that it spoils nothing but itself.
-    """
-
-    one = _evidence(model, families, num_samples, draw_chunk_size)
-    with jax.default_matmul_precision("highest"):
-        return map_datapoints(one, (theta, key), (*data, phis_NxP), chunk_size=chunk_size, progress=progress)
 
 
 def mean_and_stderr(values_N: np.ndarray) -> dict[str, float]:
@@ -133,6 +87,14 @@ def exact_gap(
 
     with jax.default_matmul_precision("highest"):
         return map_datapoints(one, theta, (x_NxD, phi_NxP), chunk_size=1000)
+
+
+def num_broken(low: Estimate, high: Estimate, *, num_stderrs: float = 5.0) -> int:
+    """Datapoints at which low exceeds high by more than their draws' errors, and rounding, explain."""
+    low_N, high_N = np.float64(low.value), np.float64(high.value)
+    rounding_N = 4.0 * np.finfo(np.float32).eps * np.abs(low_N)
+    stderr_N = np.hypot(np.float64(low.stderr), np.float64(high.stderr))
+    return int(np.sum(low_N - high_N > num_stderrs * stderr_N + rounding_N))
 
 
 def broken_orders(ordered: list[tuple[str, np.ndarray]], *, num_stderrs: float = 5.0) -> list[str]:

@@ -1,23 +1,46 @@
-"""What is measured on a trained model: local fits, evidence and the rows of `gap.json`, split by split."""
+"""What is measured on a trained model, split by split: local fits, log p(x), and both bounds on simulated
+data.
+
+Each stage works through the datapoints in blocks and keeps each, so that a run that was killed goes on at the
+first block that is not there, with the same result.
+"""
 
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from rich.console import Console
 
-from vaelab import certificate, gap, local_fit, report
+from vaelab import local_fit, report
 from vaelab.build import Experiment
-from vaelab.evidence import Evidence
-from vaelab.inference import evaluations
-from vaelab.parallel import map_datapoints
-from vaelab.rundir import stored
-from vaelab.types import Params
+from vaelab.evidence import Choice, Estimator, Evidence, choose_estimator, estimate_log_evidence
+from vaelab.evidence.bdmc import Bidirectional, bidirectional
+from vaelab.model import bind
+from vaelab.parallel import Progress, map_datapoints
+from vaelab.rundir import stored, stored_json
+from vaelab.splits import Measured, datapoints
+from vaelab.types import Key, Params
 
-ESTIMATOR = "importance sampling"
+
+class Outcome(NamedTuple):
+    """All that was measured on one split; `rows` makes rows of it.
+
+    choice: how the estimator was chosen, where a pilot was asked for.
+    bidirectional: both bounds, on simulated data.
+    """
+
+    points: Measured
+    fits: dict[str, local_fit.LocalFit]
+    seconds: dict[str, float]
+    estimator: Estimator
+    choice: dict[str, Any] | None
+    evidence: Evidence
+    bidirectional: Bidirectional | None
 
 
 def measure(
@@ -27,142 +50,105 @@ def measure(
     psis: dict[str, Params],
     directory: Path,
     console: Console,
-) -> tuple[list[dict[str, Any]], dict[str, np.ndarray], dict[str, local_fit.LocalFit]]:
-    """The rows of `gap.json`, the per-datapoint arrays and the local fits of one split, every family."""
-    inputs, settings = experiment.inputs[split], experiment.evaluate
-    count = len(inputs.index_N)
-    fits: dict[str, local_fit.LocalFit] = {}
-    seconds: dict[str, float] = {}
+) -> Outcome:
+    """Every stage of one split, or what is stored of it in the directory."""
+    points, settings = datapoints(experiment, split, theta), experiment.evaluate
+    stages, count = directory / "stages", len(points.inputs.index_N)
+    in_blocks = partial(_in_blocks, count=count, size=settings.points_per_save, console=console)
+    fits, seconds = {}, {}
     for name in settings.families:
-
-        def fit_family(name: str = name) -> tuple[local_fit.LocalFit, np.ndarray]:
-            began = time.perf_counter()
-            fits_to_do = count * len(settings.starts)
-            unit = "points" if fits_to_do == count else "fits"
-            with report.progress_bar(console, f"inference {split} {name}", fits_to_do, unit) as advance:
-                fitted = local_fit.fit_locally(
-                    experiment.latent_model,
-                    experiment.systems[name].family,
-                    settings.inference[name],
-                    theta,
-                    inputs,
-                    _starts(experiment, name, theta, psis, inputs.x_NxD),
-                    experiment.keys.inference,
-                    starts=settings.starts,
-                    chunk_size=settings.memory,
-                    progress=advance,
-                )
-            return fitted, np.float64(time.perf_counter() - began)
-
-        path = directory / "stages" / f"inference_{split}_{name}.npz"
-        fits[name], seconds[name] = stored(path, (local_fit.LocalFit.template(), 0), fit_family, console)
-
-    def weigh() -> Evidence:
-        with report.progress_bar(console, f"evidence {split}", count, "points") as advance:
-            return gap.estimate_log_evidence(
-                experiment.latent_model,
-                tuple(experiment.systems[name].family for name in fits),
-                theta,
-                inputs,
-                tuple(fitted.inference.phi_P for fitted in fits.values()),
-                experiment.keys.evidence,
-                num_samples=settings.evidence_samples,
-                draw_chunk_size=settings.evidence_draw_chunk_size,
-                chunk_size=settings.memory,
-                progress=advance,
-            )
-
-    path = directory / "stages" / f"evidence_{split}.npz"
-    evidence = stored(path, Evidence(0, 0, 0), weigh, console)
-    rows, arrays = (
-        [],
-        {
-            f"{split}/index": inputs.index_N,
-            f"{split}/log_evidence": evidence.log_evidence,
-            f"{split}/log_evidence_stderr": evidence.stderr,
-            f"{split}/effective_sample_size": evidence.effective_sample_size,
-        },
-    )
-    for name, fitted in fits.items():
-        row = _row(experiment, split, name, fits, evidence, theta, has_encoder=name in psis)
-        rows.append({**row, "seconds": float(seconds[name])})
-        columns = {
-            "elbo_optimal": fitted.elbo_optimal.value,
-            "elbo_optimal_stderr": fitted.elbo_optimal.stderr,
-            "excess": fitted.inference.excess.value,
-            "excess_stderr": fitted.inference.excess.stderr,
-            "converged": fitted.inference.converged,
-            "rounds": fitted.rounds,
-            "from_prior": fitted.from_prior,
-        }
-        if name in psis:
-            columns["elbo_amortized"] = fitted.elbo_start.value
-            columns["elbo_amortized_stderr"] = fitted.elbo_start.stderr
-        arrays |= {f"{split}/{name}/{key}": value for key, value in columns.items()}
-    return rows, arrays, fits
-
-
-def _row(
-    experiment: Experiment,
-    split: str,
-    name: str,
-    fits: dict[str, local_fit.LocalFit],
-    evidence: Evidence,
-    theta: Params,
-    *,
-    has_encoder: bool,
-) -> dict[str, Any]:
-    """One row of `gap.json`, closed forms beside it where the model has them."""
-    settings, fitted, family = experiment.evaluate, fits[name], experiment.systems[name].family
-    measured = gap.Gap(fitted.elbo_start.value, fitted.elbo_optimal.value, evidence.log_evidence)
-    statistics = gap.summarize(measured, has_encoder=has_encoder)
-    ordered = [(f"log p(x) >= ({ESTIMATOR})", measured.log_evidence)]
-    ordered.insert(0, (f"L[q*_{name}]", measured.elbo_optimal))
-    if name != "diagonal" and "diagonal" in fits:
-        # Every other family has the diagonal one in it.
-        ordered.insert(0, ("L[q*_diagonal]", fits["diagonal"].elbo_optimal.value))
-    broken = gap.broken_orders(ordered)
-    if has_encoder:
-        broken += gap.broken_orders(
-            [(f"L[q_phi] ({name})", measured.elbo_amortized), (f"L[q*_{name}]", measured.elbo_optimal)]
+        fit = partial(_fit, experiment, name, theta, psis, points)
+        stage, total = f"inference {split} {name}", count * len(settings.starts)
+        template = local_fit.LocalFit.template(), 0
+        fits[name], seconds_N = in_blocks(
+            stages, stage, template, fit, total=total, unit="points" if total == count else "fits"
         )
-        broken += gap.broken_orders([(f"L[q_phi] ({name})", measured.elbo_amortized), ordered[-1]])
-    finite_N = np.isfinite(measured.elbo_optimal)
-    if not finite_N.all():
-        index_N = experiment.inputs[split].index_N[~finite_N]
-        broken.insert(0, f"L[q*_{name}] is not finite at {len(index_N)} datapoints, index {index_N[0]} first")
-    inference = settings.inference[name]
-    log_concave = experiment.latent_model.concavity is not None
-    evaluations_a_round = evaluations(
-        inference.solver(family),
-        family,
-        num_steps=inference.num_steps,
-        certificate_groups=inference.certificate_groups,
-        log_concave=log_concave,
-    )
-    row = {
-        "split": split,
-        "family": name,
-        "num_points": len(measured.elbo_optimal),
-        **statistics,
-        "num_unconverged": int(np.sum(~fitted.inference.converged)),
-        "num_from_prior": int(np.sum(fitted.from_prior)),
-        "certificate": certificate.kind(family, log_concave=log_concave),
-        "num_negative": int(np.sum(measured.amortization < 0)) if has_encoder else None,
-        "decoder_evaluations_per_point": round(evaluations_a_round * float(np.mean(fitted.rounds))),
-        "broken_orders": broken,
+        seconds[name] = float(np.sum(seconds_N))
+
+    sources = {
+        "optimum": lambda name: fits[name].inference.phi_P,
+        "encoder": lambda name: fits[name].phi_start,
     }
-    row["log_evidence"] |= {"estimator": ESTIMATOR, "bias": "lower"}
-    if experiment.latent_model.exact is not None and family.project is not None:
-        x_NxD = experiment.inputs[split].x_NxD
-        exact = gap.exact_gap(experiment.latent_model, family, theta, x_NxD, fitted.phi_start)
-        row["exact"] = gap.summarize(exact, has_encoder=has_encoder)
-    return row
+    phis = tuple(sources[source](name) for name, source in settings.evidence.proposals)
+    estimators, choice = settings.evidence.estimators, None
+    if len(estimators) > 1:
+        choose = partial(_choose, experiment, theta, points, phis)
+        choice = stored_json(stages / f"choice_{split}.json", choose, console)
+        console.print(f"evidence {split}: {choice['reason']}", highlight=False)
+    estimator = estimators[choice["winner"] if choice else 0]
+    weigh = partial(_weigh, experiment, estimator, theta, points, phis)
+    evidence = in_blocks(stages, f"evidence {split}", Evidence.template(), weigh)
+    both = None
+    if points.z_NxK is not None and settings.evidence.start in (*fits, "prior"):
+        template = Bidirectional(Evidence.template(), Evidence.template(), 0)
+        both = in_blocks(
+            stages,
+            f"two-sided {split}",
+            template,
+            partial(_both_bounds, experiment, theta, points, fits),
+        )
+    return Outcome(points, fits, seconds, estimator, choice, evidence, both)
 
 
-def _starts(
-    experiment: Experiment, name: str, theta: Params, psis: dict[str, Params], x_NxD: np.ndarray
-) -> np.ndarray:
+def _in_blocks(
+    stages: Path,
+    stage: str,
+    template: Any,
+    compute: Callable[[slice, Progress], Any],
+    *,
+    count: int,
+    size: int,
+    console: Console,
+    total: int | None = None,
+    unit: str = "points",
+) -> Any:
+    """compute(rows, progress) over blocks of `size` rows, each stored as it is done; joined in order."""
+    blocks = [slice(start, min(start + size, count)) for start in range(0, count, size)]
+    paths = [stages / f"{stage.replace(' ', '_')}_{rows.start}.npz" for rows in blocks]
+    if all(path.exists() for path in paths):
+        parts = [
+            stored(path, template, partial(compute, rows, lambda done: None), console)
+            for path, rows in zip(paths, blocks, strict=True)
+        ]
+    else:
+        with report.progress_bar(console, stage, total or count, unit) as advance:
+            parts = []
+            for path, rows in zip(paths, blocks, strict=True):
+                done = path.exists()
+                parts.append(stored(path, template, partial(compute, rows, advance), console))
+                if done:
+                    advance((rows.stop - rows.start) * (total or count) // count)
+    return jax.tree.map(lambda *arrays: np.concatenate([np.atleast_1d(a) for a in arrays]), *parts)
+
+
+def _fit(
+    experiment: Experiment,
+    name: str,
+    theta: Params,
+    psis: dict[str, Params],
+    points: Measured,
+    rows: slice,
+    progress: Progress,
+) -> tuple[local_fit.LocalFit, np.ndarray]:
+    """(the local fits, the seconds they took)."""
+    began, settings = time.perf_counter(), experiment.evaluate
+    inputs = type(points.inputs)(*(array[rows] for array in points.inputs))
+    fitted = local_fit.fit_locally(
+        experiment.latent_model,
+        experiment.systems[name].family,
+        settings.inference[name],
+        theta,
+        inputs,
+        _starts(experiment, name, psis, inputs.x_NxD),
+        experiment.keys.inference,
+        starts=settings.starts,
+        chunk_size=settings.memory,
+        progress=progress,
+    )
+    return fitted, np.float64(time.perf_counter() - began)
+
+
+def _starts(experiment: Experiment, name: str, psis: dict[str, Params], x_NxD: np.ndarray) -> np.ndarray:
     """phi of the family's own encoder at each x; without one, of the trained encoder's law projected.
 
     Where there is no such projection either, the prior.
@@ -178,3 +164,79 @@ def _starts(
         return target.project(*source.family.location_scale(source.encoder.apply(psi, x_D)))
 
     return map_datapoints(encode, psis[encoder_name], x_NxD, chunk_size=1000)
+
+
+def _choose(
+    experiment: Experiment, theta: Params, points: Measured, phis: tuple[np.ndarray, ...]
+) -> dict[str, Any]:
+    """The choice as it is stored: {"winner", "reason", "trials": [...]}."""
+    settings = experiment.evaluate
+    choice: Choice = choose_estimator(
+        experiment.latent_model,
+        settings.evidence.estimators,
+        theta,
+        points.inputs,
+        phis,
+        experiment.keys.pilot,
+        pilot_points=settings.evidence.pilot_points,
+        chunk_size=settings.memory,
+    )
+    return {**choice._asdict(), "trials": [trial._asdict() for trial in choice.trials]}
+
+
+def _weigh(
+    experiment: Experiment,
+    estimator: Estimator,
+    theta: Params,
+    points: Measured,
+    phis: tuple[np.ndarray, ...],
+    rows: slice,
+    progress: Progress,
+) -> Evidence:
+    return estimate_log_evidence(
+        experiment.latent_model,
+        estimator,
+        theta,
+        tuple(array[rows] for array in points.inputs),
+        tuple(phi_NxP[rows] for phi_NxP in phis),
+        experiment.keys.evidence,
+        chunk_size=experiment.evaluate.memory,
+        progress=progress,
+    )
+
+
+def _both_bounds(
+    experiment: Experiment,
+    theta: Params,
+    points: Measured,
+    fits: dict[str, local_fit.LocalFit],
+    rows: slice,
+    progress: Progress,
+) -> Bidirectional:
+    """Bidirectional Monte Carlo at each simulated datapoint, from its q* or the prior."""
+    settings, model = experiment.evaluate.evidence, experiment.latent_model
+    name = settings.start if settings.start in fits else next(iter(fits))
+    family, phi_NxP = experiment.systems[name].family, fits[name].inference.phi_P
+    if settings.start == "prior":
+        phi_NxP = np.broadcast_to(np.asarray(family.init()), phi_NxP.shape)
+
+    def one(shared: tuple[Params, Key], row: tuple[jax.Array, ...]) -> Bidirectional:
+        (theta, key), (x_D, index, z_K, phi_P) = shared, row
+        return bidirectional(
+            bind(model, theta, x_D),
+            family,
+            phi_P,
+            z_K,
+            jax.random.fold_in(key, index),
+            settings=settings.annealing,
+        )
+
+    data = tuple(array[rows] for array in (*points.inputs, points.z_NxK, phi_NxP))
+    with jax.default_matmul_precision("highest"):
+        return map_datapoints(
+            one,
+            (theta, experiment.keys.bidirectional),
+            data,
+            chunk_size=experiment.evaluate.memory,
+            progress=progress,
+        )

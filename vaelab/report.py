@@ -116,16 +116,27 @@ def gap_table(rows: list[dict[str, Any]]) -> Table:
     """
     table = Table(caption="nats per datapoint: mean ± standard error over datapoints", box=SIMPLE_HEAD)
     table.add_column("")
+    labels = [_label(label, key, rows) for label, key in QUANTITIES.items()] + list(COUNTS)
+    two_sided = any("two_sided" in row for row in rows)
+    labels += ["two-sided, lower", "two-sided, upper", "their width"] if two_sided else []
     columns = []
     for row in rows:
         table.add_column(f"{row['split']}, {row['family']}", justify="right")
-        columns.append([_cell(row[key]) for key in QUANTITIES.values()] + _counts(row))
+        bounds = [_cell(row.get("two_sided", {}).get(key)) for key in ("lower", "upper", "width")]
+        cells = [_cell(row[key]) for key in QUANTITIES.values()] + _counts(row)
+        columns.append(cells + (bounds if two_sided else []))
         if "exact" in row:
             table.add_column("closed form", justify="right")
-            columns.append([_cell(row["exact"][key]) for key in QUANTITIES.values()] + [""] * len(COUNTS))
-    for label, *cells in zip((*QUANTITIES, *COUNTS), *columns, strict=True):
+            cells = [_cell(row["exact"][key]) for key in QUANTITIES.values()]
+            columns.append(cells + [""] * (len(labels) - len(cells)))
+    for label, *cells in zip(labels, *columns, strict=True):
         table.add_row(label, *cells)
     return table
+
+
+def _label(label: str, key: str, rows: list[dict[str, Any]]) -> str:
+    unbiased = key == "log_evidence" and all(row[key]["bias"] == "none" for row in rows)
+    return "log p(x), by quadrature" if unbiased else label
 
 
 def plain_table(title: str, rows: list[dict[str, Any]]) -> Table:
@@ -145,7 +156,7 @@ def _plain(value: Any) -> str:
 
 
 def _counts(row: dict[str, Any]) -> list[str]:
-    values = (row[key] for key in COUNTS.values())
+    values = (row["log_evidence"][key] if key in row["log_evidence"] else row[key] for key in COUNTS.values())
     return ["-" if value is None else value if type(value) is str else f"{value:,}" for value in values]
 
 

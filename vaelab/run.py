@@ -16,10 +16,11 @@ import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from vaelab import local_fit, report
+from vaelab import report
 from vaelab.build import Experiment, build, build_study
 from vaelab.checkpoint import Checkpointer
-from vaelab.measure import measure
+from vaelab.measure import Outcome, measure
+from vaelab.rows import arrays, rows
 from vaelab.rundir import finished, open_directory
 from vaelab.train import TrainState, evaluator, fit, init_state
 from vaelab.types import Params
@@ -50,15 +51,15 @@ def run(config: ConfigDict, workdir: str, console: Console) -> list[dict[str, An
             state = _train(experiment, name, number, theta, directory, console)
             theta, psis[name] = state.theta, state.psi
 
-    rows, per_datapoint, fits = [], {}, {}
-    for split in experiment.inputs:
-        split_rows, arrays, fits[split] = measure(experiment, split, theta, psis, directory, console)
-        rows += split_rows
-        per_datapoint |= arrays
-    _write_results(experiment, directory, rows, per_datapoint, fits, theta)
-    _show(rows, console)
+    found, per_datapoint, outcomes = [], {}, {}
+    for split in experiment.evaluate.splits:
+        outcomes[split] = measure(experiment, split, theta, psis, directory, console)
+        found += rows(experiment, split, theta, outcomes[split], set(psis))
+        per_datapoint |= arrays(split, outcomes[split], set(psis))
+    _write_results(experiment, directory, found, per_datapoint, outcomes, theta)
+    _show(found, console)
     console.print(f"results are in {directory}", highlight=False)
-    return rows
+    return found
 
 
 def _show(rows: list[dict[str, Any]], console: Console) -> None:
@@ -78,8 +79,8 @@ def _study(config: ConfigDict, directory: Path, console: Console) -> None:
         tables = found.tables
         found.plot(directory / "study.png")
         report.write_whole(results, (json.dumps(tables, indent=2) + "\n").encode())
-    for title, rows in tables.items():
-        console.print(report.plain_table(title, rows))
+    for title, entries in tables.items():
+        console.print(report.plain_table(title, entries))
     console.print(f"results are in {directory}", highlight=False)
 
 
@@ -153,14 +154,14 @@ def _write_results(
     directory: Path,
     rows: list[dict[str, Any]],
     per_datapoint: dict[str, np.ndarray],
-    fits: dict[str, dict[str, local_fit.LocalFit]],
+    outcomes: dict[str, Outcome],
     theta: Params,
 ) -> None:
     """The plots, the arrays, and `gap.json` last, as it marks the run as finished."""
     report.plot_gaps(directory / "gaps.png", rows, per_datapoint)
     if len(experiment.image_shape) == 2:
         report.plot_images(
-            directory / "images.png", _pictures(experiment, fits, theta), experiment.image_shape
+            directory / "images.png", _pictures(experiment, outcomes, theta), experiment.image_shape
         )
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **per_datapoint)
@@ -168,13 +169,11 @@ def _write_results(
     report.write_whole(directory / "gap.json", report.to_json(rows))
 
 
-def _pictures(
-    experiment: Experiment, fits: dict[str, dict[str, local_fit.LocalFit]], theta: Params
-) -> dict[str, np.ndarray]:
+def _pictures(experiment: Experiment, outcomes: dict[str, Outcome], theta: Params) -> dict[str, np.ndarray]:
     """Data, reconstructions at the centre (eps = 0) of the encoder's q and of q*, draws from the model."""
     latent_model, family = experiment.latent_model, experiment.systems[next(iter(experiment.systems))].family
-    split = next(iter(experiment.inputs))
-    fitted = fits[split][family.name]
+    split, outcome = next(iter(outcomes.items()))
+    fitted, x_NxD = outcome.fits[family.name], outcome.points.inputs.x_NxD
     decode = jax.jit(jax.vmap(latent_model.mean, (None, 0)))
 
     def at_mean(phi_NxP: np.ndarray) -> np.ndarray:
@@ -182,10 +181,10 @@ def _pictures(
         z_NxK = centre(phi_NxP[:NUM_PICTURES], jnp.zeros(latent_model.latent_dim))
         return np.asarray(decode(theta, z_NxK))
 
-    count = min(NUM_PICTURES, len(experiment.inputs[split].index_N))
+    count = min(NUM_PICTURES, len(x_NxD))
     z_NxK = jax.random.normal(experiment.keys.pictures, (count, latent_model.latent_dim))
     return {
-        split: experiment.inputs[split].x_NxD[:NUM_PICTURES],
+        split: x_NxD[:NUM_PICTURES],
         "encoder": at_mean(fitted.phi_start),
         "optimum": at_mean(fitted.inference.phi_P),
         "model": np.asarray(decode(theta, z_NxK)),

@@ -59,6 +59,18 @@ def _differences(saved: Any, wanted: Any, path: str = "config") -> list[str]:
     return [] if saved == wanted else [f"{path} is {saved!r} there and {wanted!r} here"]
 
 
+def stored_json(path: Path, compute: Callable[[], Any], console: Console) -> Any:
+    """compute(), or what an earlier run of it left at `path`, as JSON."""
+    if path.exists():
+        try:
+            return json.loads(path.read_text())
+        except ValueError:
+            set_aside(path, console)
+    result = compute()
+    write_whole(path, (json.dumps(result, indent=2) + "\n").encode())
+    return json.loads(path.read_text())
+
+
 def finished(results: Path, config: ConfigDict, console: Console) -> Any:
     """What a finished run of this config left in `results`; None where it is not there, or damaged."""
     if not results.exists():

@@ -4,6 +4,8 @@ Everything is checked here, before a run writes or computes anything; `ConfigErr
 names the setting and the fix.
 """
 
+import math
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,6 +15,7 @@ import numpy as np
 import optax
 
 from vaelab import data
+from vaelab.build.evidence import EvidenceSettings, evidence_settings
 from vaelab.build.model import SPLITS, decoder_model, linear_gaussian, simulated
 from vaelab.build.model import dataset as load_dataset
 from vaelab.build.objective import ELBO_OBJECTIVES, check_pair, train_objective
@@ -31,6 +34,8 @@ OBSERVATIONS: Mapping[str, Callable] = {
     "dequantize": data.dequantize,
     "rescale": data.rescale,
 }
+
+MADE_SPLITS = ("simulated", "corrupted")
 
 STARTS = {"encoder": ("encoder",), "prior": ("prior",), "both": ("encoder", "prior")}
 
@@ -59,14 +64,22 @@ class TrainSettings(NamedTuple):
 
 
 class EvaluateSettings(NamedTuple):
-    """What is measured on the trained model, and in what portions; `inference` for each family."""
+    """What is measured on the trained model, and in what portions; `inference` for each family.
 
+    splits: of the data, and "simulated" (from the trained model) and "corrupted" (the test split, see
+        `measure.corrupted`), of at most max_points datapoints each where that is not 0.
+    points_per_save: datapoints after which a stage keeps what it has.
+    """
+
+    splits: tuple[str, ...]
+    max_points: int
+    corruption: float
     families: tuple[str, ...]
     starts: tuple[str, ...]
     inference: dict[str, InferenceSettings]
-    evidence_samples: int
-    evidence_draw_chunk_size: int
+    evidence: EvidenceSettings
     memory: Memory
+    points_per_save: int
 
 
 class Keys(NamedTuple):
@@ -79,6 +92,10 @@ class Keys(NamedTuple):
     inference: Key
     evidence: Key
     pictures: Key
+    pilot: Key
+    simulate: Key
+    corrupt: Key
+    bidirectional: Key
 
 
 class Experiment(NamedTuple):
@@ -86,7 +103,8 @@ class Experiment(NamedTuple):
 
     systems: how each family's encoder is trained. The trained family comes first and has the run's
         `train` settings; every other trains an encoder on the model held fixed, for refit_steps.
-    validation, inputs[split]: (x_NxD, index_N), each example observed once and for all.
+    validation, inputs[split]: (x_NxD, index_N), each example observed once and for all; of the splits of
+        the data that are measured.
     """
 
     latent_model: LatentModel
@@ -127,6 +145,7 @@ def build(config: Any) -> Experiment:
     family_of = _families(top, latent_model.latent_dim, train.batch_size)
     key_observe = named_key(data_section.integer("seed", 0), "observe")
     max_points = top.section("evaluate").integer("max_points", 0)
+    splits = top.section("evaluate").choices("splits", dict.fromkeys((*SPLITS, *MADE_SPLITS)))
     experiment = Experiment(
         latent_model=latent_model,
         theta=theta,
@@ -136,11 +155,12 @@ def build(config: Any) -> Experiment:
         validation=_observed(key_observe, dataset.splits["validation"], observe, 0),
         inputs={
             name: _observed(key_observe, dataset.splits[name], observe, max_points)
-            for name in top.section("evaluate").choices("splits", dict.fromkeys(SPLITS))
+            for name in SPLITS
+            if name in splits or (name == "test" and "corrupted" in splits)
         },
         train=train,
         refit_steps=refit_steps,
-        evaluate=_evaluate_settings(top, family_of),
+        evaluate=_evaluate_settings(top, family_of, tuple(family_of)[: None if refit_steps else 1]),
         order_seed=seed,
         keys=keys,
     )
@@ -241,20 +261,33 @@ def _kind(family: PosteriorFamily) -> str:
     return "diagonal" if family.name == "diagonal" else "gaussian"
 
 
-def _evaluate_settings(top: Section, families: dict[str, PosteriorFamily]) -> EvaluateSettings:
+def _evaluate_settings(
+    top: Section, families: dict[str, PosteriorFamily], encoded: tuple[str, ...]
+) -> EvaluateSettings:
     inference, evidence, evaluate = top.section("inference"), top.section("evidence"), top.section("evaluate")
     solvers = {"diagonal": gaussian_solver, "gaussian": gaussian_solver, "flow": flow_solver}
     settings = {kind: _local_settings(top, inference.section(kind), make) for kind, make in solvers.items()}
     for family in families.values():
         check_pair(inference.section(_kind(family)).section("objective"), family)
     return EvaluateSettings(
+        splits=evaluate.choices("splits", dict.fromkeys((*SPLITS, *MADE_SPLITS))),
+        max_points=evaluate.integer("max_points", 0),
+        corruption=evaluate.number("corruption", below=math.nextafter(1.0, 2.0)),
         families=inference.choices("families", FAMILIES),
         starts=inference.choice("start", STARTS),
         inference={name: settings[_kind(family)] for name, family in families.items()},
-        evidence_samples=evidence.integer("num_samples", 2),
-        evidence_draw_chunk_size=evidence.integer("draw_chunk_size", 2),
-        memory=Memory(evaluate.integer("memory_bytes", 1)),
+        evidence=evidence_settings(evidence, families, encoded),
+        memory=_memory(evaluate),
+        points_per_save=evaluate.integer("points_per_save", 1),
     )
+
+
+def _memory(section: Section) -> Memory:
+    limit = section.integer("memory_bytes", 1)
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if jax.default_backend() == "cpu" and limit > there:
+        raise section.error("memory_bytes", f"this machine has {there:,} bytes: set fewer")
+    return Memory(limit)
 
 
 def _observed(key: Key, split: data.Split, observe: Observe, max_points: int) -> Inputs:

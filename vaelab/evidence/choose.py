@@ -1,76 +1,21 @@
-"""log_evidence = "auto": which estimator to use for a split, tried out on a part of it.
+"""Which estimator of log p(x) to use for a split, tried out on a part of it; and its use on all of it.
 
 The candidates are weighed on a few datapoints with draws of their own; the chosen one then starts afresh, so
 that nothing is reported on the draws that it was chosen by, and no maximum is taken over noise.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from vaelab.evidence import annealing, importance, smc
-from vaelab.evidence.annealing import Annealing, annealed_importance_sampling
-from vaelab.evidence.importance import importance_sampling
-from vaelab.evidence.smc import Tempering, sequential_monte_carlo
+from vaelab.evidence.estimator import Estimator
 from vaelab.evidence.weights import Evidence
 from vaelab.model import bind
-from vaelab.parallel import Progress, map_datapoints
-from vaelab.types import Array, Key, LatentModel, LogJoint, Params, PosteriorFamily
-
-
-class Estimator(NamedTuple):
-    """A way to a lower bound on log p(x) for one datapoint.
-
-    estimate(log_joint, phi_P, key) -> Evidence
-    evaluations: of the decoder, for one datapoint; an expected number where it is random
-    """
-
-    name: str
-    estimate: Callable[[LogJoint, Array, Key], Evidence]
-    evaluations: float
-
-
-def by_importance(family: PosteriorFamily, *, num_samples: int, chunk_size: int) -> Estimator:
-    return Estimator(
-        f"importance sampling from {family.name}",
-        lambda log_joint, phi_P, key: importance_sampling(
-            log_joint, ((family, phi_P),), key, num_samples=num_samples, chunk_size=chunk_size
-        ),
-        importance.evaluations(1, num_samples=num_samples, chunk_size=chunk_size),
-    )
-
-
-def by_student_t(
-    family: PosteriorFamily, *, degrees_of_freedom: float, num_samples: int, chunk_size: int
-) -> Estimator:
-    def estimate(log_joint: LogJoint, phi_P: Array, key: Key) -> Evidence:
-        heavy = importance.student_t(family, phi_P, degrees_of_freedom=degrees_of_freedom)
-        return importance_sampling(log_joint, (heavy,), key, num_samples=num_samples, chunk_size=chunk_size)
-
-    evaluations = importance.evaluations(1, num_samples=num_samples, chunk_size=chunk_size)
-    return Estimator(f"importance sampling from Student-t {family.name}", estimate, evaluations)
-
-
-def by_annealing(family: PosteriorFamily, settings: Annealing, *, from_prior: bool = False) -> Estimator:
-    def estimate(log_joint: LogJoint, phi_P: Array, key: Key) -> Evidence:
-        start_P = family.init() if from_prior else phi_P
-        return annealed_importance_sampling(log_joint, family, start_P, key, settings=settings).evidence
-
-    start = "the prior" if from_prior else family.name
-    return Estimator(f"annealing from {start}", estimate, annealing.evaluations(settings))
-
-
-def by_smc(family: PosteriorFamily, settings: Tempering, *, expected_temperatures: float) -> Estimator:
-    """`expected_temperatures` is for the cost alone; see `Tempered.num_temperatures`."""
-    return Estimator(
-        f"sequential Monte Carlo from {family.name}",
-        lambda log_joint, phi_P, key: (
-            sequential_monte_carlo(log_joint, family, phi_P, key, settings=settings).evidence
-        ),
-        smc.evaluations(settings, expected_temperatures),
-    )
+from vaelab.parallel import Memory, Progress, map_datapoints
+from vaelab.types import Key, LatentModel, Params
 
 
 class Trial(NamedTuple):
@@ -134,51 +79,65 @@ def judge(
     return Choice(tuple(Trial(row[0], *map(float, row[1:])) for row in rows), winner, reason)
 
 
+@functools.lru_cache(maxsize=16)
 def mapped(model: LatentModel, estimator: Estimator) -> Callable[..., Evidence]:
-    """One datapoint of a split, for `map_datapoints`: ((theta, key), (x_D, index, phi_P)) -> Evidence."""
+    """One datapoint of a split; the same function for the same arguments, so that it compiles once."""
 
     def one(shared, row):
-        (theta, key), (x_D, index, phi_P) = shared, row
-        return estimator.estimate(bind(model, theta, x_D), phi_P, jax.random.fold_in(key, index))
+        (theta, key), (x_D, index, phis) = shared, row
+        return estimator.estimate(bind(model, theta, x_D), phis, jax.random.fold_in(key, index))
 
     return one
 
 
-def best_evidence(
+def estimate_log_evidence(
+    model: LatentModel,
+    estimator: Estimator,
+    theta: Params,
+    data: tuple[np.ndarray, np.ndarray],
+    phis_NxP: tuple[np.ndarray, ...],
+    key: Key,
+    *,
+    chunk_size: int | Memory,
+    progress: Progress = lambda count: None,
+) -> Evidence:
+    """log p(x) for each datapoint of data = (x_NxD, index_N), from its q* of each family."""
+    rows = (*data, tuple(phis_NxP))
+    with jax.default_matmul_precision("highest"):
+        return map_datapoints(
+            mapped(model, estimator), (theta, key), rows, chunk_size=chunk_size, progress=progress
+        )
+
+
+def choose_estimator(
     model: LatentModel,
     estimators: tuple[Estimator, ...],
     theta: Params,
     data: tuple[np.ndarray, np.ndarray],
-    phi_NxP: np.ndarray,
+    phis_NxP: tuple[np.ndarray, ...],
     key: Key,
     *,
     pilot_points: int,
-    chunk_size: int,
-    progress: Progress = lambda count: None,
-) -> tuple[Evidence, Choice]:
-    """A lower bound on log p(x) for each datapoint of data = (x_NxD, index_N), and how it was chosen.
+    chunk_size: int | Memory,
+) -> Choice:
+    """Every estimator on each of the first pilot_points datapoints, and which is to be used for all.
 
-    The pilot is the first pilot_points datapoints, every estimator on each, with draws that are not used
-    again. Its datapoints are part of the split, but the estimate of each is made anew, so that choosing gives
-    no bias beyond that of the estimator chosen.
+    The pilot's datapoints are part of the split, but with another key for the report the estimate of each is
+    made anew, so that choosing gives no bias beyond that of the estimator chosen.
 
     Raises ValueError where no estimator has a finite result on the pilot.
     """
-    key_pilot, key_report = jax.random.split(key)
-    rows = (*data, phi_NxP)
-    with jax.default_matmul_precision("highest"):
-        found = []
-        for number, estimator in enumerate(estimators):
-            shared = theta, jax.random.fold_in(key_pilot, number)
-            part = tuple(row[:pilot_points] for row in rows)
-            found.append(map_datapoints(mapped(model, estimator), shared, part, chunk_size=chunk_size))
-        choice = judge(
-            [estimator.name for estimator in estimators],
-            [estimator.evaluations for estimator in estimators],
-            np.stack([evidence.log_evidence for evidence in found]),
-            np.stack([evidence.stderr for evidence in found]),
+    data = tuple(array[:pilot_points] for array in data)
+    phis_NxP = tuple(phi_NxP[:pilot_points] for phi_NxP in phis_NxP)
+    found = [
+        estimate_log_evidence(
+            model, one, theta, data, phis_NxP, jax.random.fold_in(key, number), chunk_size=chunk_size
         )
-        one = mapped(model, estimators[choice.winner])
-        shared = theta, key_report
-        evidence = map_datapoints(one, shared, rows, chunk_size=chunk_size, progress=progress)
-    return evidence, choice
+        for number, one in enumerate(estimators)
+    ]
+    return judge(
+        [estimator.name for estimator in estimators],
+        [estimator.evaluations for estimator in estimators],
+        np.stack([evidence.log_evidence for evidence in found]),
+        np.stack([evidence.stderr for evidence in found]),
+    )

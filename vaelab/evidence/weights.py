@@ -20,12 +20,19 @@ class Evidence(NamedTuple):
     effective_sample_size: (sum w)^2 / sum w^2, 0 where there is no weight
     pareto_k: tail index of the weights; over 0.7 neither the estimate nor its error is to be trusted. See
         `pareto_k` for what -inf and inf say
+    acceptance: mean over the moves of an estimator that has any; NaN of the others
     """
 
     log_evidence: Array
     stderr: Array
     effective_sample_size: Array
     pareto_k: Array
+    acceptance: Array
+
+    @classmethod
+    def template(cls) -> "Evidence":
+        """The structure without its arrays."""
+        return cls(0, 0, 0, 0, 0)
 
     @property
     def finite(self) -> Array:
@@ -77,6 +84,7 @@ def summarize(moments: Moments, num_samples: int) -> Evidence:
         stderr=jnp.where(some & (num_samples > 1), jnp.sqrt(variance), jnp.inf),
         effective_sample_size=size,
         pareto_k=jnp.where(some, pareto_k(moments.log_largest_M), jnp.inf),
+        acceptance=jnp.array(jnp.nan),
     )
 
 

@@ -1,0 +1,57 @@
+"""The datapoints that are measured: splits of the data, simulated ones, and corrupted ones."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaelab.build import Experiment, Inputs
+from vaelab.evidence.bdmc import simulate
+from vaelab.types import Array, Key, Params
+
+FIRST_SIMULATED = 2**30  # their indices stay apart from those of any data set
+
+
+class Measured(NamedTuple):
+    """Observed datapoints; z_NxK: what simulated ones were drawn from, exact draws of their posteriors."""
+
+    inputs: Inputs
+    z_NxK: np.ndarray | None = None
+
+
+def datapoints(experiment: Experiment, split: str, theta: Params) -> Measured:
+    settings, keys = experiment.evaluate, experiment.keys
+    if split == "simulated":
+        index_N = FIRST_SIMULATED + np.arange(settings.max_points or SIMULATED, dtype=np.int32)
+        draw = jax.jit(jax.vmap(partial(_simulated, experiment, theta, keys.simulate)))
+        z_NxK, x_NxD = jax.device_get(draw(index_N))
+        return Measured(Inputs(x_NxD, index_N), z_NxK)
+    if split == "corrupted":
+        return Measured(corrupted(keys.corrupt, experiment.inputs["test"], settings.corruption))
+    return Measured(experiment.inputs[split])
+
+
+SIMULATED = 1000  # where max_points does not say
+
+
+def _simulated(experiment: Experiment, theta: Params, key: Key, index: Array) -> tuple[Array, Array]:
+    return simulate(experiment.latent_model, theta, jax.random.fold_in(key, index))
+
+
+def corrupted(key: Key, inputs: Inputs, probability: float) -> Inputs:
+    """Each dimension of each datapoint, with this probability, as it is in another datapoint drawn at random.
+
+    Whatever the likelihood, what comes out is in the range of the data; the law of each dimension alone stays
+    the same, that of several together does not. Indices are kept, so that draws are those of the clean
+    datapoint.
+    """
+
+    def one(x_D: Array, index: Array) -> Array:
+        key_where, key_from = jax.random.split(jax.random.fold_in(key, index))
+        other_D = jax.random.randint(key_from, x_D.shape, 0, inputs.x_NxD.shape[0])
+        taken_D = jnp.take_along_axis(jnp.asarray(inputs.x_NxD), other_D[None, :], axis=0)[0]
+        return jnp.where(jax.random.bernoulli(key_where, probability, x_D.shape), taken_D, x_D)
+
+    return Inputs(np.asarray(jax.jit(jax.vmap(one))(*inputs)), inputs.index_N)
