@@ -113,6 +113,9 @@ def test_the_bound_holds_between_any_two_members_under_an_affine_bernoulli_decod
 def test_only_what_is_concave_claims_to_be():
     affine = networks.mlp_decoder(K, (), D, activation=jnp.tanh)
     assert models.decoder_model(K, affine, likelihood.bernoulli()).concavity is None
+    levels = networks.mlp_decoder(K, (), 2 * D, activation=jnp.tanh)
+    logistic = likelihood.discretized_logistic(levels=256)
+    assert models.decoder_model(K, levels, logistic, affine=True).concavity is None
     wide = networks.mlp_decoder(K, (), 2 * D, activation=jnp.tanh)
     assert (
         models.decoder_model(K, wide, likelihood.gaussian(min_variance=1e-3), affine=True).concavity is None
@@ -221,7 +224,9 @@ def test_a_slow_valley_is_not_the_optimum(name):
         tolerance=tolerance,
     )
     assert np.abs(found.phi_P - start_P).max() < 1e-3
-    assert found.excess.value > 0.5
+    assert found.excess.value > 1.0 - 5.0 * found.excess.stderr - 0.02
+    if name in BOUNDED:  # the scale of the others is off too
+        assert found.excess.value < 1.0 + 5.0 * found.excess.stderr + 0.02
     assert not found.converged
 
 
@@ -255,3 +260,39 @@ def test_a_flat_objective_under_its_noise_is_not_called_converged(name):
         verdicts[size] = jax.jit(one)(jax.random.split(jax.random.key(0), 200))
     assert verdicts[1.0].mean() <= 0.05
     assert verdicts[1e-4].all()
+
+
+def test_the_error_of_progress_is_that_of_its_draws():
+    """Over many keys: of a gain that is all noise around its truth, with nothing to gain by a shift."""
+    family = FAMILIES["low_rank"]
+    before_P, after_P = family.init(), family.init().at[K].add(0.3)
+
+    def log_joint(z_K):
+        return models.standard_normal_log_prob(z_K)
+
+    def one(key):
+        return certificate.progress(log_joint, family, before_P, after_P, key, num_groups=32, num_samples=10)
+
+    found = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 1000))
+    # KL(N(0, e^0.6) || N(0, 1)): what is lost from the optimum; its size is reported.
+    truth = 0.5 * (np.exp(0.6) - 1.0) - 0.3
+    gain = np.float64(found.value)
+    oracles.assert_mean(gain, truth, rounding=0.01)
+    ratio = np.mean(np.float64(found.stderr) ** 2) / np.var(gain)
+    assert 0.7 < ratio < 3.0
+
+
+def test_the_shift_of_progress_is_worth_what_it_gains():
+    """A low-rank law that is the posterior but for a nat in its mean, in a round that moved nothing."""
+    family = posterior.low_rank(K, rank=1)
+    root = np.array([0.5, 1.0, 0.7])
+    phi_P = jnp.float32(np.concatenate([np.zeros(K), np.log(root), np.zeros(K)]))
+    shift = np.sqrt(2.0) * root * np.array([1.0, 0.0, 0.0])
+
+    def log_joint(z_K):
+        return -0.5 * jnp.sum(((z_K - jnp.float32(shift)) / jnp.float32(root)) ** 2)
+
+    found = jax.jit(
+        lambda key: certificate.progress(log_joint, family, phi_P, phi_P, key, num_groups=32, num_samples=10)
+    )(jax.random.key(0))
+    assert abs(found.value - 1.0) <= 5.0 * found.stderr + 0.01

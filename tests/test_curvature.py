@@ -150,3 +150,39 @@ def test_that_of_the_posterior_is_its_precision(family):
     found = curvature.of_posterior(family, phi_P)
     np.testing.assert_allclose(found.inverse_KxK, scale @ scale.T, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found.matrix_KxK, np.linalg.inv(scale @ scale.T), rtol=1e-3, atol=1e-4)
+
+
+def kinked(z_K):
+    """Not concave, with kinks: log p(x, z) of a small relu network."""
+    rng = np.random.default_rng(0)
+    first, second = (rng.normal(size=size).astype(np.float32) for size in ((K, 20), (20, 12)))
+    logits = jnp.maximum(z_K @ first, 0.0) @ second
+    return jnp.sum(-jax.nn.softplus(logits)) - 0.5 * jnp.sum(z_K**2)
+
+
+def test_matrix_and_inverse_stay_each_others_over_thousands_of_pairs():
+    rng, gradient = np.random.default_rng(1), jax.vmap(jax.grad(kinked))
+    state = curvature.Curvature(jnp.eye(K), jnp.eye(K))
+    learn = jax.jit(lambda *a: curvature.refresh(curvature.learn(*a)))
+    for _ in range(500):
+        z = rng.normal(size=K).astype(np.float32)
+        offset = 0.5 * rng.normal(size=(5, K)).astype(np.float32)
+        state = learn(state, offset, 0.5 * (gradient(z - offset) - gradient(z + offset)))
+        np.testing.assert_allclose(state.matrix_KxK @ state.inverse_KxK, np.eye(K), atol=0.1)
+        assert np.linalg.eigvalsh(state.inverse_KxK).min() > 0.0
+
+
+def test_two_draws_at_one_place_teach_nothing():
+    start = curvature.Curvature(2.0 * jnp.eye(K), 0.5 * jnp.eye(K))
+    found = curvature.learn(start, jnp.zeros((1, K)), jnp.zeros((1, K)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), found, start)
+
+
+def test_what_rounding_has_spoilt_is_begun_again_from_the_diagonal():
+    matrix = jnp.array([[4.0, 1.0], [1.0, 2.0]])
+    near = curvature.refresh(curvature.Curvature(matrix, jnp.linalg.inv(matrix) + 0.01))
+    np.testing.assert_allclose(matrix @ near.inverse_KxK, np.eye(2), atol=0.005)  # from 0.05
+    for spoilt in (-jnp.linalg.inv(matrix), jnp.full((2, 2), jnp.nan)):
+        found = curvature.refresh(curvature.Curvature(matrix, spoilt))
+        np.testing.assert_allclose(found.matrix_KxK, np.diag([4.0, 2.0]))
+        np.testing.assert_allclose(found.inverse_KxK, np.diag([0.25, 0.5]))

@@ -360,6 +360,16 @@ def test_only_what_has_not_converged_goes_on_and_it_knows_nothing_of_the_rest():
     np.testing.assert_allclose(alone.inference.phi_P, later.inference.phi_P[rows], atol=1e-3)
 
 
+def test_each_round_has_draws_of_its_own():
+    """A loop that moves nothing is certified anew in each round, from other draws."""
+    chosen = settings(1, optax.sgd(0.0), elbo_samples=4, objective=elbo_from_draws)
+    once, twice = (fit("diagonal", chosen._replace(max_rounds=rounds)) for rounds in (1, 2))
+    again = twice.rounds == 2
+    assert again.any()
+    np.testing.assert_array_equal(once.inference.phi_P, twice.inference.phi_P)
+    assert np.all(once.inference.excess.value[again] != twice.inference.excess.value[again])
+
+
 def test_of_two_starts_the_better_is_kept_by_draws_that_nothing_reports():
     """One step from the encoder's phi or the prior; some of the former are far worse than the latter."""
     name, chosen = "diagonal", settings(num_steps=1, elbo_samples=200)

@@ -11,7 +11,7 @@ import pytest
 from tests import oracles
 from tests.oracles import EPS, LinearGaussian
 from vaelab import model as models
-from vaelab import posterior
+from vaelab import multisample, posterior
 from vaelab.multisample import dreg, iwae, renyi
 from vaelab.objective import elbo_from_draws, stick_the_landing
 
@@ -113,7 +113,7 @@ def test_dreg_leaves_the_gradient_of_the_model_and_a_factor_behind_it_alone(fami
 
 
 def renyi_divergence(alpha, mean, covariance, other_mean, other_covariance):
-    """D_alpha(N(mean, covariance) || N(other...)): van Erven & Harremoes 2014, table 2."""
+    """D_alpha(N(mean, covariance) || N(other...)): Gil, Alajaji & Linder 2013, table 2."""
     mixed = alpha * other_covariance + (1.0 - alpha) * covariance
     delta = other_mean - mean
     log_dets = [oracles.log_abs_det(c) for c in (mixed, covariance, other_covariance)]
@@ -163,3 +163,16 @@ def test_bad_weights_leave_a_finite_bound(name):
     )
     assert np.isfinite(value)
     assert np.all(np.isfinite(grad_P))
+
+
+def test_dreg_refuses_antithetic_draws():
+    family = posterior.diagonal(2)
+    with pytest.raises(ValueError, match="antithetic=False"):
+        multisample.dreg(
+            lambda z_K: -jnp.sum(z_K**2),
+            family,
+            family.init(),
+            jax.random.key(0),
+            num_samples=2,
+            antithetic=True,
+        )

@@ -40,8 +40,9 @@ def bound_excess(family: PosteriorFamily, phi_P: Array, grads_GxP: Array, concav
     Where -Hessian of log p(x, z) >= C for all z, E_q[log p(x, mu + S eps)] has along (dmu, dS) a curvature of
     -E[(dmu + dS eps)' C (dmu + dS eps)] = -dmu' C dmu - tr(dS' C dS) at most; log|det S| is concave in a
     diagonal or triangular S. So L(b) <= L(a) + <g, b - a> - 1/2 |b - a|_C^2 <= L(a) + 1/2 |g|_{C^-1}^2 for
-    all b.
-    The error is that of the gradients, by jackknife; unbiased, so that it may be negative.
+    all b whose S has the signs of a's on its diagonal; no law is left out, as S diag(+-1) is the same. The
+    gradient of a dense S is taken at its triangular representative. The error is that of the gradients, by
+    jackknife; unbiased, so that it may be negative.
     """
     dual_GxR = jax.vmap(family.dual_gradient, (None, 0, None))(phi_P, grads_GxP, concavity_KxK)
     return _mean_over_pairs(0.5 * dual_GxR @ dual_GxR.T)

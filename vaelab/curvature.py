@@ -6,6 +6,7 @@ Everything is made of gradients in z at pairs of points, so that it averages ove
 which a Hessian by autodiff does not see.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -15,8 +16,9 @@ from vaelab.linalg import inverse_and_log_abs_det
 from vaelab.objective import standard_draws
 from vaelab.types import Array, Key, LogJoint, PosteriorFamily
 
-MAX_RATIO = 10.0  # no pair of points changes the curvature by more than this factor
+MAX_RATIO = 10.0  # of what one pair of points may do to the curvature; see `learn`
 TINY = 1e-30
+MIN_DIAGONAL = 0.1
 STEP = 1.0  # of differences, in standard deviations of q
 DIFFERENCES = 150  # gradients to be spent on them: few dimensions are averaged over more draws
 BATCH = 10  # of them at a time
@@ -52,6 +54,8 @@ def learn(curvature: Curvature, offset_MxK: Array, slope_MxK: Array) -> Curvatur
 
     so that relative to Lam the update has the determinant d'y / d' Lam d of 1 / MAX_RATIO at least, and no
     eigenvalue above 1 + MAX_RATIO: it stays positive definite, and each step's change is a bounded one.
+
+    Matrix and inverse are updated apart, and their rounding errors feed each other: `refresh` now and then.
     """
 
     def update(curvature: Curvature, pair: tuple[Array, Array]) -> tuple[Curvature, None]:
@@ -68,9 +72,27 @@ def learn(curvature: Curvature, offset_MxK: Array, slope_MxK: Array) -> Curvatur
         B_KxK = B_KxK - jnp.outer(Bd_K, Bd_K) / dBd + jnp.outer(y_K, y_K) / dy
         cross_KxK = jnp.outer(d_K, Py_K)
         P_KxK = P_KxK - (cross_KxK + cross_KxK.T) / dy + (y_K @ Py_K / dy + 1.0) / dy * jnp.outer(d_K, d_K)
-        return Curvature(B_KxK, P_KxK), None
+        # Two draws at one place teach nothing.
+        same = dBd <= 0.0
+        return jax.tree.map(partial(jnp.where, same), curvature, Curvature(B_KxK, P_KxK)), None
 
     return jax.lax.scan(update, curvature, (offset_MxK, slope_MxK), unroll=True)[0]
+
+
+def refresh(curvature: Curvature) -> Curvature:
+    """The inverse brought back to its matrix by a step of Newton's iteration, P (2 I - B P) (Schulz 1933).
+
+    That squares I - B P. Where it is not below 1/2 in norm rounding has had the better of both, and only the
+    diagonal of B is kept.
+    """
+    B_KxK, P_KxK = curvature
+    rest_KxK = jnp.eye(B_KxK.shape[0]) - B_KxK @ P_KxK
+    mended_KxK = P_KxK + P_KxK @ rest_KxK
+    sound = (jnp.sum(rest_KxK**2) < 0.25) & jnp.all(jnp.diag(mended_KxK) > 0.0)
+    diagonal_K = jnp.maximum(jnp.diag(B_KxK), MIN_DIAGONAL)
+    plain = Curvature(jnp.diag(diagonal_K), jnp.diag(1.0 / diagonal_K))
+    mended = Curvature(B_KxK, 0.5 * (mended_KxK + mended_KxK.T))
+    return jax.tree.map(partial(jnp.where, sound), mended, plain)
 
 
 def controlled_gradient(
@@ -98,8 +120,8 @@ def controlled_gradient(
     def draw(phi_P: Array) -> Array:
         return jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK)
 
-    z_SxK = draw(phi_P)
-    offset_SxK = z_SxK - phi_P[None, : family.latent_dim]
+    # S eps, and not z - mu, which loses digits and can be 0.
+    z_SxK, offset_SxK = draw(phi_P), eps_SxK @ family.location_scale(phi_P)[1].T
     grad_SxK = jax.vmap(jax.grad(log_joint))(z_SxK)
     # Of the likelihood alone: that of the prior is in the closed-form KL.
     excess_KxK = curvature.matrix_KxK - jnp.eye(family.latent_dim)
@@ -123,9 +145,10 @@ def expected_curvature(log_joint: LogJoint, family: PosteriorFamily, phi_P: Arra
     is that of minus the Hessian over draws and over steps from -STEP to STEP.
     """
     K = family.latent_dim
-    eps_SxK = standard_draws(key, difference_draws(K), K, antithetic=True)
+    key_draws, key_step = jax.random.split(key)
+    eps_SxK = standard_draws(key_draws, difference_draws(K), K, antithetic=True)
     z_SxK = jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK)
-    step_K = STEP * _standard_deviations(family, phi_P, key)
+    step_K = STEP * _standard_deviations(family, phi_P, key_step)
     half = z_SxK.shape[0] // 2
     sign_S = jnp.concatenate([jnp.ones(half), -jnp.ones(half)])
     gradient = jax.vmap(jax.grad(log_joint))
@@ -145,7 +168,7 @@ def _standard_deviations(family: PosteriorFamily, phi_P: Array, key: Key) -> Arr
     """Of each dimension under q; of a flow from draws, which take no decoder."""
     if family.location_scale is not None:
         return jnp.sqrt(jnp.sum(family.location_scale(phi_P)[1] ** 2, axis=1))
-    eps_SxK = standard_draws(jax.random.fold_in(key, 1), MOMENT_DRAWS, family.latent_dim)
+    eps_SxK = standard_draws(key, MOMENT_DRAWS, family.latent_dim)
     return jnp.std(jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK), axis=0)
 
 

@@ -109,7 +109,7 @@ def discretized_logistic(*, levels: int, min_log_scale: float = -7.0) -> Likelih
 
     and the lowest and highest values take the tails: the sum over the L values is 1. It is computed as
     sigmoid(b) sigmoid(-a) (1 - e^{-(b - a)}), which loses no digits far from the centre, where the two
-    sigmoids agree. (Kingma et al. 2016, section 5.2.1; Salimans et al. 2017, section 2.1.)
+    sigmoids agree. (Salimans et al. 2017, section 2.1.)
     """
     half = 0.5 / (levels - 1)
 

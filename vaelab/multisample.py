@@ -71,8 +71,12 @@ def dreg(
         sum_s v_s^2 (d log w_s / dz_s) dz_s/dphi,    v_s = w_s / sum_r w_r, phi held fixed in log q.
 
     Unbiased as that of `iwae`, of less variance; S = 1 is `stick_the_landing`. (Tucker et al. 2019, eq. 8.)
+    Raises ValueError for antithetic draws: the second reparameterization moves z_s with the other draws held,
+    and one of them is its mirror image.
     """
-    eps_SxK = standard_draws(key, num_samples, family.latent_dim, antithetic=antithetic)
+    if antithetic:
+        raise ValueError("dreg needs independent draws: take antithetic=False")
+    eps_SxK = standard_draws(key, num_samples, family.latent_dim)
     z_SxK = jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK)
     z_SxK, zero_S = _weigh_cotangents(z_SxK)
     log_q = family.dist(jax.lax.stop_gradient(phi_P)).log_prob

@@ -121,7 +121,7 @@ def free_bits(
     """mean_s [log p(x, z_s) - log N(z_s; 0, I)] - max(min_kl, KL(q || N(0, I))), min_kl in nats a datapoint.
 
     Never above the ELBO, so a lower bound on log p(x); a KL below min_kl has no gradient. (Kingma et al.
-    2016, section 5 and appendix C.8, with all of z as one group, and the maximum taken for each datapoint.)
+    2016, appendix C.8, with all of z as one group, and the maximum taken for each datapoint.)
     """
     kl = family.kl_to_prior(phi_P)
     bound = elbo(log_joint, family, phi_P, key, num_samples=num_samples, antithetic=antithetic)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vaelab.curvature import Curvature, controlled_gradient, of_posterior
+from vaelab.curvature import Curvature, controlled_gradient, of_posterior, refresh
 from vaelab.types import Array, Key, LogJoint, Objective, PosteriorFamily
 
 State = Any  # a pytree of arrays
@@ -68,9 +68,15 @@ def _shorten(direction_P: Array, square: Array, max_norm: float) -> Array:
     return direction_P * jnp.where(square > max_norm**2, max_norm * jax.lax.rsqrt(square), 1.0)
 
 
+REFRESH_EVERY = 4  # steps; two products of K x K matrices
+
+
 class QuasiNewtonState(NamedTuple):
+    """curvature: of the step that a gradient is for; learned: with its own draws too, for the next step."""
+
     step: Array
     curvature: Curvature
+    learned: Curvature
 
 
 def quasi_newton(
@@ -81,23 +87,26 @@ def quasi_newton(
     The natural gradient of a diagonal q leaves the posterior's correlations out and is slow along them; here
     the antithetic draws are the pairs of points of a BFGS update, and the curvature that they build up serves
     twice: for Newton's step of the mean, and as the control variate of `controlled_gradient`. It starts at
-    (S S')^-1. A step is shortened as that of `natural_gradient`, the mean's part of its length being taken
-    in standard deviations of q, dimension by dimension: where the posterior is far from Gaussian a curvature
-    learned elsewhere can be much too small, and Lam^-1 g leads out of all that q has seen. For Gaussian
-    families.
+    (S S')^-1, and a step does not take what its own draws have taught: Lam^-1 g of the same draws is not 0 in
+    the mean where g is. A step is shortened as that of `natural_gradient`, the mean's part of its length
+    being taken in standard deviations of q, dimension by dimension: where the posterior is far from Gaussian
+    a curvature learned elsewhere can be much too small, and Lam^-1 g leads out of all that q has seen. For
+    Gaussian families.
     """
     K = family.latent_dim
 
     def init(phi_P: Array) -> QuasiNewtonState:
-        return QuasiNewtonState(jnp.int32(0), of_posterior(family, phi_P))
+        curvature = of_posterior(family, phi_P)
+        return QuasiNewtonState(jnp.int32(0), curvature, curvature)
 
     def gradient(
         log_joint: LogJoint, phi_P: Array, state: QuasiNewtonState, key: Key
     ) -> tuple[Array, QuasiNewtonState]:
-        grad_P, curvature = controlled_gradient(
+        grad_P, learned = controlled_gradient(
             log_joint, family, phi_P, key, state.curvature, num_samples=num_samples
         )
-        return grad_P, state._replace(curvature=curvature)
+        due = state.step % REFRESH_EVERY == REFRESH_EVERY - 1
+        return grad_P, state._replace(learned=jax.lax.cond(due, refresh, lambda kept: kept, learned))
 
     def update(phi_P: Array, grad_P: Array, state: QuasiNewtonState) -> tuple[Array, QuasiNewtonState]:
         _, scale_KxK = family.location_scale(phi_P)
@@ -106,7 +115,7 @@ def quasi_newton(
         square = jnp.sum(newton_K**2 / jnp.sum(scale_KxK**2, axis=1)) + jnp.vdot(grad_P[K:], natural_S)
         direction_P = jnp.concatenate([newton_K, natural_S])
         moved_P = phi_P + schedule(state.step) * _shorten(direction_P, square, max_norm)
-        return moved_P, state._replace(step=state.step + 1)
+        return moved_P, QuasiNewtonState(state.step + 1, state.learned, state.learned)
 
     return Solver(init, gradient, update, num_samples)
 

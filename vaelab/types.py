@@ -94,7 +94,8 @@ class PosteriorFamily(NamedTuple):
 
     In Gaussian families phi_P[:K] is the mean. They also have (None in the others):
 
-    natural_gradient(phi_P, grad_P) -> P               F^+ grad, F the Fisher information of q in phi,
+    natural_gradient(phi_P, grad_P) -> P               F^+ grad, F the Fisher information of q in phi
+                                                       and F^+ a symmetric generalised inverse of it,
                                                        exactly or, without a closed form, nearly
     dual_gradient(phi_P, grad_P, C_KxK) -> w_R         the gradient in (mu, S), S diagonal or triangular, with
                                                        ||w|| its length under C^-1: see `certificate`

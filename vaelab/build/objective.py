@@ -55,6 +55,8 @@ def train_objective(section: Section, num_steps: int) -> tuple[Objective, Callab
     if name != "free_bits" and min_kl:
         raise section.error("min_kl", "needs --config.objective.name=free_bits")
     bound = partial(function, **_draws(section))
+    if name == "dreg" and section.value("antithetic"):
+        raise section.error("antithetic", "dreg is unbiased for independent draws only: take False")
     if name == "renyi":
         if alpha == 1.0:
             raise section.error("alpha", "is the ELBO: take --config.objective.name=elbo_from_draws")

@@ -156,7 +156,7 @@ def real_nvp(latent_dim: int, *, num_layers: int, hidden: int) -> PosteriorFamil
 def iaf(latent_dim: int, *, num_layers: int, hidden: int) -> PosteriorFamily:
     """Inverse autoregressive flow, the order of the dimensions reversed from layer to layer.
 
-    (Kingma et al. 2016, section 3; the masks are those of Germain et al. 2015, section 4.) Draws and the
+    (Kingma et al. 2016, section 4; the masks are those of Germain et al. 2015, section 4.) Draws and the
     density at one's own draws are parallel; the density elsewhere, as for importance sampling from another
     law and for stick-the-landing, takes K passes in turn. Raises ValueError for a size below 1 or a
     latent_dim below 2.

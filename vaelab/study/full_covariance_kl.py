@@ -25,8 +25,9 @@ def full_covariance_kl(
     errors, costs = [], []
     for number, K in enumerate(latent_dims):
         key_K = jax.random.fold_in(key, number)
-        errors.append({"K": K, **_errors(key_K, K, num_draws)})
-        costs.append({"K": K, **_costs(key_K, K, batch_size, repeats)})
+        key_errors, key_costs = jax.random.split(key_K)
+        errors.append({"K": K, **_errors(key_errors, K, num_draws)})
+        costs.append({"K": K, **_costs(key_costs, K, batch_size, repeats)})
     return Finding(
         tables={
             "the closed form against float64, distrax and draws": errors,
@@ -44,7 +45,8 @@ def _member(key: Key, K: int) -> Array:
 
 
 def _errors(key: Key, K: int, num_draws: int) -> dict[str, float]:
-    family, phi_P = posterior.full(K), _member(key, K)
+    key_member, key_draws = jax.random.split(key)
+    family, phi_P = posterior.full(K), _member(key_member, K)
     kl, grad_P = jax.jit(jax.value_and_grad(family.kl_to_prior))(phi_P)
 
     def of_distrax(phi_P: Array) -> Array:
@@ -58,7 +60,7 @@ def _errors(key: Key, K: int, num_draws: int) -> dict[str, float]:
     s = np.linalg.svd(S, compute_uv=False)
     exact = 0.5 * (np.sum((s - 1.0) * (s + 1.0)) + mu @ mu) - np.sum(np.log(s))
     exact_grad = S - np.linalg.inv(S).T
-    drawn = np.float64(jax.jit(jax.vmap(log_ratio))(jax.random.normal(key, (num_draws, K))))
+    drawn = np.float64(jax.jit(jax.vmap(log_ratio))(jax.random.normal(key_draws, (num_draws, K))))
     return {
         "KL": float(kl),
         "relative error": float(abs(kl - exact) / exact),
@@ -74,9 +76,9 @@ def _errors(key: Key, K: int, num_draws: int) -> dict[str, float]:
 def _costs(key: Key, K: int, batch_size: int, repeats: int) -> dict[str, float]:
     """Best of the repeats for the closed-form KL's value and gradient of each Gaussian family."""
     costs = {}
-    for family in (posterior.diagonal(K), posterior.cholesky(K), posterior.full(K)):
+    for number, family in enumerate((posterior.diagonal(K), posterior.cholesky(K), posterior.full(K))):
         phi_NxP = jnp.tile(family.project(jnp.zeros(K), jnp.eye(K)), (batch_size, 1))
-        phi_NxP += 0.1 / np.sqrt(K) * jax.random.normal(key, phi_NxP.shape)
+        phi_NxP += 0.1 / np.sqrt(K) * jax.random.normal(jax.random.fold_in(key, number), phi_NxP.shape)
         run = jax.jit(jax.vmap(jax.value_and_grad(family.kl_to_prior)))
         costs[family.name] = best_ms(run, phi_NxP, repeats=repeats)
     return costs
