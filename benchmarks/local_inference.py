@@ -105,7 +105,7 @@ def main() -> None:
     encoded_NxP = jax.vmap(system.encoder.apply, (None, 0))(state.psi, x_NxD)
 
     def sobol(draws: int) -> np.ndarray:
-        return qmc.Sobol(latent_dim, rng=0).random(draws)
+        return qmc.Sobol(latent_dim, rng=0).random_base2(max(draws - 1, 1).bit_length())[:draws]
 
     def on_points(
         draw, log_joint: LogJoint, family: PosteriorFamily, phi_P: Array, key: Key, *, gradient: str
@@ -123,8 +123,9 @@ def main() -> None:
         )
         if recipe.solver == "quasi_newton":
             return quasi_newton(family, schedule, num_samples=recipe.draws, max_norm=5.0)
-        fixed_SxK = jnp.asarray(ndtri(sobol(recipe.draws) * 0.998 + 0.001), jnp.float32)
-        unit_SxK = jnp.asarray(sobol(recipe.draws), jnp.float32)
+        uniform_SxK = sobol(recipe.draws)
+        fixed_SxK = jnp.asarray(ndtri(uniform_SxK * 0.998 + 0.001), jnp.float32)
+        unit_SxK = jnp.asarray(uniform_SxK, jnp.float32)
 
         def shifted(key: Key) -> Array:
             """Sobol points moved by one uniform draw modulo 1 (Cranley & Patterson 1976): unbiased."""

@@ -126,7 +126,7 @@ def get_config() -> ConfigDict:
     config.inference.gaussian = local_loop(
         100, "stick_the_landing", optimizer("natural_gradient", learning_rate=0.2, schedule="cosine")
     )
-    # Of flows, which have no natural gradient; nothing certifies their convergence.
+    # Of flows, which have no natural gradient.
     config.inference.flow = local_loop(
         500, "elbo_from_draws", optimizer("adam", learning_rate=1e-2, schedule="cosine", b2=0.99)
     )

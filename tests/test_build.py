@@ -103,7 +103,7 @@ def test_a_key_that_nothing_reads_is_an_error(section):
         ("train.max_skipped", -1, "0 or more"),
         ("inference.gaussian.average_last", 10**6, "at most num_steps"),
         ("evaluate.memory_bytes", 0, "1 or more"),
-        ("evaluate.memory_bytes", 2**30 * 4000, "below 2147483648"),
+        ("evaluate.memory_bytes", 2**40, "this machine has"),
         ("evaluate.splits", ("test", "simulatd"), "did you mean 'simulated'"),
         ("evaluate.corruption", 1.5, "below"),
         ("evidence.estimator", "ais", "there are importance"),

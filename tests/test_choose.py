@@ -35,7 +35,7 @@ def test_the_highest_bound_wins_and_is_reported_on_other_draws():
     choice = choose_estimator(MODEL, estimators, *problem, key_pilot, pilot_points=20, chunk_size=20)
     evidence = estimate_log_evidence(MODEL, estimators[choice.winner], *problem, key_report, chunk_size=20)
     assert choice.winner != 0
-    assert choice.trials[0].behind > 5.0 * choice.trials[0].behind_stderr
+    assert choice.trials[0].behind > 2.0 * choice.trials[0].behind_stderr
     assert [trial.evaluations for trial in choice.trials] == [e.evaluations for e in estimators]
     error = np.float64(evidence.log_evidence) - TRUTH_N
     oracles.assert_mean(error, 0.0, rounding=0.02)

@@ -283,7 +283,7 @@ def _evaluate_settings(
 
 
 def _memory(section: Section) -> Memory:
-    limit = section.integer("memory_bytes", 1)
+    limit = int(section.number("memory_bytes", 1))
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if jax.default_backend() == "cpu" and limit > there:
         raise section.error("memory_bytes", f"this machine has {there:,} bytes: set fewer")
