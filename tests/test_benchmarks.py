@@ -58,3 +58,15 @@ def test_no_verdict_of_convergence_is_wrong():
     found = output("benchmarks/convergence_estimate.py")
     assert all(row["num_converged"] == 50 for row in found["rows"])
     assert all(row["max_excess"] <= found["tolerance"] for row in found["rows"])
+
+
+@pytest.mark.slow
+def test_estimators_of_log_evidence_agree(trained):
+    found = output("benchmarks/log_evidence.py", "--run", trained, "--points", "50")
+    assert len(found["rows"]) == 6
+    for row in found["rows"]:
+        assert row["not_finite"] == 0
+        assert row["evaluations"] > 1000
+    for pair in found["pairs"]:
+        difference = pair["difference"]
+        assert abs(difference["mean"]) <= 5.0 * difference["stderr"] + 0.01

@@ -1,4 +1,13 @@
-"""log p(x), for one datapoint; each estimator names the direction of its bias."""
+"""log p(x), for one datapoint; each estimator names the direction of its bias.
+
+    importance sampling       a stochastic lower bound                        `importance`
+    annealing with HMC        a stochastic lower bound                        `annealing`
+    bidirectional             a lower and an upper one, on simulated data     `bdmc`
+    tempered SMC              low in expectation, consistent                  `smc`
+    quadrature                exact, for K <= 2                               `quadrature`
+
+`choose` picks one of them for a split.
+"""
 
 from vaelab.evidence.choose import Choice, choose_estimator, estimate_log_evidence, judge
 from vaelab.evidence.estimator import Estimator, by_annealing, by_importance, by_quadrature, by_smc

@@ -21,7 +21,7 @@ from vaelab.types import Key, LatentModel, Params
 class Trial(NamedTuple):
     """One candidate on the pilot's datapoints.
 
-    mean: of its lower bounds, nats
+    mean: of its lower bounds, nats; NaN, as the other statistics, where one of them is not finite
     stderr: of their own draws, without the spread between datapoints, which all candidates share
     behind, behind_stderr: how far below the highest mean, from differences at the same datapoints
     """
@@ -55,9 +55,12 @@ def judge(
     if not sound_M.any():
         raise ValueError(f"no estimate of log p(x) is finite on the pilot: tried {', '.join(names)}")
     count = bounds_MxN.shape[1]
-    mean_M = np.where(sound_M, np.mean(bounds_MxN, axis=1), -np.inf)
+    bounds_MxN, stderrs_MxN = (
+        np.where(sound_M[:, None], array, np.nan) for array in (bounds_MxN, stderrs_MxN)
+    )
+    mean_M = np.mean(bounds_MxN, axis=1)
     error_M = np.sqrt(np.sum(stderrs_MxN**2, axis=1)) / count
-    best = int(np.argmax(mean_M))
+    best = int(np.nanargmax(mean_M))
     behind_MxN = bounds_MxN[best] - bounds_MxN
     # The draws of two candidates are independent; between datapoints there may be more spread than theirs.
     spread_M = np.std(behind_MxN, axis=1, ddof=1) / np.sqrt(count) if count > 1 else np.zeros(len(names))
