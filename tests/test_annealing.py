@@ -177,15 +177,40 @@ def test_what_a_move_carries_is_what_its_end_has():
     def one(beta, key):
         key_start, key_move = jax.random.split(key)
         point = transition.at(log_w, jax.random.normal(key_start, (3,)))
-        moved, _ = transition.move(log_w, point, beta, jnp.float32(0.5), key_move, num_leapfrogs=2)
-        return moved, transition.at(log_w, moved.eps_K)
+        moved, how = transition.move(log_w, point, beta, jnp.float32(1.2), key_move, num_leapfrogs=2)
+        return point, moved, transition.at(log_w, moved.eps_K), how.accepted
 
     beta_N = np.float32(np.geomspace(1e-5, 1.0, 6)).repeat(20)
-    moved, fresh = jax.jit(jax.vmap(one))(beta_N, jax.random.split(jax.random.key(0), beta_N.size))
+    keys = jax.random.split(jax.random.key(0), beta_N.size)
+    point, moved, fresh, accepted_N = jax.jit(jax.vmap(one))(beta_N, keys)
     # Rounding of log N(eps) and of log w, as a part of beta.
     bound_N = 20 * EPS * (np.abs(np.asarray(fresh.log_w)) + 10.0 / beta_N)
     assert np.all(np.abs(moved.log_w - fresh.log_w) <= bound_N)
     assert np.all(np.abs(moved.grad_K - fresh.grad_K) <= bound_N[:, None])
+    # A rejected move gives its start back bit for bit: no rounding builds up in a chain that stands still.
+    assert 0.1 < np.mean(accepted_N) < 0.9
+    for new, old in zip(moved, point, strict=True):
+        np.testing.assert_array_equal(new[~accepted_N], old[~accepted_N])
+
+
+def test_half_a_turn_is_no_trap():
+    """In N(0, I) a quarter turn draws |eps|^2 anew; half a turn on the dot would keep it for ever."""
+
+    def kept(turn):
+        def one(key):
+            key_start, key_move = jax.random.split(key)
+            point = transition.at(lambda eps_K: 0.0 * eps_K[0], jax.random.normal(key_start, (2,)))
+            moved, _ = transition.move(
+                lambda eps_K: 0.0 * eps_K[0], point, 1.0, turn / 8, key_move, num_leapfrogs=8
+            )
+            return jnp.sum(point.eps_K**2), jnp.sum(moved.eps_K**2)
+
+        return np.corrcoef(*jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 10_000)))[0, 1]
+
+    # E cos^2 of U(0.7, 1.3) times the turn.
+    for turn in (np.pi / 2, np.pi):
+        angle = turn * np.linspace(0.7, 1.3, 1001)
+        assert abs(kept(turn) - np.mean(np.cos(angle) ** 2)) < 5.0 / np.sqrt(10_000) + 0.02
 
 
 @pytest.mark.parametrize("schedule", [annealing.linear, annealing.sigmoid, annealing.equal_length])
