@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vaelab.evidence.transition import LogWeight, Point, at, longest_step, move
+from vaelab.evidence.transition import LogWeight, Move, Point, at, longest_step, move
 from vaelab.evidence.weights import Evidence, from_log_weights
 from vaelab.objective import log_weight
 from vaelab.types import Array, Key, LogJoint, PosteriorFamily
@@ -133,7 +133,9 @@ def fly(log_w: LogWeight, key: Key, *, latent_dim: int, settings: Annealing) -> 
     )
 
 
-def move_all(log_w: LogWeight, points: Point, beta: Array, step_size: Array, key: Key, *, num_leapfrogs: int):
+def move_all(
+    log_w: LogWeight, points: Point, beta: Array, step_size: Array, key: Key, *, num_leapfrogs: int
+) -> tuple[Point, Move]:
     """`move` of every chain, each with its own key."""
     keys_C = jax.random.split(key, points.log_w.size)
 
@@ -186,7 +188,16 @@ def backward(
     )
 
 
-def _along(log_w, eps_CxK, step_size_M, beta_M, change_T, key, *, num_leapfrogs):
+def _along(
+    log_w: LogWeight,
+    eps_CxK: Array,
+    step_size_M: Array,
+    beta_M: Array,
+    change_T: Array,
+    key: Key,
+    *,
+    num_leapfrogs: int,
+) -> tuple[Array, Array, Array]:
     """Sum of change_t log w before, between and after the moves at beta_M, M = T - 1."""
 
     def step(carry, row):

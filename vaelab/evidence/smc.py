@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from vaelab.evidence.annealing import Annealing, Pilot, fly, pilot_evaluations
-from vaelab.evidence.transition import hmc_step
+from vaelab.evidence.transition import LogWeight, hmc_step
 from vaelab.evidence.weights import Evidence, from_log_weights
 from vaelab.model import standard_normal_log_prob
 from vaelab.objective import log_weight
@@ -88,7 +88,9 @@ class _Carry(NamedTuple):
     count: Array
 
 
-def _run(log_w, pilot: Pilot, key: Key, *, latent_dim: int, settings: Tempering):
+def _run(
+    log_w: LogWeight, pilot: Pilot, key: Key, *, latent_dim: int, settings: Tempering
+) -> tuple[Array, Array, Array, Array]:
     """One run: (log Z, mean acceptance, temperatures, whether it came to the posterior)."""
     from blackjax.mcmc import hmc
     from blackjax.smc import adaptive_tempered, resampling
