@@ -28,12 +28,14 @@ QUANTITIES = {
     "approximation gap": "approximation_gap",
     "inference gap": "inference_gap",
 }
+HEAVY = "num_heavy_tailed"  # of log p(x)
 COUNTS = {
     "datapoints": "num_points",
     "certified by": "certificate",
     "not converged": "num_unconverged",
     "negative gaps": "num_negative",
     "evaluations a point": "decoder_evaluations_per_point",
+    "Pareto k over 0.7": HEAVY,
 }
 
 
@@ -156,7 +158,7 @@ def _plain(value: Any) -> str:
 
 
 def _counts(row: dict[str, Any]) -> list[str]:
-    values = (row["log_evidence"][key] if key in row["log_evidence"] else row[key] for key in COUNTS.values())
+    values = [row["log_evidence"][HEAVY] if key == HEAVY else row[key] for key in COUNTS.values()]
     return ["-" if value is None else value if type(value) is str else f"{value:,}" for value in values]
 
 
