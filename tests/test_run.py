@@ -131,7 +131,9 @@ def test_a_damaged_result_is_set_aside_and_made_anew(name, damage, finished, tmp
     original, rows = finished
     workdir = shutil.copytree(original, tmp_path / "run")
     content = bytearray((workdir / name).read_bytes())
-    content[len(content) // 2] ^= 0xFF
+    # Of an archive a byte of the first array; elsewhere in it there are bytes that nothing reads.
+    place = content.index(b"NUMPY") + 130 if name.endswith(".npz") else len(content) // 2
+    content[place] ^= 0xFF
     (workdir / name).write_bytes(content[: len(content) // 2] if damage == "cut" else content)
     if name != "gap.json":
         (workdir / "gap.json").unlink()
