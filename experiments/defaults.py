@@ -146,7 +146,7 @@ def evidence() -> ConfigDict:
     # Draws of a datapoint at a time, here and for elbo_samples: bounds the memory; both numbers of draws
     # are rounded up to whole portions.
     config.draw_chunk_size = 100
-    config.degrees_of_freedom = 10.0  # student_t only
+    config.degrees_of_freedom = 10  # student_t only
     config.annealing = ConfigDict()
     config.annealing.start = "optimum"  # of the richest Gaussian family; prior
     config.annealing.schedule = "equal_length"  # linear, sigmoid, equal_length (from a pilot)

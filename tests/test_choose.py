@@ -87,7 +87,7 @@ def test_what_is_not_finite_does_not_win(bad):
 
 
 def test_each_estimator_is_near_the_truth():
-    heavy = by_importance((DIAGONAL,), degrees_of_freedom=5.0, num_samples=2000, chunk_size=500)
+    heavy = by_importance((DIAGONAL,), degrees_of_freedom=5, num_samples=2000, chunk_size=500)
     tempering = Tempering(num_particles=32, pilot_temperatures=8, max_temperatures=20)
     smc = by_smc((DIAGONAL,), tempering, start="diagonal", expected_temperatures=5.0)
     for estimator in (heavy, smc):

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from rich.console import Console
@@ -231,3 +232,89 @@ def test_every_experiments_smoke_runs(experiment, tmp_path, images_at_hand):  # 
         for name in ("approximation_gap", "inference_gap"):
             if row[name] is not None:
                 assert row[name]["mean"] > -5 * row[name]["stderr"]
+
+
+@pytest.fixture(scope="module")
+def in_blocks(tmp_path_factory):
+    """Simulated and corrupted datapoints, an estimator with moves, and stages kept in blocks."""
+    config = digits_gap.get_config("smoke")
+    config.evaluate.splits = ("simulated", "corrupted")
+    config.evaluate.points_per_save = 6
+    config.evidence.estimator = "annealing"
+    config.inference.families = ("diagonal",)
+    workdir = tmp_path_factory.mktemp("blocks") / "run"
+    return config, workdir, quiet_run(config, workdir)
+
+
+def test_simulated_and_corrupted_points_have_rows_and_simulated_ones_both_bounds(in_blocks):
+    _, workdir, rows = in_blocks
+    simulated, corrupted = rows
+    assert (simulated["split"], corrupted["split"]) == ("simulated", "corrupted")
+    assert simulated["num_points"] == corrupted["num_points"] == 16
+    both = simulated["two_sided"]
+    assert both["width"]["mean"] == pytest.approx(both["upper"]["mean"] - both["lower"]["mean"], abs=1e-4)
+    assert both["planned_temperatures"] is None or both["planned_temperatures"] >= 1
+    assert 0.0 <= simulated["calibration"]["p_value"] <= 1.0
+    assert "two_sided" not in corrupted
+    assert simulated["log_evidence"]["estimator"] == "annealing from diagonal"
+    arrays = np.load(workdir / "per_datapoint.npz")
+    assert np.all(arrays["simulated/acceptance"] > 0.0)
+    assert arrays["simulated/index"].min() >= 2**30
+    assert len(list((workdir / "stages").glob("evidence_simulated_*.npz"))) == 3
+
+
+def test_a_run_killed_between_blocks_goes_on_at_the_next_with_the_same_result(
+    in_blocks, tmp_path, monkeypatch
+):
+    config, uninterrupted, rows = in_blocks
+    workdir = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        calls, estimate = [], measure.estimate_log_evidence
+
+        def twice(*arguments, **settings):
+            calls.append(1)
+            if len(calls) > 2:
+                raise Killed
+            return estimate(*arguments, **settings)
+
+        patch.setattr(measure, "estimate_log_evidence", twice)
+        with pytest.raises(Killed):
+            quiet_run(config, workdir)
+    kept = sorted((workdir / "stages").glob("evidence_simulated_*.npz"))
+    assert [path.name for path in kept] == ["evidence_simulated_0.npz", "evidence_simulated_6.npz"]
+    before = [path.stat().st_mtime_ns for path in kept]
+    resumed = quiet_run(config, workdir)
+    assert before == [path.stat().st_mtime_ns for path in kept]
+    for row, again in zip(rows, resumed, strict=True):
+        assert {**row, "seconds": 0} == {**again, "seconds": 0}
+    one, other = (np.load(path / "per_datapoint.npz") for path in (uninterrupted, workdir))
+    for name in one.files:
+        np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_a_datapoint_without_an_estimate_or_a_move_is_named_and_the_rest_kept(
+    in_blocks, tmp_path, monkeypatch
+):
+    config, _, rows = in_blocks
+    estimate = measure.estimate_log_evidence
+
+    def broken(*arguments, **settings):
+        found = jax.tree.map(np.copy, estimate(*arguments, **settings))
+        found.log_evidence[1], found.acceptance[2] = -np.inf, 0.0
+        return found
+
+    monkeypatch.setattr(measure, "estimate_log_evidence", broken)
+    console = Console(file=io.StringIO(), width=200)
+    found = run(config, str(tmp_path / "run"), console)
+    printed = console.file.getvalue()
+    first = 2**30
+    assert (
+        f"log p(x) (annealing from diagonal) is not finite at 3 datapoints, index {first + 1} first"
+        in printed
+    )
+    assert (
+        f"no move was accepted (annealing from diagonal) at 3 datapoints, index {first + 2} first" in printed
+    )
+    assert found[0]["elbo_optimal"] == rows[0]["elbo_optimal"]
+    arrays = np.load(tmp_path / "run" / "per_datapoint.npz")
+    assert np.isfinite(arrays["simulated/log_evidence"]).sum() == 13

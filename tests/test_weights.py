@@ -145,7 +145,7 @@ def test_k_of_a_proposal_that_is_too_narrow_in_one_direction():
 
 def test_student_t_has_the_density_of_its_draws():
     """Against SciPy, and E[1] under it by quadrature is 1: draws pass a test of their squared radius."""
-    proposal = student_t(FULL, POSTERIOR_P, degrees_of_freedom=5.0)
+    proposal = student_t(FULL, POSTERIOR_P, degrees_of_freedom=5)
     z_SxK = np.float64(proposal.sample(jax.random.key(0), 5000))
     mean, scale = oracles.law("full", POSTERIOR_P)
     law = stats.multivariate_t(mean, scale @ scale.T, df=5.0)
@@ -160,14 +160,14 @@ def test_student_t_mends_a_narrow_proposal():
     narrow = shrunk(0.6)
     numbers = {"num_samples": 1000, "chunk_size": 1000}
     thin = weigh((member(FULL, narrow),), 400, **numbers)
-    heavy = weigh((student_t(FULL, narrow, degrees_of_freedom=4.0),), 400, **numbers)
+    heavy = weigh((student_t(FULL, narrow, degrees_of_freedom=4),), 400, **numbers)
     oracles.assert_mean(np.exp(np.float64(heavy.log_evidence) - LOG_EVIDENCE), 1.0, rounding=1e-4)
     oracles.assert_calibrated(heavy.log_evidence, LOG_EVIDENCE, heavy.stderr)
     assert np.mean(heavy.pareto_k) < 0.3 < 0.5 < np.mean(thin.pareto_k)
 
 
 def test_a_mixture_of_kinds_is_unbiased():
-    proposals = (FULL, shrunk(0.8)), student_t(FULL, POSTERIOR_P, degrees_of_freedom=3.0)
+    proposals = (FULL, shrunk(0.8)), student_t(FULL, POSTERIOR_P, degrees_of_freedom=3)
     found = weigh(proposals, 4000, num_samples=20, chunk_size=20)
     oracles.assert_mean(np.exp(np.float64(found.log_evidence) - LOG_EVIDENCE), 1.0, rounding=1e-4)
 

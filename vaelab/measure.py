@@ -20,6 +20,7 @@ from vaelab import local_fit, report
 from vaelab.build import Experiment
 from vaelab.evidence import Choice, Estimator, Evidence, choose_estimator, estimate_log_evidence
 from vaelab.evidence.bdmc import Bidirectional, bidirectional
+from vaelab.evidence.calibration import Calibration, calibration
 from vaelab.model import bind
 from vaelab.parallel import Progress, map_datapoints
 from vaelab.rundir import stored, stored_json
@@ -31,7 +32,7 @@ class Outcome(NamedTuple):
     """All that was measured on one split; `rows` makes rows of it.
 
     choice: how the estimator was chosen, where a pilot was asked for.
-    bidirectional: both bounds, on simulated data.
+    bidirectional, calibrations: both bounds, and those of each family's q*, on simulated data.
     """
 
     points: Measured
@@ -41,6 +42,7 @@ class Outcome(NamedTuple):
     choice: dict[str, Any] | None
     evidence: Evidence
     bidirectional: Bidirectional | None
+    calibrations: dict[str, Calibration]
 
 
 def measure(
@@ -87,7 +89,10 @@ def measure(
             template,
             partial(_both_bounds, experiment, theta, points, fits),
         )
-    return Outcome(points, fits, seconds, estimator, choice, evidence, both)
+    calibrations = {}
+    if points.z_NxK is not None:
+        calibrations = {name: _calibrate(experiment, name, points, fit) for name, fit in fits.items()}
+    return Outcome(points, fits, seconds, estimator, choice, evidence, both, calibrations)
 
 
 def _in_blocks(
@@ -164,6 +169,20 @@ def _starts(experiment: Experiment, name: str, psis: dict[str, Params], x_NxD: n
         return target.project(*source.family.location_scale(source.encoder.apply(psi, x_D)))
 
     return map_datapoints(encode, psis[encoder_name], x_NxD, chunk_size=1000)
+
+
+def _calibrate(experiment: Experiment, name: str, points: Measured, fit: local_fit.LocalFit) -> Calibration:
+    return calibration(
+        experiment.systems[name].family,
+        fit.inference.phi_P,
+        points.inputs.index_N,
+        points.z_NxK,
+        experiment.keys.calibrate,
+        num_draws=RANKED_DRAWS,
+    )
+
+
+RANKED_DRAWS = 199  # so that 20 bins of ranks are alike
 
 
 def _choose(

@@ -120,11 +120,12 @@ def gap_table(rows: list[dict[str, Any]]) -> Table:
     table.add_column("")
     labels = [_label(label, key, rows) for label, key in QUANTITIES.items()] + list(COUNTS)
     two_sided = any("two_sided" in row for row in rows)
-    labels += ["two-sided, lower", "two-sided, upper", "their width"] if two_sided else []
+    labels += ["two-sided, lower", "two-sided, upper", "their width", "calibration, p"] if two_sided else []
     columns = []
     for row in rows:
         table.add_column(f"{row['split']}, {row['family']}", justify="right")
         bounds = [_cell(row.get("two_sided", {}).get(key)) for key in ("lower", "upper", "width")]
+        bounds.append(_plain(row.get("calibration", {}).get("p_value")))
         cells = [_cell(row[key]) for key in QUANTITIES.values()] + _counts(row)
         columns.append(cells + (bounds if two_sided else []))
         if "exact" in row:

@@ -97,6 +97,8 @@ def _row(
         row["log_evidence"] |= {"reason": outcome.choice["reason"], "trials": outcome.choice["trials"]}
     if outcome.bidirectional is not None:
         row["two_sided"] = _two_sided(experiment, outcome)
+    if name in outcome.calibrations:
+        row["calibration"] = outcome.calibrations[name]._asdict()
     if experiment.latent_model.exact is not None and family.project is not None:
         x_NxD = outcome.points.inputs.x_NxD
         exact = gap.exact_gap(experiment.latent_model, family, theta, x_NxD, fitted.phi_start)

@@ -77,7 +77,7 @@ def _candidates(
         "num_samples": section.integer("num_samples", 2),
         "chunk_size": section.integer("draw_chunk_size", 2),
     }
-    degrees_of_freedom = section.number("degrees_of_freedom", above=True)
+    degrees_of_freedom = section.integer("degrees_of_freedom", 1)
     tempering = _tempering(section.section("smc"), settings)
     grid = section.section("quadrature")
     nodes = {

@@ -96,6 +96,7 @@ class Keys(NamedTuple):
     simulate: Key
     corrupt: Key
     bidirectional: Key
+    calibrate: Key
 
 
 class Experiment(NamedTuple):

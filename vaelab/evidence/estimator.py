@@ -40,7 +40,7 @@ def _sound(families: Families, phis: tuple[Array, ...]) -> list[Array]:
 
 
 def by_importance(
-    families: Families, *, num_samples: int, chunk_size: int, degrees_of_freedom: float | None = None
+    families: Families, *, num_samples: int, chunk_size: int, degrees_of_freedom: int | None = None
 ) -> Estimator:
     """From the equal mixture of all q*; with degrees_of_freedom, Student-t laws replace the Gaussian ones."""
 

@@ -33,7 +33,7 @@ def member(family: PosteriorFamily, phi_P: Array) -> Proposal:
     return Proposal(sample, family.dist(phi_P).log_prob)
 
 
-def student_t(family: PosteriorFamily, phi_P: Array, *, degrees_of_freedom: float) -> Proposal:
+def student_t(family: PosteriorFamily, phi_P: Array, *, degrees_of_freedom: int) -> Proposal:
     """mu + S t with q_phi = N(mu, S S') and t standard multivariate Student with nu degrees of freedom,
 
         log t(z) = log G((nu + K)/2) - log G(nu/2) - K/2 log(nu pi) - log|det S|
@@ -51,7 +51,9 @@ def student_t(family: PosteriorFamily, phi_P: Array, *, degrees_of_freedom: floa
     def sample(key: Key, num_samples: int) -> Array:
         key_normal, key_chi = jax.random.split(key)
         eps_SxK = jax.random.normal(key_normal, (num_samples, K))
-        stretch_S = jnp.sqrt(nu / jax.random.chisquare(key_chi, nu, (num_samples,)))
+        # Not jax.random.chisquare, whose rejection loop waits for the slowest draw of all.
+        chi_SxN = jax.random.normal(key_chi, (num_samples, nu))
+        stretch_S = jnp.sqrt(nu / jnp.sum(chi_SxN**2, axis=1))
         return jax.vmap(lambda eps_K, stretch: mu_K + stretch * (scale_KxK @ eps_K))(eps_SxK, stretch_S)
 
     def log_prob(z_K: Array) -> Array:
