@@ -4,7 +4,7 @@ WORKDIR ?= runs/digits_gap
 BIN = .venv/bin
 READY = .venv/.ready
 
-.PHONY: demo test test-slow lint format requirements
+.PHONY: demo test test-slow bench lint format requirements
 
 demo: $(READY)
 	$(BIN)/python launch.py --config=experiments/digits_gap.py --workdir=$(WORKDIR)
@@ -14,6 +14,12 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+# The short set, on the run in WORKDIR; benchmarks/README.md has the long one.
+bench: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	test -f $(WORKDIR)/gap.json || $(MAKE) demo
+	$(BIN)/python benchmarks/run.py --run=$(WORKDIR)
 
 lint: $(READY)
 	$(BIN)/ruff check .

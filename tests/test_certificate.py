@@ -195,10 +195,11 @@ def test_progress_is_what_the_round_gained(name):
     assert evaluations(solver, family, num_steps=10, certificate_groups=32) == 100 + 960 + 152
 
 
+# One of each kind of certificate, and what is peculiar to each kind of scale.
 SLOW = {**FAMILIES, "real_nvp": posterior.real_nvp(K, num_layers=2, hidden=4)}
 
 
-@pytest.mark.parametrize("name", SLOW)
+@pytest.mark.parametrize("name", ["diagonal", "full", "low_rank", "real_nvp"])
 def test_a_slow_valley_is_not_the_optimum(name):
     """Steps so short that a round gains nothing, with a nat to go along the flattest direction."""
     family, exact = SLOW[name], LinearGaussian.random(np.random.default_rng(1), D, SPECTRA[10_000], 1.0)
@@ -230,7 +231,7 @@ def test_a_slow_valley_is_not_the_optimum(name):
     assert not found.converged
 
 
-@pytest.mark.parametrize("name", SLOW)
+@pytest.mark.parametrize("name", ["diagonal", "low_rank", "real_nvp"])
 def test_a_flat_objective_under_its_noise_is_not_called_converged(name):
     """A likelihood that is only noise: a verdict under it is as rare as two standard errors make it."""
     family = SLOW[name]
