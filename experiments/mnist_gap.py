@@ -11,12 +11,12 @@ on the diagonal model's decoder, held fixed:
     optimal L[q*]         -93.09 ± 0.79        -91.63 ± 0.79
     log p(x), lower bound -91.43 ± 0.79        -91.43 ± 0.79
     amortization gap      2.702 ± 0.061        10.59 ± 0.17
-    approximation gap     1.655 ± 0.011        0.1930 ± 0.0025
-    not converged         12                   30
-    evaluations a point   652                  1,471
+    approximation gap     1.655 ± 0.011        0.1935 ± 0.0025
+    not converged         19                   33
+    evaluations a point   661                  1,464
 
-The ELBO of all 5,000 validation images is -97.43. 3 min 53 s beside other work: training 82 s, refit 61 s,
-inference 14 s and 29 s, evidence 32 s.
+The standard error of a datapoint's log p(x) is 0.021 on average, the Pareto k-hat of 7 is over 0.7; no order is
+broken, at no datapoint. The ELBO of all 5,000 validation images is -97.43.
 
 Variant: smoke.
 """

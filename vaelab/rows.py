@@ -115,12 +115,12 @@ def _orders(
     """
     fits, evidence = outcome.fits, outcome.evidence
     optimum, log_evidence = fits[name].elbo_optimal, Estimate(evidence.log_evidence, evidence.stderr)
-    chain = {f"L[q*_{name}]": optimum, f"log p(x) >= ({outcome.estimator.name})": log_evidence}
+    chain = {f"L[q*_{name}]": optimum, f"log p(x) ({outcome.estimator.name})": log_evidence}
     if name != "diagonal" and "diagonal" in fits:
         chain = {"L[q*_diagonal]": fits["diagonal"].elbo_optimal, **chain}
     if outcome.bidirectional is not None:
         upper = outcome.bidirectional.upper
-        chain["log p(x) <= (two-sided)"] = Estimate(upper.log_evidence, upper.stderr)
+        chain["log p(x) from above (two-sided)"] = Estimate(upper.log_evidence, upper.stderr)
     pairs = list(itertools.pairwise(chain.items()))
     if has_encoder:
         amortized = (f"L[q_phi] ({name})", fits[name].elbo_start)
