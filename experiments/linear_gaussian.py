@@ -10,8 +10,8 @@ optima; in 3,000 steps only the diagonal one is reached. Measured on two CPU cor
     approximation gap     0.7091 ± 0.0016      0.7081 ± 0.0000      -0.0002 ± 0.0003     0.0000 ± 0.0000
     inference gap         0.7106 ± 0.0016      0.7096 ± 0.0000      0.1381 ± 0.0089      0.1386 ± 0.0089
 
-Every fit is certified, by the proved bound, to be within 0.001 nats of its optimum. 38 s beside other work. With
-:prior_start the loop starts at the prior: the same within 0.0001 nats.
+Every fit is certified, by the proved bound, to be within 0.001 nats of its optimum. 38 s beside other work.
+With :prior_start the loop starts at the prior: the same within 0.0001 nats.
 
 Variants: smoke, prior_start.
 """

@@ -15,7 +15,7 @@ on the diagonal model's decoder, held fixed:
     not converged         19                   33
     evaluations a point   661                  1,464
 
-The standard error of a datapoint's log p(x) is 0.021 on average, the Pareto k-hat of 7 is over 0.7; no order is
+The standard error of a datapoint's log p(x) is 0.021 on average, 7 have a Pareto k-hat over 0.7; no order is
 broken, at no datapoint. The ELBO of all 5,000 validation images is -97.43.
 
 Variant: smoke.

@@ -70,3 +70,32 @@ def test_estimators_of_log_evidence_agree(trained):
     for pair in found["pairs"]:
         difference = pair["difference"]
         assert abs(difference["mean"]) <= 5.0 * difference["stderr"] + 0.01
+
+
+@pytest.mark.slow
+def test_the_short_set_writes_its_results_and_names_what_fails(trained, tmp_path):
+    command = [
+        "benchmarks/run.py",
+        "--run",
+        trained,
+        "--results",
+        tmp_path,
+        "--only",
+        "second_start",
+        "scaling",
+    ]
+    done = subprocess.run(
+        [sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stderr
+    second = json.loads((tmp_path / "second_start.json").read_text())
+    assert all(0.0 < row["ratio"] < 1.0 for row in second["rows"])
+    scaling = json.loads((tmp_path / "scaling.json").read_text())
+    assert {row["size"] for row in scaling["rows"]} == {"points", "draws", "steps", "latent_dim", "width"}
+    assert (tmp_path / "scaling.png").stat().st_size > 0
+    broken = ["benchmarks/run.py", "--run", tmp_path, "--results", tmp_path / "b", "--only", "all_points"]
+    done = subprocess.run(
+        [sys.executable, *map(str, broken)], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 1
+    assert "all_points failed" in done.stderr
