@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/python launch.py --config=experiments/digits_gap.py --workdir=$(WORKDIR)
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist=loadgroup
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

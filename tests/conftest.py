@@ -22,8 +22,16 @@ if "VAELAB_TEST_CACHE" not in os.environ:
     os.environ["VAELAB_TEST_CACHE"] = _cache.name
 
 import jax
+import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", os.environ["VAELAB_TEST_CACHE"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def pytest_collection_modifyitems(items):
+    """What shares a run is made by one worker (`--dist=loadgroup`), not by each."""
+    for item in items:
+        for shared in {"finished", "in_blocks"} & set(item.fixturenames):
+            item.add_marker(pytest.mark.xdist_group(shared))

@@ -86,6 +86,7 @@ def test_chains_and_temperatures_bring_the_truth_inside_within_hundredths():
 SIZES, POINTS = (16, 40, 100), 4000
 
 
+@pytest.mark.slow
 def test_the_width_falls_as_one_over_the_temperatures():
     """Its slope is -1 on logarithmic axes, and its size the one of perfect mixing."""
     means, stderrs = np.array(

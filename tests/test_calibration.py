@@ -11,6 +11,7 @@ from vaelab.evidence.calibration import calibration
 K, D, N = 3, 6, 1000
 EXACT = LinearGaussian.random(np.random.default_rng(0), D, (3.0, 1.0, 0.3), 0.5)
 INDEX_N = np.arange(N)
+FAMILIES = {"full": posterior.full(K), "diagonal": posterior.diagonal(K)}
 
 
 def simulated(rng):
@@ -22,9 +23,8 @@ def simulated(rng):
 
 def calibrate(name, seed, change=lambda phi_P: phi_P):
     z_NxK, x_NxD = simulated(np.random.default_rng(seed))
-    family = getattr(posterior, name)(K)
     phi_NxP = np.float32([change(EXACT.optimum(name, x_D)) for x_D in x_NxD])
-    return calibration(family, phi_NxP, INDEX_N, z_NxK, jax.random.key(seed), num_draws=199)
+    return calibration(FAMILIES[name], phi_NxP, INDEX_N, z_NxK, jax.random.key(seed), num_draws=199)
 
 
 def test_p_values_of_the_exact_posterior_are_those_of_chance():
@@ -58,5 +58,5 @@ def test_a_phi_that_is_not_finite_is_left_out():
     z_NxK, x_NxD = simulated(np.random.default_rng(2))
     phi_NxP = np.float32([EXACT.optimum("full", x_D) for x_D in x_NxD])
     phi_NxP[7] = np.nan
-    found = calibration(posterior.full(K), phi_NxP, INDEX_N, z_NxK, jax.random.key(0), num_draws=199)
+    found = calibration(FAMILIES["full"], phi_NxP, INDEX_N, z_NxK, jax.random.key(0), num_draws=199)
     assert found.p_value > 1e-3

@@ -172,27 +172,25 @@ def test_a_fit_of_a_concave_model_is_called_converged_by_its_bound(family):
     assert evaluations(solver, family, **settings) == 1320
 
 
-@pytest.mark.parametrize("name", ["low_rank", "householder"])
-def test_progress_is_what_the_round_gained(name):
+@pytest.mark.parametrize("name", ["low_rank"])
+def test_progress_is_what_the_second_half_of_the_round_gained(name):
     family, exact = FAMILIES[name], LinearGaussian.random(np.random.default_rng(1), D, SPECTRA[4], 1.0)
     x_D = exact.sample(np.random.default_rng(4), 1)[0]
     start_P = np.asarray(family.init())
-    found = fit(family, exact, x_D, start_P, num_steps=10, rate=0.2)
+    half, found = (fit(family, exact, x_D, start_P, num_steps=steps, rate=0.2) for steps in (3, 6))
     mean, scale = oracles.law(name, found.phi_P)
-    gained = exact.elbo(x_D, mean, scale) - exact.elbo(x_D, *oracles.law(name, start_P))
+    gained = exact.elbo(x_D, mean, scale) - exact.elbo(x_D, *oracles.law(name, half.phi_P))
     left = exact.elbo(x_D, exact.posterior(x_D)[0], scale) - exact.elbo(x_D, mean, scale)
-    assert gained > 1.0
+    assert gained > 0.06
     assert abs(found.excess.value - gained - left) <= 5.0 * found.excess.stderr + 1e-4
     assert not found.converged
-    long = fit(family, exact, x_D, found.phi_P, num_steps=200, rate=0.1)
-    again = fit(family, exact, x_D, long.phi_P, num_steps=10, rate=0.01)
-    assert again.converged
+    assert fit(family, exact, x_D, found.phi_P, num_steps=200, rate=0.1).converged
     # A round that lost more than the tolerance has not converged either: down the gradient from afar.
-    worse = fit(family, exact, x_D, start_P, num_steps=1, rate=-0.1)
+    worse = fit(family, exact, x_D, start_P, num_steps=2, rate=-0.1)
     assert worse.excess.value > 0.05
     assert not worse.converged
     solver = loop(family, 10, 0.2)
-    assert evaluations(solver, family, num_steps=10, certificate_groups=32) == 100 + 960 + 152
+    assert evaluations(solver, family, num_steps=10, certificate_groups=32) == 100 + 32 * 210 + 152
 
 
 # One of each kind of certificate, and what is peculiar to each kind of scale.
@@ -235,30 +233,18 @@ def test_a_slow_valley_is_not_the_optimum(name):
 def test_a_flat_objective_under_its_noise_is_not_called_converged(name):
     """A likelihood that is only noise: a verdict under it is as rare as two standard errors make it."""
     family = SLOW[name]
+    bound = partial(stick_the_landing, num_samples=10)
+    solver = stochastic_gradient(family, bound, optax.sgd(1e-9), num_samples=10)
+    settings = {"num_steps": 1, "certificate_groups": 8, "tolerance": 1e-3}
 
-    def log_joint(z_K):
-        return models.standard_normal_log_prob(z_K) + size * jnp.sum(jnp.sin(40.0 * z_K))
+    def verdict(size, key):
+        def log_joint(z_K):
+            return models.standard_normal_log_prob(z_K) + size * jnp.sum(jnp.sin(40.0 * z_K))
 
-    solver = stochastic_gradient(
-        family, partial(stick_the_landing, num_samples=10), optax.sgd(1e-9), num_samples=10
-    )
-    verdicts = {}
-    for size in (1e-4, 1.0):
-        one = jax.vmap(
-            lambda key: (
-                infer(
-                    solver,
-                    log_joint,
-                    family,
-                    family.init(),
-                    key,
-                    num_steps=1,
-                    certificate_groups=8,
-                    tolerance=1e-3,
-                ).converged
-            )
-        )
-        verdicts[size] = jax.jit(one)(jax.random.split(jax.random.key(0), 200))
+        return infer(solver, log_joint, family, family.init(), key, **settings).converged
+
+    run, keys = jax.jit(jax.vmap(verdict, (None, 0))), jax.random.split(jax.random.key(0), 200)
+    verdicts = {size: run(size, keys) for size in (1e-4, 1.0)}
     assert verdicts[1.0].mean() <= 0.05
     assert verdicts[1e-4].all()
 
@@ -272,7 +258,9 @@ def test_the_error_of_progress_is_that_of_its_draws():
         return models.standard_normal_log_prob(z_K)
 
     def one(key):
-        return certificate.progress(log_joint, family, before_P, after_P, key, num_groups=32, num_samples=10)
+        return certificate.progress(
+            log_joint, family, before_P, after_P, key, num_groups=32, num_samples=10, num_gradients=10
+        )
 
     found = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 1000))
     # KL(N(0, e^0.6) || N(0, 1)): what is lost from the optimum; its size is reported.
@@ -294,6 +282,8 @@ def test_the_shift_of_progress_is_worth_what_it_gains():
         return -0.5 * jnp.sum(((z_K - jnp.float32(shift)) / jnp.float32(root)) ** 2)
 
     found = jax.jit(
-        lambda key: certificate.progress(log_joint, family, phi_P, phi_P, key, num_groups=32, num_samples=10)
+        lambda key: certificate.progress(
+            log_joint, family, phi_P, phi_P, key, num_groups=32, num_samples=10, num_gradients=10
+        )
     )(jax.random.key(0))
     assert abs(found.value - 1.0) <= 5.0 * found.stderr + 0.01

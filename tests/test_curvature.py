@@ -113,7 +113,9 @@ def test_pairs_teach_the_curvature_of_a_quadratic():
     precision, _, _ = quadratic(condition=100.0)
     offset = np.random.default_rng(1).normal(size=(200, K)).astype(np.float32)
     start = curvature.Curvature(jnp.eye(K), jnp.eye(K))
-    found = curvature.learn(start, offset, offset @ precision)
+    learn, found = jax.jit(curvature.learn), start
+    for pairs in np.split(offset, 40):
+        found = learn(found, pairs, pairs @ precision)
     np.testing.assert_allclose(found.matrix_KxK, precision, atol=1e-3 * np.abs(precision).max())
     # Relative to the curvature of each direction.
     root = np.linalg.cholesky(np.float64(precision))
@@ -161,7 +163,7 @@ def kinked(z_K):
 
 
 def test_matrix_and_inverse_stay_each_others_over_thousands_of_pairs():
-    rng, gradient = np.random.default_rng(1), jax.vmap(jax.grad(kinked))
+    rng, gradient = np.random.default_rng(1), jax.jit(jax.vmap(jax.grad(kinked)))
     state = curvature.Curvature(jnp.eye(K), jnp.eye(K))
     learn = jax.jit(lambda *a: curvature.refresh(curvature.learn(*a)))
     for _ in range(500):

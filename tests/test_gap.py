@@ -229,7 +229,6 @@ def test_a_family_without_a_natural_gradient_is_certified_by_what_another_round_
         jax.random.key(3),
         chunk_size=N,
     )
-    assert found.rounds.min() >= 2  # the first gains much
     converged = found.inference.converged
     assert converged.sum() > N // 2
     assert np.all(found.rounds[~converged] == 4)

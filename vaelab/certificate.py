@@ -12,9 +12,9 @@ estimate  Elsewhere, for families whose Fisher information is the curvature of t
 
           so that the part of the mean is exact for a Gaussian posterior however correlated it is. Of scales
           far too small it sees a quarter nat a dimension at most.
-progress  For every other family: what the last round of the loop gained, on draws that it never saw, and what
-          a shift of q as a whole would gain on top. No more than the first is left where each round at least
-          halves what is left; the second sees the slow valleys of the mean, where a round gains little.
+progress  For every other family: what the second half of the round gained, on draws that it never saw, and
+          what a shift of q as a whole would gain on top. No more than the first is left where that half at
+          least halved what was left; the second sees slow valleys of the mean, where a round gains little.
 """
 
 import jax
@@ -87,13 +87,15 @@ def progress(
     *,
     num_groups: int,
     num_samples: int,
+    num_gradients: int,
 ) -> Estimate:
     """|L[q_after] - L[q_before]| + 1/2 g' Lam^-1 g with g = E_q[grad log p(x, z)], q = q_after.
 
     The second part is what moving all of q by some a, z + a, would gain to second order:
     dL/da = E_q[grad log p(x, z)], as E_q[grad log q] = 0. A round that gains little for slowness in a long
-    valley is seen by it. Both parts take the same `num_groups` times `num_samples` draws (an even number),
-    and Lam others; the standard error is the sum of those of the parts.
+    valley is seen by it. `num_groups` times `num_samples` draws for the first part (an even number), of which
+    `num_gradients` in each group serve the second, and others for Lam; the standard error is the sum of
+    those of the parts.
     """
     key_draws, key_curvature = jax.random.split(key)
 
@@ -104,7 +106,9 @@ def progress(
         before, after = (
             jnp.mean(log_weights(log_joint, family, phi, eps_SxK)) for phi in (before_P, after_P)
         )
-        z_SxK = jax.vmap(family.reparameterize, (None, 0))(after_P, eps_SxK)
+        # Whole antithetic pairs: some of the first half with their mirror images.
+        few_SxK = eps_SxK[: num_gradients // 2]
+        z_SxK = jax.vmap(family.reparameterize, (None, 0))(after_P, jnp.concatenate([few_SxK, -few_SxK]))
         return after - before, jnp.mean(jax.vmap(jax.grad(log_joint))(z_SxK), axis=0)
 
     gain_G, grad_GxK = jax.lax.map(group, jnp.arange(num_groups))

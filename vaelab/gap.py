@@ -46,7 +46,8 @@ class Gap(NamedTuple):
 def mean_and_stderr(values_N: np.ndarray) -> dict[str, float]:
     """The mean over datapoints and its standard error sd / sqrt(N), which includes each value's own noise."""
     values_N = np.asarray(values_N, np.float64)
-    stderr = float(np.std(values_N, ddof=1) / math.sqrt(values_N.size)) if values_N.size > 1 else math.nan
+    with np.errstate(invalid="ignore"):  # of infinities: NaN, which says it
+        stderr = float(np.std(values_N, ddof=1) / math.sqrt(values_N.size)) if values_N.size > 1 else math.nan
     return {"mean": float(np.mean(values_N)), "stderr": stderr}
 
 

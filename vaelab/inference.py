@@ -57,25 +57,26 @@ def infer(
     num_averaged = max(average_last, 1)
 
     def step(carry, t):
-        phi_P, state, sum_P = carry
+        phi_P, state, sum_P, half_P = carry
         grad_P, state = solver.gradient(log_joint, phi_P, state, jax.random.fold_in(key_steps, t))
         phi_P, state = solver.update(phi_P, grad_P, state)
-        return (phi_P, state, sum_P + jnp.where(t >= num_steps - num_averaged, phi_P, 0.0)), None
+        sum_P += jnp.where(t >= num_steps - num_averaged, phi_P, 0.0)
+        return (phi_P, state, sum_P, jnp.where(t < num_steps // 2, phi_P, half_P)), None
 
-    start = phi_P, solver.init(phi_P), jnp.zeros_like(phi_P)
-    start_P = phi_P
-    (_, state, sum_P), _ = jax.lax.scan(step, start, jnp.arange(num_steps))
+    start = phi_P, solver.init(phi_P), jnp.zeros_like(phi_P), phi_P
+    (_, state, sum_P, half_P), _ = jax.lax.scan(step, start, jnp.arange(num_steps))
     phi_P = sum_P / num_averaged
     kind = certificate.kind(family, log_concave=concavity_KxK is not None)
     if kind == "progress":
         excess = certificate.progress(
             log_joint,
             family,
-            start_P,
+            half_P,
             phi_P,
             key_certificate,
             num_groups=certificate_groups,
             num_samples=PROGRESS_DRAWS,
+            num_gradients=SHIFT_DRAWS,
         )
     else:
         grads_GxP = jax.lax.map(
@@ -91,7 +92,7 @@ def infer(
     return Inference(phi_P, excess, excess.value + 2.0 * excess.stderr <= tolerance)
 
 
-PROGRESS_DRAWS = 10  # in each group
+PROGRESS_DRAWS, SHIFT_DRAWS = 100, 10  # in each group
 
 
 def evaluations(
@@ -104,10 +105,10 @@ def evaluations(
 ) -> int:
     """Evaluations of the decoder that `infer` takes for one datapoint: gradients of log p(x, z), one each.
 
-    Of the certificate of kind progress the values at both ends of the round count like gradients.
+    Of the certificate of kind progress the values of both bounds count like gradients.
     """
     kind = certificate.kind(family, log_concave=log_concave)
     steps, differences = num_steps * solver.num_samples, difference_evaluations(family.latent_dim)
     if kind == "progress":
-        return steps + 3 * certificate_groups * PROGRESS_DRAWS + differences
+        return steps + certificate_groups * (2 * PROGRESS_DRAWS + SHIFT_DRAWS) + differences
     return steps + certificate_groups * solver.num_samples + (differences if kind == "estimate" else 0)

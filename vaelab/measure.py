@@ -5,9 +5,9 @@ Each stage works through the datapoints in blocks and keeps each, so that a run 
 first block that is not there, with the same result.
 """
 
+import functools
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,13 +19,14 @@ from rich.console import Console
 from vaelab import local_fit, report
 from vaelab.build import Experiment
 from vaelab.evidence import Choice, Estimator, Evidence, choose_estimator, estimate_log_evidence
+from vaelab.evidence.annealing import Annealing
 from vaelab.evidence.bdmc import Bidirectional, bidirectional
 from vaelab.evidence.calibration import Calibration, calibration
 from vaelab.model import bind
 from vaelab.parallel import Progress, map_datapoints
 from vaelab.rundir import stored, stored_json
 from vaelab.splits import Measured, datapoints
-from vaelab.types import Key, Params
+from vaelab.types import Key, LatentModel, Params, PosteriorFamily
 
 
 class Outcome(NamedTuple):
@@ -56,10 +57,10 @@ def measure(
     """Every stage of one split, or what is stored of it in the directory."""
     points, settings = datapoints(experiment, split, theta), experiment.evaluate
     stages, count = directory / "stages", len(points.inputs.index_N)
-    in_blocks = partial(_in_blocks, count=count, size=settings.points_per_save, console=console)
+    in_blocks = functools.partial(_in_blocks, count=count, size=settings.points_per_save, console=console)
     fits, seconds = {}, {}
     for name in settings.families:
-        fit = partial(_fit, experiment, name, theta, psis, points)
+        fit = functools.partial(_fit, experiment, name, theta, psis, points)
         stage, total = f"inference {split} {name}", count * len(settings.starts)
         template = local_fit.LocalFit.template(), 0
         fits[name], seconds_N = in_blocks(
@@ -74,11 +75,11 @@ def measure(
     phis = tuple(sources[source](name) for name, source in settings.evidence.proposals)
     estimators, choice = settings.evidence.estimators, None
     if len(estimators) > 1:
-        choose = partial(_choose, experiment, theta, points, phis)
+        choose = functools.partial(_choose, experiment, theta, points, phis)
         choice = stored_json(stages / f"choice_{split}.json", choose, console)
         console.print(f"evidence {split}: {choice['reason']}", highlight=False)
     estimator = estimators[choice["winner"] if choice else 0]
-    weigh = partial(_weigh, experiment, estimator, theta, points, phis)
+    weigh = functools.partial(_weigh, experiment, estimator, theta, points, phis)
     evidence = in_blocks(stages, f"evidence {split}", Evidence.template(), weigh)
     both = None
     if points.z_NxK is not None and settings.evidence.start in (*fits, "prior"):
@@ -87,7 +88,7 @@ def measure(
             stages,
             f"two-sided {split}",
             template,
-            partial(_both_bounds, experiment, theta, points, fits),
+            functools.partial(_both_bounds, experiment, theta, points, fits),
         )
     calibrations = {}
     if points.z_NxK is not None:
@@ -112,7 +113,7 @@ def _in_blocks(
     paths = [stages / f"{stage.replace(' ', '_')}_{rows.start}.npz" for rows in blocks]
     if all(path.exists() for path in paths):
         parts = [
-            stored(path, template, partial(compute, rows, lambda done: None), console)
+            stored(path, template, functools.partial(compute, rows, lambda done: None), console)
             for path, rows in zip(paths, blocks, strict=True)
         ]
     else:
@@ -120,7 +121,7 @@ def _in_blocks(
             parts = []
             for path, rows in zip(paths, blocks, strict=True):
                 done = path.exists()
-                parts.append(stored(path, template, partial(compute, rows, advance), console))
+                parts.append(stored(path, template, functools.partial(compute, rows, advance), console))
                 if done:
                     advance((rows.stop - rows.start) * (total or count) // count)
     return jax.tree.map(lambda *arrays: np.concatenate([np.atleast_1d(a) for a in arrays]), *parts)
@@ -224,6 +225,20 @@ def _weigh(
     )
 
 
+@functools.lru_cache(maxsize=16)
+def _from_both_sides(
+    model: LatentModel, family: PosteriorFamily, settings: Annealing
+) -> Callable[..., Bidirectional]:
+    """One datapoint of `_both_bounds`; the same function for the same arguments, so that it compiles once."""
+
+    def one(shared: tuple[Params, Key], row: tuple[jax.Array, ...]) -> Bidirectional:
+        (theta, key), (x_D, index, z_K, phi_P) = shared, row
+        log_joint, key = bind(model, theta, x_D), jax.random.fold_in(key, index)
+        return bidirectional(log_joint, family, phi_P, z_K, key, settings=settings)
+
+    return one
+
+
 def _both_bounds(
     experiment: Experiment,
     theta: Params,
@@ -239,21 +254,10 @@ def _both_bounds(
     if settings.start == "prior":
         phi_NxP = np.broadcast_to(np.asarray(family.init()), phi_NxP.shape)
 
-    def one(shared: tuple[Params, Key], row: tuple[jax.Array, ...]) -> Bidirectional:
-        (theta, key), (x_D, index, z_K, phi_P) = shared, row
-        return bidirectional(
-            bind(model, theta, x_D),
-            family,
-            phi_P,
-            z_K,
-            jax.random.fold_in(key, index),
-            settings=settings.annealing,
-        )
-
     data = tuple(array[rows] for array in (*points.inputs, points.z_NxK, phi_NxP))
     with jax.default_matmul_precision("highest"):
         return map_datapoints(
-            one,
+            _from_both_sides(model, family, settings.annealing),
             (theta, experiment.keys.bidirectional),
             data,
             chunk_size=experiment.evaluate.memory,

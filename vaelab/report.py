@@ -181,7 +181,7 @@ def plot_gaps(path: Path, rows: list[dict[str, Any]], per_datapoint: dict[str, n
     for position, row in enumerate(rows):
         start = 0.0
         for key, colour in (("approximation_gap", "#4477aa"), ("amortization_gap", "#ee8866")):
-            if row[key] is None:
+            if row[key] is None or not math.isfinite(row[key]["mean"]):
                 continue
             mean, stderr = row[key]["mean"], row[key]["stderr"]
             label = key.replace("_", " ")

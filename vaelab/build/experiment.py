@@ -134,16 +134,17 @@ def build(config: Any) -> Experiment:
     data_section, model_section = top.section("data"), top.section("model")
     if data_section.value("name") == "simulated":
         latent_model = linear_gaussian(model_section)
+        train, family_of = _trained(top, latent_model)
         theta = latent_model.init(keys.model)
         dataset, observe = simulated(data_section, latent_model, theta), data.identity
     else:
         dataset = load_dataset(data_section)
         observe = partial(data_section.choice("observation", OBSERVATIONS), max_value=dataset.max_value)
         latent_model = decoder_model(model_section, dataset, data_section.value("observation"))
+        train, family_of = _trained(top, latent_model)
         theta = latent_model.init(keys.model)
 
-    train, refit_steps = _train_settings(top), top.section("refit").integer("num_steps", 0)
-    family_of = _families(top, latent_model.latent_dim, train.batch_size)
+    refit_steps = top.section("refit").integer("num_steps", 0)
     key_observe = named_key(data_section.integer("seed", 0), "observe")
     max_points = top.section("evaluate").integer("max_points", 0)
     splits = top.section("evaluate").choices("splits", dict.fromkeys((*SPLITS, *MADE_SPLITS)))
@@ -167,6 +168,12 @@ def build(config: Any) -> Experiment:
     )
     top.close()
     return experiment
+
+
+def _trained(top: Section, latent_model: LatentModel) -> tuple[TrainSettings, dict[str, PosteriorFamily]]:
+    """Checked before any parameter is made, as there may be too many for the memory."""
+    train = _train_settings(top)
+    return train, _families(top, latent_model.latent_dim, train.batch_size)
 
 
 def _train_settings(top: Section) -> TrainSettings:

@@ -5,6 +5,8 @@ rank of each z_k among L draws of q is uniform on 0, ..., L, over datapoints. To
 both ends.
 """
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -13,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from vaelab.parallel import map_datapoints
-from vaelab.types import Key, PosteriorFamily
+from vaelab.types import Array, Key, PosteriorFamily
 
 
 class Calibration(NamedTuple):
@@ -40,16 +42,9 @@ def calibration(
     The ranks among num_draws draws are compared with the uniform law by Pearson's chi-square, in as many
     equal bins as give five datapoints each, twenty at most; points whose phi is not finite are left out.
     """
-
-    def ranks(key, row):
-        phi_P, index, z_K = row
-        eps_SxK = jax.random.normal(jax.random.fold_in(key, index), (num_draws, family.latent_dim))
-        draws_SxK = jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK)
-        return jnp.sum(draws_SxK < z_K[None, :], axis=0)
-
     finite_N = np.all(np.isfinite(phi_NxP), axis=1)
     rows = phi_NxP[finite_N], index_N[finite_N], z_NxK[finite_N]
-    rank_NxK = np.asarray(map_datapoints(ranks, key, rows, chunk_size=100))
+    rank_NxK = np.asarray(map_datapoints(_ranks(family, num_draws), key, rows, chunk_size=100))
     # Bins of ranks of equal probability only where their number divides L + 1.
     wanted = int(np.clip(len(rank_NxK) // 5, 2, 20))
     num_bins = max(n for n in range(1, wanted + 1) if (num_draws + 1) % n == 0)
@@ -58,3 +53,16 @@ def calibration(
     p_values = [stats.chisquare(count).pvalue for count in counts]
     outer = (rank_NxK < 0.05 * (num_draws + 1)) | (rank_NxK >= 0.95 * (num_draws + 1))
     return Calibration(float(min(1.0, len(p_values) * min(p_values))), float(np.mean(outer)))
+
+
+@functools.lru_cache(maxsize=16)
+def _ranks(family: PosteriorFamily, num_draws: int) -> Callable[..., Array]:
+    """One datapoint's ranks; the same function for the same arguments, so that it compiles once."""
+
+    def one(key: Key, row: tuple[Array, Array, Array]) -> Array:
+        phi_P, index, z_K = row
+        eps_SxK = jax.random.normal(jax.random.fold_in(key, index), (num_draws, family.latent_dim))
+        draws_SxK = jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK)
+        return jnp.sum(draws_SxK < z_K[None, :], axis=0)
+
+    return one
