@@ -15,7 +15,7 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
 
-# The short set, on the run in WORKDIR; benchmarks/README.md has the long one.
+# The short set, on the run in WORKDIR; benchmarks/README.md lists the others.
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	test -f $(WORKDIR)/gap.json || $(MAKE) demo

@@ -138,7 +138,8 @@ def get_config() -> ConfigDict:
 def evidence() -> ConfigDict:
     """How log p(x) is estimated."""
     config = ConfigDict()
-    # importance, student_t, annealing, smc, quadrature (latent_dim <= 2); auto: the best of a pilot
+    # importance, student_t, annealing, smc, quadrature (latent_dim <= 2);
+    # auto: quadrature for latent_dim <= 2, else the best of a pilot
     config.estimator = "importance"
     config.pilot_points = 20  # auto only
     config.proposals = "optima"  # optima (the q* of all families), encoder, both

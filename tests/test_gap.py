@@ -213,7 +213,7 @@ def test_families_that_hold_every_gaussian_close_the_gap_on_a_correlated_posteri
     excess_N = LOG_EVIDENCE_N - elbo_N
     assert np.mean(excess_N) < 0.003
     assert EXACT.mean_field_gap() > 0.1  # what the diagonal family cannot close
-    assert found.inference.converged.all() == rich.certifiable
+    assert found.inference.converged.all()
 
 
 def test_a_family_without_a_natural_gradient_is_certified_by_what_another_round_gains():

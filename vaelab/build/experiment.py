@@ -67,7 +67,7 @@ class EvaluateSettings(NamedTuple):
     """What is measured on the trained model, and in what portions; `inference` for each family.
 
     splits: of the data, and "simulated" (from the trained model) and "corrupted" (the test split, see
-        `measure.corrupted`), of at most max_points datapoints each where that is not 0.
+        `splits.corrupted`), of at most max_points datapoints each where that is not 0.
     points_per_save: datapoints after which a stage keeps what it has.
     """
 
