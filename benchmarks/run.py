@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORT = {
-    "train_step": ["--rounds=2", "--num_steps=600"],
+    "train_step": ["--rounds=2", "--num_steps=750"],
     "inner_loop": ["--rounds=2"],
     "convergence_estimate": [],
     "scaling": [],

@@ -256,6 +256,8 @@ def main() -> None:
     parser.add_argument("--num_steps", type=int, default=1000)
     parser.add_argument("--only", choices=TIMERS, help="time one of them, in this process")
     arguments = parser.parse_args()
+    if arguments.num_steps % CHUNK:
+        parser.error(f"--num_steps must be a multiple of {CHUNK}: a last chunk of another size would compile")
     if arguments.only:
         print(json.dumps(TIMERS[arguments.only](arguments.num_steps)))
         return

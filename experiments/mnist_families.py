@@ -18,8 +18,8 @@ model trained with it:
     real_nvp     -95.60 ± 0.82        -91.18 ± 0.79           3.403 ± 0.067      1.0165 ± 0.0058
     iaf          -95.48 ± 0.82        -91.04 ± 0.78           3.729 ± 0.063      0.7089 ± 0.0040
 
-Not converged: 12 (diagonal), 22 (cholesky), 4 (full) of the 1,000; the others had no certificate then. A dense
-S of 2,500 outputs spoils the training of the model itself. 1 min 31 s (diagonal) to 3 min 49 s (iaf).
+Not converged: 12 (diagonal), 22 (cholesky), 4 (full) of the 1,000; the others had no certificate then. A
+dense S of 2,500 outputs spoils the training of the model itself. 1 min 31 s (diagonal) to 3 min 49 s (iaf).
 
 Variants: the families; smoke.
 """
