@@ -68,13 +68,12 @@ def learn(curvature: Curvature, offset_MxK: Array, slope_MxK: Array) -> Curvatur
         root = half + jnp.sqrt(half**2 + (MAX_RATIO - 1.0) * dBd * rPr)
         lower = (1.0 - 1.0 / MAX_RATIO) * dBd / jnp.maximum(-dr, TINY)
         t = jnp.minimum(1.0, jnp.minimum(lower, root / jnp.maximum(rPr, TINY)))
-        y_K, Py_K, dy = Bd_K + t * r_K, d_K + t * Pr_K, dBd + t * dr
-        B_KxK = B_KxK - jnp.outer(Bd_K, Bd_K) / dBd + jnp.outer(y_K, y_K) / dy
+        # Two draws at one place teach nothing: all that is divided is then 0.
+        y_K, Py_K, dy = Bd_K + t * r_K, d_K + t * Pr_K, jnp.maximum(dBd + t * dr, TINY)
+        B_KxK = B_KxK - jnp.outer(Bd_K, Bd_K) / jnp.maximum(dBd, TINY) + jnp.outer(y_K, y_K) / dy
         cross_KxK = jnp.outer(d_K, Py_K)
         P_KxK = P_KxK - (cross_KxK + cross_KxK.T) / dy + (y_K @ Py_K / dy + 1.0) / dy * jnp.outer(d_K, d_K)
-        # Two draws at one place teach nothing.
-        same = dBd <= 0.0
-        return jax.tree.map(partial(jnp.where, same), curvature, Curvature(B_KxK, P_KxK)), None
+        return Curvature(B_KxK, P_KxK), None
 
     return jax.lax.scan(update, curvature, (offset_MxK, slope_MxK), unroll=True)[0]
 
