@@ -14,7 +14,7 @@ Measured on two CPU cores, seed 0, on the 360 test images, nats, mean ± standar
     approximation gap     0.2870 ± 0.0049      0.1434 ± 0.0023
     not converged         5                    1
 
-66 s with little of it compiled before, beside other work.
+34 s with little of it compiled before, beside other work.
 """
 
 from experiments import defaults
