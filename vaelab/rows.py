@@ -87,10 +87,12 @@ def _row(
         "seconds": outcome.seconds[name],
         **_orders(experiment, split, name, outcome, has_encoder=has_encoder),
     }
+    k_N = outcome.evidence.pareto_k
     row["log_evidence"] |= {
         "estimator": outcome.estimator.name,
         "bias": outcome.estimator.bias,
-        "num_heavy_tailed": int(np.sum(outcome.evidence.pareto_k > HEAVY)),
+        # Infinite is a k-hat of weights too few to tell, as those of a handful of SMC runs.
+        "num_heavy_tailed": int(np.sum(np.isfinite(k_N) & (k_N > HEAVY))),
         "decoder_evaluations_per_point": round(outcome.estimator.evaluations),
     }
     if outcome.choice is not None:
