@@ -12,7 +12,7 @@ from tests import oracles
 from tests.oracles import EPS, LinearGaussian
 from vaelab import evidence, gap, local_fit, posterior
 from vaelab import model as models
-from vaelab.objective import elbo_from_draws, estimate_elbo, stick_the_landing
+from vaelab.objective import Estimate, elbo_from_draws, estimate_elbo, stick_the_landing
 from vaelab.solver import natural_gradient, quasi_newton, stochastic_gradient
 
 K, D, N = 3, 6, 24
@@ -534,6 +534,14 @@ def test_broken_orders_are_seen_beyond_the_noise_and_only_there():
     assert not gap.broken_orders([("low", low_N), ("high", low_N * (1 - EPS))])
     assert gap.broken_orders([("low", low_N), ("high", low_N - 1e-3 * np.mean(np.abs(low_N)))])
     assert gap.broken_orders([("low", low_N), ("high", low_N * np.nan)])
+
+
+def test_datapoints_that_break_an_order_are_counted_beyond_their_own_errors():
+    low = Estimate(np.float32([1.0, 1.0, 1.0, 1.0]), np.float32([0.03, 0.03, 0.03, np.inf]))
+    high = Estimate(np.float32([0.76, 0.74, 2.0, 0.0]), np.float32([0.04, 0.04, 0.04, 0.04]))
+    assert gap.num_broken(low, high) == 1  # five times hypot(0.03, 0.04) is 0.25
+    assert gap.num_broken(high, low) == 1
+    assert gap.num_broken(low, low) == 0
 
 
 def test_each_broken_pair_is_named():
