@@ -538,9 +538,9 @@ def test_broken_orders_are_seen_beyond_the_noise_and_only_there():
 
 def test_datapoints_that_break_an_order_are_counted_beyond_their_own_errors():
     low = Estimate(np.float32([1.0, 1.0, 1.0, 1.0]), np.float32([0.03, 0.03, 0.03, np.inf]))
-    high = Estimate(np.float32([0.76, 0.74, 2.0, 0.0]), np.float32([0.04, 0.04, 0.04, 0.04]))
-    assert gap.num_broken(low, high) == 1  # five times hypot(0.03, 0.04) is 0.25
-    assert gap.num_broken(high, low) == 1
+    high = Estimate(np.float32([0.76, 0.74, 0.5, 0.0]), np.float32([0.04, 0.04, 0.04, 0.04]))
+    assert gap.num_broken(low, high) == 2  # five times hypot(0.03, 0.04) is 0.25
+    assert gap.num_broken(high, low) == 0
     assert gap.num_broken(low, low) == 0
 
 
