@@ -101,6 +101,7 @@ def _main(_: list[str]) -> int:
     from vaelab.checkpoint import CheckpointError
     from vaelab.data import DataError
     from vaelab.run import run
+    from vaelab.sweep import run_sweep
     from vaelab.train import NonFiniteError
     from vaelab.types import ConfigError
 
@@ -108,7 +109,7 @@ def _main(_: list[str]) -> int:
     console = Console(width=None if sys.stdout.isatty() else 100)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        run(FLAGS.config, FLAGS.workdir, console)
+        (run_sweep if "sweep" in FLAGS.config else run)(FLAGS.config, FLAGS.workdir, console)
     except (ConfigError, DataError) as error:
         return _fail(str(error), 2)
     except (CheckpointError, NonFiniteError) as error:

@@ -88,7 +88,7 @@ def main() -> None:
     from scipy.special import ndtri
     from scipy.stats import qmc
 
-    from benchmarks.trained import load
+    from benchmarks.trained import encode, load
     from vaelab import gap, local_fit, objective, posterior
     from vaelab.solver import Solver, natural_gradient, quasi_newton, stochastic_gradient
     from vaelab.types import Array, Key, LogJoint, PosteriorFamily
@@ -99,10 +99,10 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", default=list(RECIPES), choices=RECIPES)
     arguments = parser.parse_args()
     experiment, state = load(arguments.run, "diagonal")
-    system = experiment.systems["diagonal"]
+    system = experiment.stages[0].system
     latent_dim = system.family.latent_dim
     x_NxD, index_N = (array[: arguments.points] for array in experiment.inputs["test"])
-    encoded_NxP = jax.vmap(system.encoder.apply, (None, 0))(state.psi, x_NxD)
+    encoded_NxP = encode(system, state, x_NxD)
 
     def sobol(draws: int) -> np.ndarray:
         return qmc.Sobol(latent_dim, rng=0).random_base2(max(draws - 1, 1).bit_length())[:draws]

@@ -29,12 +29,11 @@ def main() -> None:
     import jax
     import numpy as np
 
-    from benchmarks.trained import load
+    from benchmarks.trained import encode, load
     from vaelab import evidence, gap, local_fit, posterior
     from vaelab.evidence import Estimator
     from vaelab.evidence.annealing import Annealing
     from vaelab.evidence.smc import Tempering
-    from vaelab.parallel import map_datapoints
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", required=True, type=Path, help="directory of a finished run")
@@ -44,10 +43,10 @@ def main() -> None:
     )
     parser.add_argument("--reference_points", type=int, default=3)
     arguments = parser.parse_args()
-    experiment, state = load(arguments.run, "diagonal", max_points=arguments.points)
-    system, model, settings = experiment.systems["diagonal"], experiment.latent_model, experiment.evaluate
+    experiment, state = load(arguments.run, "diagonal", evaluate={"max_points": arguments.points})
+    system, model, settings = experiment.stages[0].system, experiment.latent_model, experiment.evaluate
     inputs = experiment.inputs["test"]
-    encoded_NxP = map_datapoints(system.encoder.apply, state.psi, inputs.x_NxD, chunk_size=1000)
+    encoded_NxP = encode(system, state, inputs.x_NxD)
     families = system.family, posterior.full(model.latent_dim)
 
     def optimum(family) -> np.ndarray:

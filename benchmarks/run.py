@@ -15,12 +15,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORT = {
-    "train_step": ["--rounds=2", "--num_steps=750"],
+    "train_step": ["--rounds=2", "--num_steps=500"],
     "inner_loop": ["--rounds=2"],
-    "convergence_estimate": [],
+    "convergence_estimate": ["--families", "diagonal", "full"],
     "scaling": [],
     "second_start": [],
-    "local_inference": ["--run={run}", "--points=50", "--families", "diagonal", "full"],
+    "local_inference": ["--run={run}", "--points=30", "--families", "diagonal", "full"],
     "all_points": ["--run={run}"],
     "published_protocol": ["--run={run}", "--points=4"],
 }
@@ -60,14 +60,17 @@ def plot(results: Path) -> None:
     scaling, recipes = results / "scaling.json", results / "local_inference.json"
     if scaling.exists():
         rows = json.loads(scaling.read_text())["rows"]
-        drawn, axes = figure(len(rows), 3.0 * len(rows), 3.0)
+        drawn, axes = figure(len(rows), 3.0 * len(rows), 3.2)
+        every = [seconds for row in rows for seconds in row["seconds"]]
         for axis, row in zip(axes, rows, strict=True):
             axis.loglog(row["values"], row["seconds"], "o-", color="#4477aa")
             axis.set_xlabel(row["size"].replace("_", " "))
             axis.set_title(f"exponent {row['exponent']:.2f}", fontsize=10)
             axis.set_xticks(row["values"], [str(v) for v in row["values"]])
+            axis.set_yticks([0.1, 0.2, 0.5, 1, 2, 5, 10], ["0.1", "0.2", "0.5", "1", "2", "5", "10"])
+            axis.set_ylim(0.8 * min(every), 1.25 * max(every))
             axis.minorticks_off()
-        axes[0].set_ylabel("seconds, one round of local inference")
+        axes[0].set_ylabel("seconds, one round")
         drawn.savefig(results / "scaling.png", dpi=110)
     if recipes.exists():
         rows = json.loads(recipes.read_text())["rows"]

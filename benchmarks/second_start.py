@@ -18,7 +18,6 @@ ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = {
     "digits_gap": ["--config=experiments/digits_gap.py"],
     "digits_gap:smoke": ["--config=experiments/digits_gap.py:smoke"],
-    "linear_gaussian": ["--config=experiments/linear_gaussian.py"],
 }
 
 

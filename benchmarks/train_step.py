@@ -35,18 +35,19 @@ def time_vaelab(num_steps: int) -> float:
     import optax
     from flax import linen as nn
 
-    from vaelab import data, likelihood, model, networks, objective, posterior, train
+    from vaelab import data, likelihood, model, networks, objective, posterior, regime, train
 
     family = posterior.diagonal(LATENT_DIM)
     hidden = (HIDDEN, HIDDEN)
+    encoder = networks.mlp_encoder(DATA_DIM, hidden, family.init(), activation=nn.elu, output_scale=0.01)
     system = train.System(
         model=model.decoder_model(
             LATENT_DIM,
             networks.mlp_decoder(LATENT_DIM, hidden, DATA_DIM, activation=nn.elu),
             likelihood.bernoulli(),
         ),
-        encoder=networks.mlp_encoder(DATA_DIM, hidden, family.init(), activation=nn.elu, output_scale=0.01),
         family=family,
+        regime=regime.amortized(encoder, family),
         objective=partial(objective.elbo, num_samples=1),
         optimizer=optax.chain(optax.clip_by_global_norm(CLIP_NORM), optax.adam(LEARNING_RATE)),
         observe=partial(data.binarize, max_value=255),

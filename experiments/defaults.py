@@ -12,8 +12,10 @@ def optimizer(name: str, **changes) -> ConfigDict:
     # information of q, and quasi_newton, with the curvature of the bound for the mean.
     config.name = name
     config.learning_rate = 1e-3
-    config.schedule = "constant"  # constant, cosine, linear, exponential: from warm-up to final_scale
-    config.final_scale = 0.0  # last learning rate as a part of the first; not 0 for exponential
+    # From warm-up to final_scale: constant, cosine, linear, exponential; powers_of_three, in eight stages,
+    # each three times as long as the last.
+    config.schedule = "constant"
+    config.final_scale = 0.0  # last learning rate as a part of the first; not 0 for the last two
     config.warmup_steps = 0  # linear from 0
     config.b1 = 0.9  # this and the next two: adam, adamw
     config.b2 = 0.999
@@ -87,6 +89,8 @@ def get_config() -> ConfigDict:
     config.objective.min_kl = 0.0  # free_bits only: nats a datapoint
     config.objective.alpha = 0.5  # renyi only
 
+    config.learning = learning()
+
     config.train = ConfigDict()
     config.train.num_steps = 3000
     config.train.batch_size = 100
@@ -111,6 +115,8 @@ def get_config() -> ConfigDict:
     config.evaluate.elbo_samples = 200  # draws for each reported bound of a datapoint
     # As many datapoints at a time as fit. On an accelerator take much more; on a CPU the caches set the pace.
     config.evaluate.memory_bytes = 2**26
+    # ELBO and time of the trained family after so many steps each, from the encoder and from the prior.
+    config.evaluate.inference_times = ()
     config.evaluate.points_per_save = 2000  # a run that is killed loses the work on so many at most
 
     config.inference = ConfigDict()
@@ -132,6 +138,26 @@ def get_config() -> ConfigDict:
     )
 
     config.evidence = evidence()
+    return config
+
+
+def learning() -> ConfigDict:
+    """Where the phi of a training datapoint comes from."""
+    config = ConfigDict()
+    # amortized: the encoder. mean_field: a row of a table for each datapoint. semi_amortized: some steps of
+    # `local` from the encoder.
+    config.regime = "amortized"
+    config.expect_steps = 5  # mean_field: steps of `local` on the rows of a batch, then
+    config.model_steps = 1  # gradient steps on the model with these rows held fixed, or
+    config.at_once = False  # with the rows as they were before
+    config.refinements = 5  # semi_amortized
+    # semi_amortized: the gradient of the refined bound through all steps; else the encoder learns by its own
+    # bound, and the model by the refined one.
+    config.unrolled = True
+    config.local = ConfigDict()
+    config.local.objective = ConfigDict({"name": "stick_the_landing", "num_samples": 2, "antithetic": True})
+    # Its schedule spans the steps that a row takes in all (mean_field), or the refinements.
+    config.local.optimizer = optimizer("natural_gradient", learning_rate=0.2, schedule="cosine")
     return config
 
 
@@ -170,6 +196,23 @@ def evidence() -> ConfigDict:
     return config
 
 
+def study_gaps(config: ConfigDict) -> None:
+    """Makes a config measure one family's gaps on 360 training and 360 test datapoints."""
+    config.inference.families = (config.posterior.family,)
+    config.refit.num_steps = 0
+    config.evaluate.splits = ("train", "test")
+    config.evaluate.max_points = 360
+    config.train.evaluate_every = config.train.checkpoint_every = config.train.num_steps
+
+
+def sweep(*axes: tuple, num_seeds: int) -> ConfigDict:
+    """Every combination of the axes, each (name, values) or (names, tuples of values), with so many seeds.
+
+    names are dotted settings of the config. The seeds of each are trained as one program.
+    """
+    return ConfigDict({"axes": axes, "num_seeds": num_seeds})
+
+
 def apply_variant(config: ConfigDict, variant: str, **variants: Callable[[ConfigDict], None]) -> ConfigDict:
     """Makes the named changes, one or several with commas; raises ValueError for a name that there is not."""
     for name in variant.split(",") if variant else ():
@@ -189,6 +232,7 @@ def shrink(config: ConfigDict) -> None:
     config.refit.num_steps = min(config.refit.num_steps, 20)
     config.evaluate.max_points = 16
     config.evaluate.elbo_samples = 20
+    config.evaluate.inference_times = config.evaluate.inference_times[:2]
     config.inference.diagonal.num_steps = 10
     config.inference.gaussian.num_steps = 20
     config.inference.flow.num_steps = 20
@@ -197,3 +241,6 @@ def shrink(config: ConfigDict) -> None:
     config.evidence.annealing.num_chains = 4
     config.evidence.smc.num_particles = 16
     config.evidence.smc.max_temperatures = 20
+    if "sweep" in config:
+        config.sweep.num_seeds = 2
+        config.sweep.axes = tuple((names, values[:2]) for names, values in config.sweep.axes)

@@ -37,6 +37,7 @@ def get_config(variant: str = ""):
     config.model.data_dim = 20
     config.model.singular_values = (3.0, 2.0, 1.0, 0.5, 0.1)
     config.model.noise = 1.0
+    config.model.one_variance = False  # True: one variance for all dimensions, probabilistic PCA
 
     config.encoder.hidden = ()
     config.train.optimizer.update({"learning_rate": 1e-2, "schedule": "cosine"})

@@ -16,15 +16,19 @@ LAYERS = [
     {"multisample", "curvature", "evidence"},
     {"solver", "certificate"},
     {"inference"},
+    {"regime"},
     {"gap", "local_fit", "train"},
     {"report"},
+    {"sweep_report"},
     {"rundir"},
     {"study"},
     {"build"},
-    {"splits"},
+    {"splits", "trainer"},
     {"measure"},
+    {"inference_time"},
     {"rows"},
     {"run"},
+    {"sweep"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 FILES = sorted(Path(vaelab.__file__).parent.rglob("*.py"))

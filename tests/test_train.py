@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from vaelab import data, likelihood, model, networks, objective, posterior, train
+from vaelab import data, likelihood, model, networks, objective, posterior, regime, train
 from vaelab.gap import exact_gap
 from vaelab.model import bind
 
@@ -21,8 +21,8 @@ def make_system(*, learn_model: bool = True, learning_rate: float = 1e-2) -> tra
     encoder = networks.mlp_encoder(DATA_DIM, (16,), family.init(), activation=jnp.tanh, output_scale=0.1)
     return train.System(
         model=model.decoder_model(LATENT_DIM, decoder, likelihood.bernoulli()),
-        encoder=encoder,
         family=family,
+        regime=regime.amortized(encoder, family),
         objective=partial(objective.elbo, num_samples=2),
         optimizer=optax.adam(learning_rate),
         observe=partial(data.binarize, max_value=16),
@@ -69,22 +69,22 @@ def assert_same_bits(a, b):
 
 def batch(system, pixels):
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(5), INDEX[:BATCH])
-    return jax.vmap(system.observe)(keys, pixels[:BATCH]), jnp.asarray(INDEX[:BATCH])
+    x_BxD = jax.vmap(system.observe)(keys, pixels[:BATCH])
+    return regime.Batch(x_BxD, jnp.arange(BATCH), jnp.asarray(INDEX[:BATCH]))
 
 
 def test_first_step_reports_the_objective_of_the_state_it_started_from(system, pixels):
     state = train.init_state(system, jax.random.key(1))
-    x_BxD, index_B = batch(system, pixels)
-    key = jax.random.key(3)
-    _, metrics = train.train_step(state, x_BxD, index_B, key, system=system)
+    points, key = batch(system, pixels), jax.random.key(3)
+    _, metrics = train.train_step(state, points, key, system=system)
     by_hand = [
         system.objective(
             bind(system.model, state.theta, x_D),
             system.family,
-            system.encoder.apply(state.psi, x_D),
+            system.regime.recognise(state.theta, state.psi, x_D, None),
             jax.random.fold_in(key, index),
         )
-        for x_D, index in zip(x_BxD, index_B, strict=True)
+        for x_D, index in zip(points.x_BxD, points.index_B, strict=True)
     ]
     # Means of 8 float32 bounds near -8, computed batched and one by one.
     np.testing.assert_allclose(metrics.bound, np.mean(by_hand), rtol=1e-5)
@@ -99,32 +99,31 @@ def test_first_step_is_golden(system, pixels):
 
 def test_jit_is_no_jit(system, pixels):
     state = train.init_state(system, jax.random.key(1))
-    x_BxD, index_B = batch(system, pixels)
-    plain = train.train_step(state, x_BxD, index_B, jax.random.key(3), system=system)
-    jitted = jax.jit(partial(train.train_step, system=system))(state, x_BxD, index_B, jax.random.key(3))
+    points = batch(system, pixels)
+    plain = train.train_step(state, points, jax.random.key(3), system=system)
+    jitted = jax.jit(partial(train.train_step, system=system))(state, points, jax.random.key(3))
     # One Adam step of 1e-2; float32 rounding of the gradients moves it by far less than 1e-5.
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), plain, jitted)
 
 
 def test_the_bound_of_a_batch_does_not_depend_on_its_order(system, pixels):
     state = train.init_state(system, jax.random.key(1))
-    x_BxD, index_B = batch(system, pixels)
-    _, forward = train.train_step(state, x_BxD, index_B, jax.random.key(3), system=system)
-    _, backward = train.train_step(state, x_BxD[::-1], index_B[::-1], jax.random.key(3), system=system)
+    points = batch(system, pixels)
+    reversed_points = jax.tree.map(lambda a: a[::-1], points)
+    _, forward = train.train_step(state, points, jax.random.key(3), system=system)
+    _, backward = train.train_step(state, reversed_points, jax.random.key(3), system=system)
     np.testing.assert_allclose(forward.bound, backward.bound, rtol=1e-6)
 
 
 def test_draws_differ_between_steps_and_between_datapoints(system, pixels):
     state = train.init_state(system, jax.random.key(1))
-    x_BxD, index_B = batch(system, pixels)
+    points = batch(system, pixels)
     step = partial(train.train_step, state, system=system)
-    elbo = step(x_BxD, index_B, jax.random.key(3))[1].bound
-    assert elbo != step(x_BxD, index_B, jax.random.key(4))[1].bound
-    same_x = jnp.broadcast_to(x_BxD[:1], x_BxD.shape)
-    assert (
-        step(same_x, index_B, jax.random.key(3))[1].bound
-        != step(same_x, jnp.broadcast_to(index_B[:1], index_B.shape), jax.random.key(3))[1].bound
-    )
+    elbo = step(points, jax.random.key(3))[1].bound
+    assert elbo != step(points, jax.random.key(4))[1].bound
+    same_x = points._replace(x_BxD=jnp.broadcast_to(points.x_BxD[:1], points.x_BxD.shape))
+    same_point = same_x._replace(index_B=jnp.broadcast_to(points.index_B[:1], points.index_B.shape))
+    assert step(same_x, jax.random.key(3))[1].bound != step(same_point, jax.random.key(3))[1].bound
 
 
 def test_resumed_is_uninterrupted_bit_for_bit(system, pixels):
@@ -248,12 +247,12 @@ def test_the_weight_of_the_kl_follows_its_schedule(pixels):
     base = make_system()._replace(objective=partial(objective.beta_elbo, num_samples=2))
     warm = base._replace(kl_weight=lambda step: jnp.minimum(step / 4, 1.0))
     state = train.init_state(base, jax.random.key(1))
-    x_BxD, index_B = jnp.float32(pixels[:BATCH] > 8), INDEX[:BATCH]
+    points = regime.Batch(jnp.float32(pixels[:BATCH] > 8), jnp.arange(BATCH), jnp.asarray(INDEX[:BATCH]))
     for step in (0, 1, 4, 9):
         fixed = base._replace(objective=partial(base.objective, beta=min(step / 4, 1.0)))
         at = state._replace(step=jnp.int32(step))
         found, expected = (
-            train.train_step(at, x_BxD, index_B, jax.random.key(2), system=s)[1] for s in (warm, fixed)
+            train.train_step(at, points, jax.random.key(2), system=s)[1] for s in (warm, fixed)
         )
         np.testing.assert_allclose(found.bound, expected.bound, rtol=1e-6)
         np.testing.assert_allclose(found.grad_norm, expected.grad_norm, rtol=1e-5)
@@ -280,10 +279,11 @@ def test_an_affine_encoder_closes_its_gap_on_a_linear_gaussian_model():
         lambda k: latent_model.sample(theta, k, jax.random.normal(jax.random.fold_in(k, 1), (2,)))
     )(keys)
     index_N = np.arange(500, dtype=np.int32)
+    encoder = networks.mlp_encoder(5, (), family.init(), activation=jnp.tanh, output_scale=0.01)
     system = train.System(
         model=latent_model,
-        encoder=networks.mlp_encoder(5, (), family.init(), activation=jnp.tanh, output_scale=0.01),
         family=family,
+        regime=regime.amortized(encoder, family),
         objective=partial(objective.stick_the_landing, num_samples=4),
         optimizer=optax.adam(optax.cosine_decay_schedule(3e-2, 800)),
         observe=lambda key, x_D: x_D,
@@ -302,6 +302,6 @@ def test_an_affine_encoder_closes_its_gap_on_a_linear_gaussian_model():
         chunk_size=400,
     ):
         state = progress.state
-    phi_NxP = jax.vmap(system.encoder.apply, (None, 0))(state.psi, x_NxD)
+    phi_NxP = jax.vmap(encoder.apply, (None, 0))(state.psi, x_NxD)
     closed_form = exact_gap(latent_model, family, theta, np.asarray(x_NxD), np.asarray(phi_NxP))
     assert -1e-4 < closed_form.amortization.mean() < 5e-3  # float32 rounding of bounds near -10 below

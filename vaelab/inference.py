@@ -14,8 +14,42 @@ import jax.numpy as jnp
 from vaelab import certificate
 from vaelab.curvature import difference_evaluations, expected_curvature
 from vaelab.objective import Estimate
-from vaelab.solver import Solver
+from vaelab.solver import Solver, State
 from vaelab.types import Array, Key, LogJoint, PosteriorFamily
+
+
+class Loop(NamedTuple):
+    """So many steps of a solver, in the coordinates of a family."""
+
+    family: PosteriorFamily
+    solver: Solver
+    num_steps: int
+
+
+def ascend(
+    loop: Loop, log_joint: LogJoint, phi_P: Array, state: State, key: Key, *, remat: bool = False
+) -> tuple[Array, State]:
+    """(phi_P, solver state) after the loop's steps from given ones, for one datapoint.
+
+    remat: where the steps are differentiated, each is computed again on the way back, and what is kept of it
+    is phi and the state alone.
+    """
+
+    def step(carry: tuple[Array, State], t: Array) -> tuple[tuple[Array, State], None]:
+        return _step(loop.solver, log_joint, *carry, jax.random.fold_in(key, t)), None
+
+    step = jax.checkpoint(step) if remat else step
+    return jax.lax.scan(step, (phi_P, state), jnp.arange(loop.num_steps))[0]
+
+
+def _step(solver: Solver, log_joint: LogJoint, phi_P: Array, state: State, key: Key) -> tuple[Array, State]:
+    grad_P, state = solver.gradient(log_joint, phi_P, state, key)
+    return solver.update(phi_P, grad_P, state)
+
+
+def same_law(phi_P: Array, family: PosteriorFamily, other: PosteriorFamily) -> Array:
+    """phi of the same Gaussian law in the coordinates of another family that has it."""
+    return phi_P if other is family else other.project(*family.location_scale(phi_P))
 
 
 class Inference(NamedTuple):
@@ -58,8 +92,7 @@ def infer(
 
     def step(carry, t):
         phi_P, state, sum_P, half_P = carry
-        grad_P, state = solver.gradient(log_joint, phi_P, state, jax.random.fold_in(key_steps, t))
-        phi_P, state = solver.update(phi_P, grad_P, state)
+        phi_P, state = _step(solver, log_joint, phi_P, state, jax.random.fold_in(key_steps, t))
         sum_P += jnp.where(t >= num_steps - num_averaged, phi_P, 0.0)
         return (phi_P, state, sum_P, jnp.where(t < num_steps // 2, phi_P, half_P)), None
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.inference import Inference, infer
+from vaelab.inference import Inference, infer, same_law
 from vaelab.model import bind
 from vaelab.objective import Estimate, estimate_elbo
 from vaelab.parallel import Memory, Progress, map_datapoints, rows_at_a_time
@@ -76,7 +76,7 @@ def _round(
             solver,
             bind(model, theta, x_D),
             searched,
-            _same_law(phi_P, family, searched),
+            same_law(phi_P, family, searched),
             jax.random.fold_in(_keys(key, index).infer, number),
             num_steps=settings.num_steps,
             certificate_groups=settings.certificate_groups,
@@ -84,14 +84,9 @@ def _round(
             average_last=settings.average_last,
             concavity_KxK=model.concavity(theta, x_D) if model.concavity else None,
         )
-        return found._replace(phi_P=_same_law(found.phi_P, searched, family))
+        return found._replace(phi_P=same_law(found.phi_P, searched, family))
 
     return one
-
-
-def _same_law(phi_P: Array, family: PosteriorFamily, other: PosteriorFamily) -> Array:
-    """phi of the same Gaussian law in the coordinates of another family that has it."""
-    return phi_P if other is family else other.project(*family.location_scale(phi_P))
 
 
 @functools.lru_cache(maxsize=16)

@@ -17,27 +17,47 @@ from jax.flatten_util import ravel_pytree
 from rich.console import Console
 
 from vaelab import local_fit, report
-from vaelab.build import Experiment
+from vaelab.build import Experiment, Inputs
 from vaelab.evidence import Choice, Estimator, Evidence, choose_estimator, estimate_log_evidence
 from vaelab.evidence.annealing import Annealing
 from vaelab.evidence.bdmc import Bidirectional, bidirectional
 from vaelab.evidence.calibration import Calibration, calibration
+from vaelab.inference import same_law
 from vaelab.model import bind
 from vaelab.parallel import Progress, map_datapoints
+from vaelab.regime import Table
 from vaelab.rundir import stored, stored_json
 from vaelab.splits import Measured, datapoints
+from vaelab.train import TrainState
 from vaelab.types import Key, LatentModel, Params, PosteriorFamily
+
+
+class Trained(NamedTuple):
+    """What training left: theta; psi of each family's encoder; the table, of mean-field learning."""
+
+    theta: Params
+    psis: dict[str, Params]
+    table: Table | None = None
+
+    def after(self, family: str, state: TrainState) -> "Trained":
+        """With what a training of this family left."""
+        if isinstance(state.psi, Table):
+            return Trained(state.theta, {}, state.psi)
+        return self._replace(theta=state.theta, psis={**self.psis, family: state.psi})
 
 
 class Outcome(NamedTuple):
     """All that was measured on one split; `rows` makes rows of it.
 
+    amortized: what gave each family's phi that the optimum is compared with; a family that is not in it had
+        none, and was fitted from wherever the inner loop starts.
     choice: how the estimator was chosen, where a pilot was asked for.
     bidirectional, calibrations: both bounds, and those of each family's q*, on simulated data.
     """
 
     points: Measured
     fits: dict[str, local_fit.LocalFit]
+    amortized: dict[str, str]
     seconds: dict[str, float]
     estimator: Estimator
     choice: dict[str, Any] | None
@@ -49,18 +69,18 @@ class Outcome(NamedTuple):
 def measure(
     experiment: Experiment,
     split: str,
-    theta: Params,
-    psis: dict[str, Params],
+    trained: Trained,
     directory: Path,
     console: Console,
 ) -> Outcome:
     """Every stage of one split, or what is stored of it in the directory."""
+    theta = trained.theta
     points, settings = datapoints(experiment, split, theta), experiment.evaluate
     stages, count = directory / "stages", len(points.inputs.index_N)
     in_blocks = functools.partial(_in_blocks, count=count, size=settings.points_per_save, console=console)
     fits, seconds = {}, {}
     for name in settings.families:
-        fit = functools.partial(_fit, experiment, name, theta, psis, points)
+        fit = functools.partial(_fit, experiment, split, name, trained, points)
         stage, total = f"inference {split} {name}", count * len(settings.starts)
         template = local_fit.LocalFit.template(), 0
         fits[name], seconds_N = in_blocks(
@@ -93,7 +113,8 @@ def measure(
     calibrations = {}
     if points.z_NxK is not None:
         calibrations = {name: _calibrate(experiment, name, points, fit) for name, fit in fits.items()}
-    return Outcome(points, fits, seconds, estimator, choice, evidence, both, calibrations)
+    amortized = {name: how for name in fits if (how := _amortized(experiment, split, name, trained))}
+    return Outcome(points, fits, amortized, seconds, estimator, choice, evidence, both, calibrations)
 
 
 def _in_blocks(
@@ -129,9 +150,9 @@ def _in_blocks(
 
 def _fit(
     experiment: Experiment,
+    split: str,
     name: str,
-    theta: Params,
-    psis: dict[str, Params],
+    trained: Trained,
     points: Measured,
     rows: slice,
     progress: Progress,
@@ -141,11 +162,11 @@ def _fit(
     inputs = type(points.inputs)(*(array[rows] for array in points.inputs))
     fitted = local_fit.fit_locally(
         experiment.latent_model,
-        experiment.systems[name].family,
+        experiment.families[name],
         settings.inference[name],
-        theta,
+        trained.theta,
         inputs,
-        _starts(experiment, name, psis, inputs.x_NxD),
+        _starts(experiment, split, name, trained, inputs),
         experiment.keys.inference,
         starts=settings.starts,
         chunk_size=settings.memory,
@@ -154,27 +175,57 @@ def _fit(
     return fitted, np.float64(time.perf_counter() - began)
 
 
-def _starts(experiment: Experiment, name: str, psis: dict[str, Params], x_NxD: np.ndarray) -> np.ndarray:
-    """phi of the family's own encoder at each x; without one, of the trained encoder's law projected.
+def _amortized(experiment: Experiment, split: str, name: str, trained: Trained) -> str | None:
+    """What gives this family's phi on this split: its encoder, with or without steps, or the table."""
+    first = experiment.stages[0]
+    if trained.table is not None and split == "train" and name == first.family:
+        return "table"
+    if name not in trained.psis:
+        return None
+    refined = experiment.regime == "semi_amortized" and name == first.family
+    return "encoder and steps" if refined else "encoder"
 
-    Where there is no such projection either, the prior.
+
+def _starts(experiment: Experiment, split: str, name: str, trained: Trained, inputs: Inputs) -> np.ndarray:
+    """phi of the family as it was learned, of each datapoint: a row of the table or the encoder's.
+
+    Of a family that has none, of the trained encoder's law projected; where there is no such projection
+    either, the prior.
     """
-    encoder_name = name if name in psis else next(iter(psis))
-    source, target = experiment.systems[encoder_name], experiment.systems[name].family
+    how, target = _amortized(experiment, split, name, trained), experiment.families[name]
+    if how == "table":
+        return _rows_of_table(experiment, trained.table, inputs.index_N)
+    encoder_name = name if how else next(iter(trained.psis), None)
+    if encoder_name is None:
+        return np.tile(np.asarray(target.init()), (len(inputs.index_N), 1))
+    # The last stage of a family is the one that has its encoder.
+    source = next(s.system for s in reversed(experiment.stages) if s.family == encoder_name)
 
-    def encode(psi: Params, x_D: jax.Array) -> jax.Array:
-        if encoder_name == name:
-            return ravel_pytree(source.encoder.apply(psi, x_D))[0]
+    def encode(shared: tuple[Params, Params, Key], row: tuple[jax.Array, jax.Array]) -> jax.Array:
+        (theta, psi, key), (x_D, index) = shared, row
+        phi_P = source.regime.recognise(theta, psi, x_D, jax.random.fold_in(key, index))
+        if how:
+            return ravel_pytree(phi_P)[0]
         if target.project is None or source.family.location_scale is None:
             return target.init()
-        return target.project(*source.family.location_scale(source.encoder.apply(psi, x_D)))
+        return target.project(*source.family.location_scale(phi_P))
 
-    return map_datapoints(encode, psis[encoder_name], x_NxD, chunk_size=1000)
+    shared = (trained.theta, trained.psis[encoder_name], experiment.keys.recognise)
+    return map_datapoints(encode, shared, tuple(inputs), chunk_size=1000)
+
+
+def _rows_of_table(experiment: Experiment, table: Table, index_N: np.ndarray) -> np.ndarray:
+    """phi of the datapoints of these indices, in the coordinates of the family."""
+    system = experiment.stages[0].system
+    order_N = np.argsort(experiment.train_split.index_N)
+    row_N = order_N[np.searchsorted(experiment.train_split.index_N[order_N], index_N)]
+    convert = functools.partial(same_law, family=system.regime.family, other=system.family)
+    return np.asarray(jax.vmap(convert)(table.phi_NxP[row_N]))
 
 
 def _calibrate(experiment: Experiment, name: str, points: Measured, fit: local_fit.LocalFit) -> Calibration:
     return calibration(
-        experiment.systems[name].family,
+        experiment.families[name],
         fit.inference.phi_P,
         points.inputs.index_N,
         points.z_NxK,
@@ -250,7 +301,7 @@ def _both_bounds(
     """Bidirectional Monte Carlo at each simulated datapoint, from its q* or the prior."""
     settings, model = experiment.evaluate.evidence, experiment.latent_model
     name = settings.start if settings.start in fits else next(iter(fits))
-    family, phi_NxP = experiment.systems[name].family, fits[name].inference.phi_P
+    family, phi_NxP = experiment.families[name], fits[name].inference.phi_P
     if settings.start == "prior":
         phi_NxP = np.broadcast_to(np.asarray(family.init()), phi_NxP.shape)
 

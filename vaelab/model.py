@@ -42,17 +42,26 @@ def bind(model: LatentModel, theta: Params, x_D: Array) -> LogJoint:
 
 
 class LinearGaussianParams(NamedTuple):
-    """x given z ~ N(W z + b, diag(exp(log_variance)))."""
+    """x given z ~ N(W z + b, diag(exp(log_variance))), with one number in log_variance_D if all share it."""
 
     weight_DxK: Array
     bias_D: Array
     log_variance_D: Array
 
 
+def _log_variance_D(theta: LinearGaussianParams) -> Array:
+    return jnp.broadcast_to(theta.log_variance_D, theta.bias_D.shape)
+
+
 def linear_gaussian(
-    latent_dim: int, singular_values: Sequence[float], noise: float, data_dim: int
+    latent_dim: int,
+    singular_values: Sequence[float],
+    noise: float,
+    data_dim: int,
+    *,
+    one_variance: bool = False,
 ) -> LatentModel:
-    """Factor analysis, the model in which every quantity of this project has a closed form.
+    """Factor analysis, or with one_variance probabilistic PCA: every quantity of this project in closed form.
 
     `init(key)` draws W = U diag(singular_values) V' with random orthonormal U, V, so that the posterior
     precision I + W' Psi^-1 W is correlated and its condition number is known; b ~ N(0, I) and every
@@ -66,19 +75,19 @@ def linear_gaussian(
         return LinearGaussianParams(
             weight_DxK=(left_DxK * jnp.asarray(singular_values, jnp.float32)[None, :]) @ right_KxK.T,
             bias_D=jax.random.normal(key_bias, (data_dim,)),
-            log_variance_D=jnp.full(data_dim, 2.0 * np.log(noise), jnp.float32),
+            log_variance_D=jnp.full(1 if one_variance else data_dim, 2.0 * np.log(noise), jnp.float32),
         )
 
     def mean(theta: LinearGaussianParams, z_K: Array) -> Array:
         return theta.weight_DxK @ z_K + theta.bias_D
 
     def log_likelihood(theta: LinearGaussianParams, x_D: Array, z_K: Array) -> Array:
-        square_D = (x_D - mean(theta, z_K)) ** 2 * jnp.exp(-theta.log_variance_D)
-        return -0.5 * jnp.sum(square_D + theta.log_variance_D + LOG_2PI)
+        square_D = (x_D - mean(theta, z_K)) ** 2 * jnp.exp(-_log_variance_D(theta))
+        return -0.5 * jnp.sum(square_D + _log_variance_D(theta) + LOG_2PI)
 
     def sample(theta: LinearGaussianParams, key: Key, z_K: Array) -> Array:
         eps_D = jax.random.normal(key, (data_dim,))
-        return mean(theta, z_K) + jnp.exp(0.5 * theta.log_variance_D) * eps_D
+        return mean(theta, z_K) + jnp.exp(0.5 * _log_variance_D(theta)) * eps_D
 
     return LatentModel(
         latent_dim=latent_dim,
@@ -98,7 +107,7 @@ def linear_gaussian(
 
 def linear_gaussian_posterior(theta: LinearGaussianParams, x_D: Array) -> tuple[Array, Array]:
     """(mean_K, precision_KxK): precision = I + W' Psi^-1 W, mean = precision^-1 W' Psi^-1 (x - b)."""
-    scaled_DxK = theta.weight_DxK * jnp.exp(-theta.log_variance_D)[:, None]
+    scaled_DxK = theta.weight_DxK * jnp.exp(-_log_variance_D(theta))[:, None]
     precision_KxK = jnp.eye(theta.weight_DxK.shape[1]) + scaled_DxK.T @ theta.weight_DxK
     mean_K = jnp.linalg.solve(precision_KxK, scaled_DxK.T @ (x_D - theta.bias_D))
     return mean_K, precision_KxK
@@ -110,9 +119,9 @@ def linear_gaussian_log_evidence(theta: LinearGaussianParams, x_D: Array) -> Arr
     residual_D = x_D - theta.bias_D - theta.weight_DxK @ mean_K
     # (x - b)' C^-1 (x - b) is the least of (x - b - W z)' Psi^-1 (x - b - W z) + z' z, at z = m: two sums of
     # squares, where other forms subtract numbers as large as the squared ratio of signal to noise.
-    square = jnp.sum(residual_D**2 * jnp.exp(-theta.log_variance_D)) + jnp.sum(mean_K**2)
+    square = jnp.sum(residual_D**2 * jnp.exp(-_log_variance_D(theta))) + jnp.sum(mean_K**2)
     # |C| = |Psi| |precision|.
-    log_det = jnp.sum(theta.log_variance_D) + jnp.linalg.slogdet(precision_KxK)[1]
+    log_det = jnp.sum(_log_variance_D(theta)) + jnp.linalg.slogdet(precision_KxK)[1]
     return -0.5 * (residual_D.size * LOG_2PI + log_det + square)
 
 

@@ -100,7 +100,7 @@ def _note(values: dict[str, float]) -> str:
     return "  ".join(f"{name} {value:.3f}" for name, value in values.items())
 
 
-def _cell(statistic: dict[str, Any] | None) -> str:
+def cell(statistic: dict[str, Any] | None) -> str:
     """mean ± stderr to two digits of the error, between 2 and 4 decimals."""
     if statistic is None:
         return "-"
@@ -124,13 +124,13 @@ def gap_table(rows: list[dict[str, Any]]) -> Table:
     columns = []
     for row in rows:
         table.add_column(f"{row['split']}, {row['family']}", justify="right")
-        bounds = [_cell(row.get("two_sided", {}).get(key)) for key in ("lower", "upper", "width")]
+        bounds = [cell(row.get("two_sided", {}).get(key)) for key in ("lower", "upper", "width")]
         bounds.append(_plain(row.get("calibration", {}).get("p_value")))
-        cells = [_cell(row[key]) for key in QUANTITIES.values()] + _counts(row)
+        cells = [cell(row[key]) for key in QUANTITIES.values()] + _counts(row)
         columns.append(cells + (bounds if two_sided else []))
         if "exact" in row:
             table.add_column("closed form", justify="right")
-            cells = [_cell(row["exact"][key]) for key in QUANTITIES.values()]
+            cells = [cell(row["exact"][key]) for key in QUANTITIES.values()]
             columns.append(cells + [""] * (len(labels) - len(cells)))
     for label, *cells in zip(labels, *columns, strict=True):
         table.add_row(label, *cells)

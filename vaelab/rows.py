@@ -16,16 +16,12 @@ from vaelab.types import Params
 HEAVY = 0.7  # a larger Pareto k-hat says that neither the estimate nor its error is to be trusted
 
 
-def rows(
-    experiment: Experiment, split: str, theta: Params, outcome: Outcome, encoded: set[str]
-) -> list[dict[str, Any]]:
-    """A row for each family; `encoded`: those that have an encoder."""
-    return [
-        _row(experiment, split, name, theta, outcome, has_encoder=name in encoded) for name in outcome.fits
-    ]
+def rows(experiment: Experiment, split: str, theta: Params, outcome: Outcome) -> list[dict[str, Any]]:
+    """A row for each family."""
+    return [_row(experiment, split, name, theta, outcome) for name in outcome.fits]
 
 
-def arrays(split: str, outcome: Outcome, encoded: set[str]) -> dict[str, np.ndarray]:
+def arrays(split: str, outcome: Outcome) -> dict[str, np.ndarray]:
     """What stands behind the rows, one number a datapoint under each name."""
     evidence, both = outcome.evidence, outcome.bidirectional
     found = {
@@ -52,18 +48,17 @@ def arrays(split: str, outcome: Outcome, encoded: set[str]) -> dict[str, np.ndar
             "rounds": fitted.rounds,
             "from_prior": fitted.from_prior,
         }
-        if name in encoded:
+        if name in outcome.amortized:
             columns["elbo_amortized"] = fitted.elbo_start.value
             columns["elbo_amortized_stderr"] = fitted.elbo_start.stderr
         found |= {f"{name}/{key}": value for key, value in columns.items()}
     return {f"{split}/{key}": value for key, value in found.items()}
 
 
-def _row(
-    experiment: Experiment, split: str, name: str, theta: Params, outcome: Outcome, *, has_encoder: bool
-) -> dict[str, Any]:
+def _row(experiment: Experiment, split: str, name: str, theta: Params, outcome: Outcome) -> dict[str, Any]:
     """One row of `gap.json`, closed forms beside it where the model has them."""
-    fitted, family = outcome.fits[name], experiment.systems[name].family
+    fitted, family = outcome.fits[name], experiment.families[name]
+    has_encoder = name in outcome.amortized
     measured = gap.Gap(fitted.elbo_start.value, fitted.elbo_optimal.value, outcome.evidence.log_evidence)
     settings = experiment.evaluate.inference[name]
     log_concave = experiment.latent_model.concavity is not None
@@ -77,6 +72,7 @@ def _row(
     row = {
         "split": split,
         "family": name,
+        "amortized_by": outcome.amortized.get(name),
         "num_points": len(measured.elbo_optimal),
         **gap.summarize(measured, has_encoder=has_encoder),
         "num_unconverged": int(np.sum(~fitted.inference.converged)),

@@ -6,7 +6,6 @@ from its newest checkpoint, every later stage from the arrays it left in `stages
 
 import io
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,11 @@ from rich.console import Console
 
 from vaelab import report
 from vaelab.build import Experiment, build, build_study
-from vaelab.checkpoint import Checkpointer
-from vaelab.measure import Outcome, measure
+from vaelab.inference_time import flat, measure_inference_time
+from vaelab.measure import Outcome, Trained, measure
 from vaelab.rows import arrays, rows
 from vaelab.rundir import finished, open_directory
-from vaelab.train import TrainState, evaluator, fit, init_state
+from vaelab.trainer import Member, train
 from vaelab.types import Params
 
 NUM_PICTURES = 12
@@ -45,18 +44,25 @@ def run(config: ConfigDict, workdir: str, console: Console) -> list[dict[str, An
         return done["rows"]
     experiment = build(config)
     open_directory(directory, config)
-    psis, theta = {}, experiment.theta
-    for number, name in enumerate(experiment.systems):
-        if experiment.num_steps(name):
-            state = _train(experiment, name, number, theta, directory, console)
-            theta, psis[name] = state.theta, state.psi
+    return complete(experiment, directory, console)
+
+
+def complete(experiment: Experiment, directory: Path, console: Console) -> list[dict[str, Any]]:
+    """What `run` does in the directory that it has opened."""
+    trained = Trained(experiment.theta, {})
+    for number, stage in enumerate(experiment.stages):
+        (state,) = train([Member(experiment, trained.theta, directory)], number, console)
+        trained = trained.after(stage.family, state)
 
     found, per_datapoint, outcomes = [], {}, {}
     for split in experiment.evaluate.splits:
-        outcomes[split] = measure(experiment, split, theta, psis, directory, console)
-        found += rows(experiment, split, theta, outcomes[split], set(psis))
-        per_datapoint |= arrays(split, outcomes[split], set(psis))
-    _write_results(experiment, directory, found, per_datapoint, outcomes, theta)
+        outcomes[split] = measure(experiment, split, trained, directory, console)
+        found += rows(experiment, split, trained.theta, outcomes[split])
+        per_datapoint |= arrays(split, outcomes[split])
+    timed = measure_inference_time(experiment, trained, directory, console)
+    if timed:
+        console.print(report.plain_table("ELBO against time", flat(timed)))
+    _write_results(experiment, directory, found, per_datapoint, outcomes, trained.theta)
     _show(found, console)
     console.print(f"results are in {directory}", highlight=False)
     return found
@@ -84,71 +90,6 @@ def _study(config: ConfigDict, directory: Path, console: Console) -> None:
     console.print(f"results are in {directory}", highlight=False)
 
 
-def _train(
-    experiment: Experiment, name: str, number: int, theta: Params, directory: Path, console: Console
-) -> TrainState:
-    """Trains one family's system from its newest checkpoint, or from the start, to its last step."""
-    settings, keys = experiment.train, experiment.keys
-    system, num_steps = experiment.systems[name], experiment.num_steps(name)
-    stage = f"refit_{name}" if number else "train"
-    key = jax.random.fold_in(keys.train, number)
-    log = report.MetricsLog(directory / "metrics.jsonl")
-    template = init_state(system, jax.random.fold_in(keys.encoder, number), theta)
-    evaluate = evaluator(system, num_samples=settings.validation_samples, chunk_size=1000)
-    with Checkpointer(
-        directory / "checkpoints" / stage, max_to_keep=settings.keep_checkpoints
-    ) as checkpoints:
-        restored = checkpoints.restore_latest(template)
-        start, state = restored or (0, template)
-        log.forget_after(stage, start)
-        if start >= num_steps:
-            return state
-        if start:
-            console.print(f"{stage} goes on from step {start}", highlight=False)
-        with report.progress_bar(console, stage.replace("_", " "), num_steps, "steps") as advance:
-            advance(start)
-            began = time.perf_counter()
-            for progress in fit(
-                state,
-                experiment.train_split.pixels_NxD,
-                experiment.train_split.index_N,
-                key,
-                system=system,
-                order_seed=experiment.order_seed,
-                num_steps=num_steps,
-                batch_size=settings.batch_size,
-                chunk_size=settings.chunk_size,
-                max_skipped=settings.max_skipped,
-            ):
-                state, metrics = progress.state, progress.metrics
-                step, values = int(state.step), _chunk_values(settings.bound_name, metrics)
-                for line in progress.skipped:
-                    console.print(f"left out {line}", style="red", highlight=False)
-                if progress.skipped:
-                    values["num_skipped"] = len(progress.skipped)
-                if step % settings.evaluate_every == 0 or step == num_steps:
-                    values["validation_elbo"], values["validation_stderr"] = evaluate(
-                        state.theta, state.psi, *experiment.validation, keys.evaluate
-                    )
-                log.write(stage, step, **values, seconds=time.perf_counter() - began)
-                shown = (settings.bound_name, "validation_elbo")
-                advance(len(metrics.bound), **{name: values[name] for name in shown if name in values})
-                if step % settings.checkpoint_every == 0 or step == num_steps:
-                    checkpoints.save(step, state)
-    return state
-
-
-def _chunk_values(bound_name: str, metrics: Any) -> dict[str, float]:
-    """Means over the chunk's steps that were taken."""
-    taken = np.isfinite(metrics.bound) & np.isfinite(metrics.grad_norm)
-    if not taken.any():
-        return {}
-    return {
-        bound_name: float(np.mean(metrics.bound[taken])),
-        "grad_norm": float(np.mean(metrics.grad_norm[taken])),
-    }
-
-
 def _write_results(
     experiment: Experiment,
     directory: Path,
@@ -171,7 +112,7 @@ def _write_results(
 
 def _pictures(experiment: Experiment, outcomes: dict[str, Outcome], theta: Params) -> dict[str, np.ndarray]:
     """Data, reconstructions at the centre (eps = 0) of the encoder's q and of q*, draws from the model."""
-    latent_model, family = experiment.latent_model, experiment.systems[next(iter(experiment.systems))].family
+    latent_model, family = experiment.latent_model, next(iter(experiment.families.values()))
     split, outcome = next(iter(outcomes.items()))
     fitted, x_NxD = outcome.fits[family.name], outcome.points.inputs.x_NxD
     decode = jax.jit(jax.vmap(latent_model.mean, (None, 0)))

@@ -1,6 +1,7 @@
 """How the inner loop moves: solvers for the variational parameters of one datapoint."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -35,12 +36,17 @@ def stochastic_gradient(
     optimizer: optax.GradientTransformation,
     *,
     num_samples: int,
+    holds_density: bool = False,
 ) -> Solver:
-    """Ascends an objective's gradient by any optax transformation; num_samples as the objective has them."""
-    ascend = jax.grad(objective, argnums=2)
+    """Ascends an objective's gradient by any optax transformation; num_samples as the objective has them.
+
+    holds_density: whether the objective is one that holds phi fixed in log q, `stick_the_landing`. It is then
+    told which phi that is, so that the steps can be differentiated.
+    """
 
     def gradient(log_joint: LogJoint, phi_P: Array, state: State, key: Key) -> tuple[Array, State]:
-        return ascend(log_joint, family, phi_P, key), state
+        held = {"density_phi_P": phi_P} if holds_density else {}
+        return jax.grad(partial(objective, **held), argnums=2)(log_joint, family, phi_P, key), state
 
     def update(phi_P: Array, grad_P: Array, state: State) -> tuple[Array, State]:
         updates_P, state = optimizer.update(-grad_P, state, phi_P)
@@ -65,7 +71,8 @@ def natural_gradient(family: PosteriorFamily, *, max_norm: float) -> optax.Gradi
 
 
 def _shorten(direction_P: Array, square: Array, max_norm: float) -> Array:
-    return direction_P * jnp.where(square > max_norm**2, max_norm * jax.lax.rsqrt(square), 1.0)
+    # 1 below max_norm, and there with the derivative 0, not that of a root at 0.
+    return direction_P * (max_norm * jax.lax.rsqrt(jnp.maximum(square, max_norm**2)))
 
 
 REFRESH_EVERY = 4  # steps; two products of K x K matrices

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import optax
 
 from vaelab import data
 from vaelab.build.evidence import EvidenceSettings, evidence_settings
@@ -21,9 +20,12 @@ from vaelab.build.model import dataset as load_dataset
 from vaelab.build.objective import ELBO_OBJECTIVES, check_pair, train_objective
 from vaelab.build.optimizer import adam, flow_solver, gaussian_solver
 from vaelab.build.posterior import FAMILIES, check_memory, encoder, families
+from vaelab.build.regime import learned_in, training_regime
+from vaelab.inference import Loop
 from vaelab.keys import named_key
 from vaelab.local_fit import InferenceSettings
 from vaelab.parallel import Memory
+from vaelab.regime import Regime, amortized
 from vaelab.settings import Section
 from vaelab.solver import SolverOf
 from vaelab.train import System
@@ -36,6 +38,8 @@ OBSERVATIONS: Mapping[str, Callable] = {
 }
 
 MADE_SPLITS = ("simulated", "corrupted")
+
+SOLVERS = {"diagonal": gaussian_solver, "gaussian": gaussian_solver, "flow": flow_solver}
 
 STARTS = {"encoder": ("encoder",), "prior": ("prior",), "both": ("encoder", "prior")}
 
@@ -69,6 +73,7 @@ class EvaluateSettings(NamedTuple):
     splits: of the data, and "simulated" (from the trained model) and "corrupted" (the test split, see
         `splits.corrupted`), of at most max_points datapoints each where that is not 0.
     points_per_save: datapoints after which a stage keeps what it has.
+    inference_times: loops of the trained family, of so many steps each, to be timed.
     """
 
     splits: tuple[str, ...]
@@ -80,15 +85,18 @@ class EvaluateSettings(NamedTuple):
     evidence: EvidenceSettings
     memory: Memory
     points_per_save: int
+    inference_times: tuple[Loop, ...]
 
 
 class Keys(NamedTuple):
     """What draws on the run's one seed, each with a key of its own."""
 
     model: Key
+    learned: Key
     encoder: Key
     train: Key
     evaluate: Key
+    recognise: Key
     inference: Key
     evidence: Key
     pictures: Key
@@ -99,44 +107,53 @@ class Keys(NamedTuple):
     calibrate: Key
 
 
+class Stage(NamedTuple):
+    """One training: of the model with the trained family (`train`), or of an encoder on it, held fixed."""
+
+    name: str
+    family: str
+    system: System
+    num_steps: int
+
+
 class Experiment(NamedTuple):
     """All that a run needs, with every name resolved and every number checked.
 
-    systems: how each family's encoder is trained. The trained family comes first and has the run's
-        `train` settings; every other trains an encoder on the model held fixed, for refit_steps.
+    families: those that are fitted locally, the trained one first.
+    stages: what is trained, in order: first the model, with the trained family in the regime of the config,
+        then an encoder of each family that has none.
     validation, inputs[split]: (x_NxD, index_N), each example observed once and for all; of the splits of
         the data that are measured.
     """
 
     latent_model: LatentModel
     theta: Params
-    systems: dict[str, System]
+    families: dict[str, PosteriorFamily]
+    regime: str
+    stages: tuple[Stage, ...]
     train_split: data.Split
     image_shape: tuple[int, ...]
     validation: Inputs
     inputs: dict[str, Inputs]
     train: TrainSettings
-    refit_steps: int
     evaluate: EvaluateSettings
     order_seed: int
     keys: Keys
-
-    def num_steps(self, family: str) -> int:
-        """Training steps of a family's encoder; 0 where a refit was not asked for."""
-        return self.train.num_steps if family == next(iter(self.systems)) else self.refit_steps
 
 
 def build(config: Any) -> Experiment:
     """Resolves a config. Raises ConfigError, or DataError where its data set is not at hand."""
     top = Section(config)
     seed = top.integer("seed", 0)
-    keys = Keys(*(named_key(seed, purpose) for purpose in Keys._fields))
+    keys = _keys(seed)
     data_section, model_section = top.section("data"), top.section("model")
     if data_section.value("name") == "simulated":
         latent_model = linear_gaussian(model_section)
         train, family_of = _trained(top, latent_model)
-        theta = latent_model.init(keys.model)
-        dataset, observe = simulated(data_section, latent_model, theta), data.identity
+        truth = latent_model.init(keys.model)
+        dataset, observe = simulated(data_section, latent_model, truth), data.identity
+        # What is learned starts elsewhere than at the model that the data come from.
+        theta = latent_model.init(keys.learned) if model_section.boolean("learn") else truth
     else:
         dataset = load_dataset(data_section)
         observe = partial(data_section.choice("observation", OBSERVATIONS), max_value=dataset.max_value)
@@ -144,14 +161,19 @@ def build(config: Any) -> Experiment:
         train, family_of = _trained(top, latent_model)
         theta = latent_model.init(keys.model)
 
-    refit_steps = top.section("refit").integer("num_steps", 0)
     key_observe = named_key(data_section.integer("seed", 0), "observe")
     max_points = top.section("evaluate").integer("max_points", 0)
     splits = top.section("evaluate").choices("splits", dict.fromkeys((*SPLITS, *MADE_SPLITS)))
+    inference = _inference_settings(top, family_of)
+    stages = _stages(top, latent_model, dataset, observe, train, family_of, inference)
+    regime = learned_in(top.section("learning"))
+    encoded = tuple(dict.fromkeys(s.family for s in stages if s.name != "train" or regime != "mean_field"))
     experiment = Experiment(
         latent_model=latent_model,
         theta=theta,
-        systems=_systems(top, latent_model, dataset, observe, train, refit_steps, family_of),
+        families=family_of,
+        regime=regime,
+        stages=stages,
         train_split=dataset.splits["train"],
         image_shape=dataset.image_shape,
         validation=_observed(key_observe, dataset.splits["validation"], observe, 0),
@@ -161,13 +183,22 @@ def build(config: Any) -> Experiment:
             if name in splits or (name == "test" and "corrupted" in splits)
         },
         train=train,
-        refit_steps=refit_steps,
-        evaluate=_evaluate_settings(top, family_of, tuple(family_of)[: None if refit_steps else 1]),
+        evaluate=_evaluate_settings(top, family_of, inference, encoded),
         order_seed=seed,
         keys=keys,
     )
     top.close()
     return experiment
+
+
+def _keys(seed: int) -> Keys:
+    return Keys(*(named_key(seed, purpose) for purpose in Keys._fields))
+
+
+def with_seed(experiment: Experiment, seed: int) -> Experiment:
+    """The experiment under another seed, with the same functions and data: not for simulated data."""
+    keys = _keys(seed)
+    return experiment._replace(theta=experiment.latent_model.init(keys.model), order_seed=seed, keys=keys)
 
 
 def _trained(top: Section, latent_model: LatentModel) -> tuple[TrainSettings, dict[str, PosteriorFamily]]:
@@ -196,37 +227,58 @@ def _train_settings(top: Section) -> TrainSettings:
     return settings
 
 
-def _systems(
+def _stages(
     top: Section,
     latent_model: LatentModel,
     dataset: data.DataSet,
     observe: Observe,
     train: TrainSettings,
-    refit_steps: int,
     families: dict[str, PosteriorFamily],
-) -> dict[str, System]:
+    inference: dict[str, InferenceSettings],
+) -> tuple[Stage, ...]:
     bound, kl_weight = train_objective(top.section("objective"), train.num_steps)
-    learn = top.section("model").boolean("learn")
-    systems = {}
-    for number, (name, family) in enumerate(families.items()):
-        num_steps = refit_steps if number else train.num_steps
-        if num_steps:
-            check_pair(top.section("objective"), family)
-        systems[name] = System(
+    learn, learning = top.section("model").boolean("learn"), top.section("learning")
+    refit_steps = top.section("refit").integer("num_steps", 0)
+
+    def stage(name: str, family: PosteriorFamily, num_steps: int, regime: Regime, steps_each: int) -> Stage:
+        check_pair(top.section("objective"), family)
+        optimizer = top.section("train").section("optimizer")
+        system = System(
             model=latent_model,
-            encoder=encoder(top.section("encoder"), family, dataset.image_shape),
             family=family,
+            regime=regime,
             objective=bound,
             kl_weight=kl_weight,
-            optimizer=(
-                adam(top.section("train").section("optimizer"), num_steps, train.max_skipped)
-                if num_steps
-                else optax.set_to_zero()  # a family without an encoder of its own
-            ),
+            optimizer=adam(optimizer, num_steps * steps_each, train.max_skipped),
             observe=observe,
-            learn_model=learn and number == 0,
+            learn_model=learn and name == "train",
         )
-    return systems
+        return Stage(name, family.name, system, num_steps)
+
+    encoders = {
+        name: encoder(top.section("encoder"), family, dataset.image_shape)
+        for name, family in families.items()
+    }
+    trained, family = next(iter(families.items()))
+    searched = family.searched_as or family
+    settings = inference[trained]
+    regime = training_regime(
+        learning,
+        family,
+        latent_model,
+        encoders[trained],
+        split=dataset.splits["train"],
+        num_steps=train.num_steps,
+        batch_size=train.batch_size,
+        learn_model=learn,
+        from_scratch=Loop(searched, settings.solver(searched), settings.num_steps),
+    )
+    stages = [stage("train", family, train.num_steps, regime, regime.model_steps)]
+    for name, family in families.items():
+        if refit_steps and (name != trained or regime.expect is not None):
+            again = amortized(encoders[name], family)
+            stages.append(stage(f"refit_{name}", family, refit_steps, again, 1))
+    return tuple(stages)
 
 
 def _families(top: Section, latent_dim: int, batch_size: int) -> dict[str, PosteriorFamily]:
@@ -239,12 +291,12 @@ def _families(top: Section, latent_dim: int, batch_size: int) -> dict[str, Poste
 
 
 def _local_settings(
-    top: Section, section: Section, solver: Callable[[Section], SolverOf]
+    top: Section, section: Section, solver: Callable[[Section, int], SolverOf]
 ) -> InferenceSettings:
     """The inner loop of one kind of family; `section` is a part of `inference`."""
     inference, evidence, evaluate = top.section("inference"), top.section("evidence"), top.section("evaluate")
     return InferenceSettings(
-        solver=solver(section),
+        solver=solver(section, section.integer("num_steps", 1)),
         num_steps=section.integer("num_steps", 1),
         max_rounds=inference.integer("max_rounds", 1),
         certificate_groups=section.integer("certificate_groups", 3),
@@ -269,25 +321,44 @@ def _kind(family: PosteriorFamily) -> str:
     return "diagonal" if family.name == "diagonal" else "gaussian"
 
 
-def _evaluate_settings(
-    top: Section, families: dict[str, PosteriorFamily], encoded: tuple[str, ...]
-) -> EvaluateSettings:
-    inference, evidence, evaluate = top.section("inference"), top.section("evidence"), top.section("evaluate")
-    solvers = {"diagonal": gaussian_solver, "gaussian": gaussian_solver, "flow": flow_solver}
-    settings = {kind: _local_settings(top, inference.section(kind), make) for kind, make in solvers.items()}
+def _inference_settings(top: Section, families: dict[str, PosteriorFamily]) -> dict[str, InferenceSettings]:
+    """The inner loop of each family."""
+    inference = top.section("inference")
+    settings = {kind: _local_settings(top, inference.section(kind), make) for kind, make in SOLVERS.items()}
     for family in families.values():
         check_pair(inference.section(_kind(family)).section("objective"), family)
+    return {name: settings[_kind(family)] for name, family in families.items()}
+
+
+def _evaluate_settings(
+    top: Section,
+    families: dict[str, PosteriorFamily],
+    settings: dict[str, InferenceSettings],
+    encoded: tuple[str, ...],
+) -> EvaluateSettings:
+    inference, evidence, evaluate = top.section("inference"), top.section("evidence"), top.section("evaluate")
     return EvaluateSettings(
         splits=evaluate.choices("splits", dict.fromkeys((*SPLITS, *MADE_SPLITS))),
         max_points=evaluate.integer("max_points", 0),
         corruption=evaluate.number("corruption", below=math.nextafter(1.0, 2.0)),
         families=inference.choices("families", FAMILIES),
         starts=inference.choice("start", STARTS),
-        inference={name: settings[_kind(family)] for name, family in families.items()},
+        inference=settings,
         evidence=evidence_settings(evidence, families, encoded),
         memory=_memory(evaluate),
         points_per_save=evaluate.integer("points_per_save", 1),
+        inference_times=_timed_loops(top, next(iter(families.values()))),
     )
+
+
+def _timed_loops(top: Section, family: PosteriorFamily) -> tuple[Loop, ...]:
+    evaluate, searched = top.section("evaluate"), family.searched_as or family
+    if not evaluate.value("inference_times"):
+        return ()
+    kind = _kind(family)
+    section, make = top.section("inference").section(kind), SOLVERS[kind]
+    numbers = evaluate.numbers("inference_times", 1, integers=True)
+    return tuple(Loop(searched, make(section, number)(searched), number) for number in numbers)
 
 
 def _memory(section: Section) -> Memory:

@@ -33,7 +33,8 @@ def linear_gaussian(section: Section) -> LatentModel:
     if len(singular_values) != latent_dim:
         raise section.error("singular_values", f"must be {latent_dim} numbers (latent_dim), 0 or more")
     data_dim = section.integer("data_dim", latent_dim)
-    return model.linear_gaussian(latent_dim, singular_values, section.number("noise", above=True), data_dim)
+    noise, one_variance = section.number("noise", above=True), section.boolean("one_variance")
+    return model.linear_gaussian(latent_dim, singular_values, noise, data_dim, one_variance=one_variance)
 
 
 def simulated(section: Section, latent_model: LatentModel, theta: Params) -> data.DataSet:

@@ -23,7 +23,7 @@ OBJECTIVES: Mapping[str, Callable] = {
     "dreg": multisample.dreg,
     "renyi": multisample.renyi,
 }
-CLOSED_KL = ("elbo", "beta_elbo", "free_bits")
+CLOSED_KL = ("elbo", "free_bits")
 
 
 def _draws(section: Section) -> dict[str, int | bool]:

@@ -8,7 +8,6 @@ import optax
 from vaelab.build.objective import local_objective
 from vaelab.settings import Section
 from vaelab.solver import SolverOf, natural_gradient, quasi_newton, stochastic_gradient
-from vaelab.types import Objective
 
 
 def _constant(rate: float, steps: int, final_scale: float) -> optax.Schedule:
@@ -28,15 +27,34 @@ def _cosine(rate: float, steps: int, final_scale: float) -> optax.Schedule:
     return optax.cosine_decay_schedule(rate, steps, final_scale)
 
 
-SCHEDULES = {"constant": _constant, "cosine": _cosine, "linear": _linear, "exponential": _exponential}
+def _powers_of_three(rate: float, steps: int, final_scale: float) -> optax.Schedule:
+    """rate * final_scale^(i/7) over 3^i parts of the 3280 = 3^0 + .. + 3^7 that the steps are divided into.
+
+    (Burda, Grosse & Salakhutdinov 2016, section 5: final_scale 0.1, and an epoch for each part.)
+    """
+    ends = [round(steps * sum(3**j for j in range(i + 1)) / 3280) for i in range(7)]
+    factor = final_scale ** (1.0 / 7.0)
+    scales: dict[int, float] = {}
+    for end in ends:  # of few steps several may end at one
+        scales[end] = scales.get(end, 1.0) * factor
+    return optax.piecewise_constant_schedule(rate, scales)
+
+
+SCHEDULES = {
+    "constant": _constant,
+    "cosine": _cosine,
+    "linear": _linear,
+    "exponential": _exponential,
+    "powers_of_three": _powers_of_three,
+}
 
 
 def _schedule(section: Section, num_steps: int) -> optax.Schedule:
     """The learning rate at each step: a linear warm-up, then a schedule that ends with the last step."""
     warmup = section.integer("warmup_steps", 0)
     final_scale = section.number("final_scale")
-    if section.value("schedule") == "exponential" and final_scale == 0.0:
-        raise section.error("final_scale", "must be above 0 for the exponential schedule")
+    if section.value("schedule") in ("exponential", "powers_of_three") and final_scale == 0.0:
+        raise section.error("final_scale", f"must be above 0 for the {section.value('schedule')} schedule")
     if warmup >= max(num_steps, 1):
         raise section.error("warmup_steps", f"must be fewer than the {num_steps} steps there are")
     rate = section.number("learning_rate", above=True)
@@ -90,13 +108,12 @@ def adam(section: Section, num_steps: int, max_skipped: int = 0) -> optax.Gradie
     return optax.apply_if_finite(optimizer, max_skipped) if max_skipped else optimizer
 
 
-def gaussian_solver(section: Section) -> SolverOf:
-    """The inner loop of a Gaussian family, as one of the sections of `inference` has it."""
-    optimizer, num_steps = section.section("optimizer"), section.integer("num_steps", 1)
-    objective, draws = section.section("objective"), section.section("objective").integer("num_samples", 1)
-    bound = local_objective(objective)
+def gaussian_solver(section: Section, num_steps: int) -> SolverOf:
+    """What moves phi of a Gaussian family, as a section with `optimizer` and `objective` has it."""
+    optimizer, objective = section.section("optimizer"), section.section("objective")
     if optimizer.value("name") not in ("natural_gradient", "quasi_newton"):
-        return _solver_of_any(bound, adam(optimizer, num_steps), draws)
+        return flow_solver(section, num_steps)
+    draws, bound = objective.integer("num_samples", 1), local_objective(objective)
     settings = _read(optimizer, num_steps)
     if settings.clip_norm:
         raise optimizer.error("clip_norm", f"has no effect on {optimizer.value('name')}: max_norm bounds it")
@@ -114,15 +131,18 @@ def gaussian_solver(section: Section) -> SolverOf:
             optax.scale_by_learning_rate(settings.schedule),
         ),
         num_samples=draws,
+        holds_density=objective.value("name") == "stick_the_landing",
     )
 
 
-def flow_solver(section: Section) -> SolverOf:
-    """The inner loop of a family without a Fisher information."""
-    transformation = adam(section.section("optimizer"), section.integer("num_steps", 1))
-    objective = section.section("objective")
-    return _solver_of_any(local_objective(objective), transformation, objective.integer("num_samples", 1))
-
-
-def _solver_of_any(bound: Objective, transformation: optax.GradientTransformation, draws: int) -> SolverOf:
-    return lambda family: stochastic_gradient(family, bound, transformation, num_samples=draws)
+def flow_solver(section: Section, num_steps: int) -> SolverOf:
+    """The same of any family, by an optimizer that knows nothing of it."""
+    transformation, objective = adam(section.section("optimizer"), num_steps), section.section("objective")
+    bound, draws = local_objective(objective), objective.integer("num_samples", 1)
+    return lambda family: stochastic_gradient(
+        family,
+        bound,
+        transformation,
+        num_samples=draws,
+        holds_density=objective.value("name") == "stick_the_landing",
+    )

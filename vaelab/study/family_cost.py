@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from vaelab import data, likelihood, model, networks, objective, posterior, report, train
+from vaelab import data, likelihood, model, networks, objective, posterior, regime, report, train
 from vaelab.study.finding import Finding
 from vaelab.study.timing import best_ms
 from vaelab.types import Array, Key, PosteriorFamily, SharedPhi
@@ -113,14 +113,15 @@ def _training_step(key: Key, sizes: Sizes, repeats: int, family: PosteriorFamily
     init_P, own = family.init(), family.param_size - family.shared_size
     encoder = networks.mlp_encoder(sizes.data_dim, layers, init_P[:own], activation=nn.elu, output_scale=0.01)
     bound = objective.elbo if family.kl_to_prior else objective.elbo_from_draws
+    encoder = networks.with_shared(encoder, init_P[own:]) if family.shared_size else encoder
     system = train.System(
         model=model.decoder_model(
             family.latent_dim,
             networks.mlp_decoder(family.latent_dim, layers, sizes.data_dim, activation=nn.elu),
             likelihood.bernoulli(),
         ),
-        encoder=networks.with_shared(encoder, init_P[own:]) if family.shared_size else encoder,
         family=family,
+        regime=regime.amortized(encoder, family),
         objective=partial(bound, num_samples=1),
         optimizer=optax.adam(1e-3),
         observe=partial(data.binarize, max_value=MAX_VALUE),
@@ -130,9 +131,10 @@ def _training_step(key: Key, sizes: Sizes, repeats: int, family: PosteriorFamily
     pixels_BxD = np.random.RandomState(0).randint(0, MAX_VALUE + 1, (sizes.batch_size, sizes.data_dim))
     index_B = jnp.arange(sizes.batch_size)
     x_BxD = data.observe(key_observe, pixels_BxD.astype(np.uint8), index_B, observation=system.observe)
-    step = jax.jit(partial(train.train_step, system=system)).lower(state, x_BxD, index_B, key_step).compile()
+    batch = regime.Batch(x_BxD, index_B, index_B)
+    step = jax.jit(partial(train.train_step, system=system)).lower(state, batch, key_step).compile()
     return {
-        "step_ms": best_ms(step, state, x_BxD, index_B, key_step, repeats=repeats),
+        "step_ms": best_ms(step, state, batch, key_step, repeats=repeats),
         "state_mb": sum(leaf.nbytes for leaf in jax.tree.leaves(state)) / 1e6,
         "temporary_mb": step.memory_analysis().temp_size_in_bytes / 1e6,
     }

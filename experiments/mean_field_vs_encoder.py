@@ -1,0 +1,62 @@
+"""Can an encoder beat mean-field? Learning with an encoder, without one, and with half of one.
+
+    python launch.py --config=experiments/mean_field_vs_encoder.py --workdir=runs/mean_field_vs_encoder
+
+Digits, all of them: the same decoder learned with phi from an encoder (amortized), from a table with a row
+for each training image (mean_field), and from some steps after an encoder (semi_amortized), three seeds of
+each. After mean-field learning an encoder is trained on its decoder, held fixed, so that it too has an
+amortization gap on new images; on training images its phi is the table's.
+
+Variants: smoke; equal_time, with as many steps as take the time of the amortized run; mnist, 10,000 training
+images; full, with a full covariance; timing, one run that plots ELBO against time for a new image.
+"""
+
+from experiments import defaults
+
+REGIMES = ("amortized", "mean_field", "semi_amortized")
+EQUAL_STEPS = (3000, 1000, 1000)  # take about the same time on two CPU cores
+
+
+def get_config(variant: str = ""):
+    config = defaults.get_config()
+    config.inference.families = ("diagonal",)
+    config.evaluate.splits = ("train", "test")
+    config.evaluate.max_points = 360
+    config.sweep = defaults.sweep(("learning.regime", REGIMES), num_seeds=3)
+    return defaults.apply_variant(
+        config, variant, smoke=smoke, equal_time=equal_time, mnist=mnist, full=full, timing=timing
+    )
+
+
+def smoke(config):
+    defaults.shrink(config)
+    if "sweep" in config:
+        config.sweep.axes = (("learning.regime", REGIMES),)
+
+
+def equal_time(config):
+    steps = tuple(zip(REGIMES, EQUAL_STEPS, strict=True))
+    config.sweep.axes = ((("learning.regime", "train.num_steps"), steps),)
+
+
+def mnist(config):
+    config.data.name = "mnist"
+    config.data.num_train = 10_000
+    config.model.latent_dim = 50
+    config.model.activation = config.encoder.activation = "elu"
+    config.train.chunk_size = 500
+    config.train.evaluate_every = config.train.checkpoint_every = 1000
+    config.train.optimizer.update({"learning_rate": 2e-3, "schedule": "cosine"})
+    config.inference.diagonal.certificate_groups = 8
+    config.sweep.num_seeds = 1
+
+
+def full(config):
+    config.posterior.family = "full"
+    config.inference.families = ("full",)
+
+
+def timing(config):
+    del config.sweep
+    config.evaluate.splits = ("test",)
+    config.evaluate.inference_times = (1, 2, 5, 10, 20, 40, 100)

@@ -1,0 +1,237 @@
+"""Sweeps: what runs there are, that a run among others is the run alone, and what they say together."""
+
+import csv
+import json
+import math
+
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+
+from experiments import defaults, digits_gap
+from tests.test_train import BATCH, INDEX, make_system
+from vaelab import report, sweep, sweep_report, train
+from vaelab.build.sweep import points
+from vaelab.run import run
+from vaelab.types import ConfigError
+
+
+def swept(*axes, num_seeds=2, **changes):
+    """A smoke run of the digits, diagonal family alone, under a sweep."""
+    config = digits_gap.get_config("smoke")
+    config.inference.families = ("diagonal",)
+    config.refit.num_steps = 0
+    config.update_from_flattened_dict(changes)
+    config.sweep = defaults.sweep(*axes, num_seeds=num_seeds)
+    return config
+
+
+def test_axes_are_combined_and_settings_of_one_axis_go_together():
+    config = swept(
+        ("encoder.hidden", ((), (20, 20))),
+        (("train.num_steps", "train.optimizer.learning_rate"), ((40, 1e-3), (80, 2e-3), (120, 3e-3))),
+        num_seeds=3,
+        seed=7,
+    )
+    found = points(config)
+    assert len(found) == 6
+    assert [len(point.configs) for point in found] == [3] * 6
+    assert [c.seed for c in found[0].configs] == [7, 8, 9]
+    last = found[-1]
+    assert last.settings == {
+        "encoder.hidden": (20, 20),
+        "train.num_steps": 120,
+        "train.optimizer.learning_rate": 3e-3,
+    }
+    for config in last.configs:
+        assert config.encoder.hidden == (20, 20)
+        assert (config.train.num_steps, config.train.optimizer.learning_rate) == (120, 3e-3)
+        assert "sweep" not in config
+    assert last.name == "hidden=20x20,num_steps=120,learning_rate=0.003"
+    assert len({point.name for point in found}) == 6
+
+
+@pytest.mark.parametrize(
+    ("axis", "message"),
+    [
+        (("encoder.hiden", ((),)), "no setting 'encoder.hiden'; did you mean 'encoder.hidden'"),
+        (("encoder.hidden.width", (1,)), "no setting 'encoder.hidden.width'"),
+        ((("seed", "train.num_steps"), ((1, 2),)), "sweep.num_seeds"),
+        ((("encoder.hidden", "train.num_steps"), (((), 40), ((),))), "has 1 values for the 2"),
+        (("encoder.hidden", ()), "not a pair"),
+        (("train.num_steps", (40, 40)), "a place twice"),
+        (("train.num_steps", ("many",)), "train.num_steps cannot be 'many': it is of type int"),
+    ],
+)
+def test_an_axis_that_cannot_be_is_one_clear_line(axis, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        points(swept(axis))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_wrong_with_any_point_is_said_before_the_first_begins(tmp_path):
+    config = swept(("model.latent_dim", (2, -1)))
+    with pytest.raises(ConfigError, match="latent_dim=-1"):
+        sweep.run_sweep(config, str(tmp_path / "sweep"), Console(quiet=True))
+    assert not (tmp_path / "sweep").exists()
+
+
+@pytest.fixture(scope="module")
+def swept_runs(tmp_path_factory):
+    """(config, directory, rows) of a sweep over two encoders with two seeds."""
+    config = swept(("encoder.hidden", ((10,), (20,))))
+    workdir = tmp_path_factory.mktemp("sweep") / "sweep"
+    return config, workdir, sweep.run_sweep(config, str(workdir), Console(quiet=True))
+
+
+def test_a_run_of_a_sweep_is_the_run_alone(swept_runs, tmp_path):
+    config, workdir, _ = swept_runs
+    point = points(config)[1]
+    alone = run(point.configs[1], str(tmp_path / "alone"), Console(quiet=True))
+    among = json.loads((workdir / point.name / "seed=1" / "gap.json").read_text())["rows"]
+    for one, other in zip(alone, among, strict=True):
+        for quantity in ("elbo_amortized", "elbo_optimal", "log_evidence"):
+            # Another program for the same 40 steps of Adam, which makes steps of one size of gradients that
+            # are rounding alone: 40 steps of 1e-3 in such weights.
+            assert one[quantity]["mean"] == pytest.approx(other[quantity]["mean"], abs=2e-2)
+    # Its directory is that of an ordinary run.
+    again = run(point.configs[1], str(workdir / point.name / "seed=1"), Console(quiet=True))
+    assert again == among
+
+
+def test_rows_are_means_over_seeds_with_their_error(swept_runs):
+    config, workdir, rows = swept_runs
+    assert [row["settings"]["encoder.hidden"] for row in rows] == ["10", "20"]
+    for point, row in zip(points(config), rows, strict=True):
+        runs = [
+            json.loads((workdir / point.name / f"seed={seed}" / "gap.json").read_text())["rows"][0]
+            for seed in (0, 1)
+        ]
+        values = [r["amortization_gap"]["mean"] for r in runs]
+        assert values[0] != values[1]
+        assert row["amortization_gap"]["mean"] == pytest.approx(np.mean(values))
+        assert row["amortization_gap"]["stderr"] == pytest.approx(np.std(values, ddof=1) / math.sqrt(2))
+        assert row["num_seeds"] == 2
+        assert row["failed"] == []
+    with (workdir / "sweep.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [float(line["amortization_gap"]) for line in table] == [
+        row["amortization_gap"]["mean"] for row in rows
+    ]
+    assert (workdir / "sweep.png").stat().st_size > 1000
+
+
+def test_a_finished_sweep_is_not_done_again(swept_runs, monkeypatch):
+    config, workdir, rows = swept_runs
+    monkeypatch.setattr(sweep, "train", None)
+    monkeypatch.setattr(sweep, "complete", None)
+    assert sweep.run_sweep(config, str(workdir), Console(quiet=True)) == rows
+
+
+def fit_all(systems_states, pixels, num_steps, **settings):
+    system, states, keys = systems_states
+    last = None
+    for chunk in train.fit_together(
+        states,
+        pixels,
+        INDEX,
+        keys,
+        system=system,
+        order_seeds=range(len(states)),
+        num_steps=num_steps,
+        batch_size=BATCH,
+        chunk_size=4,
+        **settings,
+    ):
+        last = chunk
+    return last
+
+
+@pytest.fixture(scope="module")
+def three():
+    system = make_system()
+    states = [train.init_state(system, jax.random.key(seed)) for seed in range(3)]
+    return system, states, [jax.random.key(10 + seed) for seed in range(3)]
+
+
+PIXELS = np.random.RandomState(0).randint(0, 17, (len(INDEX), 12)).astype(np.uint8)
+
+
+def test_trained_together_is_trained_alone(three):
+    system, states, keys = three
+    together = fit_all(three, PIXELS, 12)
+    for seed, progress in enumerate(together):
+        *_, alone = train.fit(
+            states[seed],
+            PIXELS,
+            INDEX,
+            keys[seed],
+            system=system,
+            order_seed=seed,
+            num_steps=12,
+            batch_size=BATCH,
+            chunk_size=4,
+        )
+        # Two programs for the same arithmetic: rounding only, over 12 steps of Adam.
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+            (alone.state.theta, alone.state.psi),
+            (progress.state.theta, progress.state.psi),
+        )
+        np.testing.assert_allclose(alone.metrics.bound, progress.metrics.bound, rtol=1e-5)
+
+
+def test_a_run_that_fails_is_named_and_the_others_go_on(three):
+    system, states, keys = three
+    poisoned = states[1]._replace(theta=jax.tree.map(lambda a: a * np.nan, states[1].theta))
+    together = fit_all((system, [states[0], poisoned, states[2]], keys), PIXELS, 8)
+    healthy = fit_all(three, PIXELS, 8)
+    assert "not finite at step 1:" in together[1].failed
+    for seed in (0, 2):
+        assert together[seed].failed == ""
+        jax.tree.map(np.testing.assert_array_equal, together[seed].state.theta, healthy[seed].state.theta)
+
+
+def test_a_seed_that_fails_is_marked_and_the_rest_is_reported(tmp_path, monkeypatch):
+    config = swept(("encoder.hidden", ((10,),)), num_seeds=3)
+    original = train.train_chunk_together
+
+    def poison(states, *arguments, **settings):
+        states, metrics = original(states, *arguments, **settings)
+        return states, metrics._replace(bound=metrics.bound.at[1].set(np.nan))
+
+    monkeypatch.setattr(train, "train_chunk_together", poison)
+    (row,) = sweep.run_sweep(config, str(tmp_path / "sweep"), Console(quiet=True))
+    assert row["num_seeds"] == 2
+    assert len(row["failed"]) == 1
+    assert "not finite at step 1" in row["failed"][0]
+    assert math.isfinite(row["amortization_gap"]["stderr"])
+
+
+def test_a_sweep_that_was_killed_goes_on_to_the_same_result(swept_runs, tmp_path, monkeypatch):
+    config, _, rows = swept_runs
+    workdir, original, calls = tmp_path / "sweep", train.train_chunk_together, []
+
+    def stop(*arguments, **settings):
+        calls.append(1)
+        if len(calls) == 4:  # in the middle of the second point
+            raise KeyboardInterrupt
+        return original(*arguments, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "train_chunk_together", stop)
+        with pytest.raises(KeyboardInterrupt):
+            sweep.run_sweep(config, str(workdir), Console(quiet=True))
+    resumed = sweep.run_sweep(config, str(workdir), Console(quiet=True))
+    assert [r["amortization_gap"] for r in resumed] == [r["amortization_gap"] for r in rows]
+
+
+def test_the_table_has_a_line_for_every_row(swept_runs):
+    _, _, rows = swept_runs
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(sweep_report.table(rows))
+    text = captured.get()
+    for row in rows:
+        assert report.cell(row["amortization_gap"]) in text

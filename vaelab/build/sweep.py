@@ -1,0 +1,106 @@
+"""The runs of a sweep from a config."""
+
+import difflib
+import itertools
+import re
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from vaelab.settings import Section
+from vaelab.types import ConfigError
+
+
+class Point(NamedTuple):
+    """One place of a sweep: its runs differ in their seed alone.
+
+    name: of its directory. settings: what is varied, with its values here. configs: of each seed's run.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    configs: tuple[ConfigDict, ...]
+
+
+def points(config: ConfigDict) -> tuple[Point, ...]:
+    """Every combination of the axes of config.sweep, with num_seeds runs from config.seed on each.
+
+    An axis is (name, values), or (names, values) with a tuple of values for each place where several settings
+    change together. Raises ConfigError for what the config does not have.
+    """
+    section = Section(config.sweep, "config.sweep")
+    axes, num_seeds = section.value("axes"), section.integer("num_seeds", 1)
+    section.close()
+    if not isinstance(axes, tuple | list):
+        raise section.error("axes", "must be a tuple of (name, values)")
+    base = config.copy_and_resolve_references()
+    with base.unlocked():
+        del base.sweep
+    changes = [_changes(section, base, axis) for axis in axes]
+    found = []
+    for combination in itertools.product(*changes):
+        settings = {name: value for part in combination for name, value in part.items()}
+        configs = tuple(_changed(base, settings, base.seed + number) for number in range(num_seeds))
+        found.append(Point(_directory(settings), settings, configs))
+    names = [point.name for point in found]
+    if len(set(names)) < len(names):
+        raise section.error("axes", "has a place twice")
+    return tuple(found)
+
+
+def _changes(section: Section, base: ConfigDict, axis: Any) -> list[dict[str, Any]]:
+    """[{setting: value}] for each place on one axis."""
+    if not isinstance(axis, tuple | list) or len(axis) != 2 or not axis[1]:
+        raise section.error("axes", f"{axis!r} is not a pair of a name, or names, and values")
+    names, values = axis
+    several = not isinstance(names, str)
+    names = tuple(names) if several else (names,)
+    for name in names:
+        _known(section, base, name)
+    places = [tuple(value) if several else (value,) for value in values]
+    for place in places:
+        if len(place) != len(names):
+            raise section.error(
+                "axes", f"{place!r} has {len(place)} values for the {len(names)} of {names!r}"
+            )
+    return [dict(zip(names, place, strict=True)) for place in places]
+
+
+def _known(section: Section, base: ConfigDict, name: str) -> None:
+    at, path = base, ""
+    for part in name.split("."):
+        if not isinstance(at, ConfigDict) or part not in at:
+            near = difflib.get_close_matches(part, list(at) if isinstance(at, ConfigDict) else [], n=1)
+            hint = f"; did you mean {path + near[0]!r}?" if near else ""
+            raise section.error("axes", f"the config has no setting {name!r}{hint}")
+        at, path = at[part], f"{path}{part}."
+    if name == "seed":
+        raise section.error("axes", "seeds are varied by sweep.num_seeds, from config.seed on")
+
+
+def _changed(base: ConfigDict, settings: dict[str, Any], seed: int) -> ConfigDict:
+    config = base.copy_and_resolve_references()
+    for name, value in settings.items():
+        try:
+            config.update_from_flattened_dict({name: value})
+        except (TypeError, ValueError):
+            *sections, last = name.split(".")
+            holder = config
+            for part in sections:
+                holder = holder[part]
+            kind = type(holder[last]).__name__
+            raise ConfigError(
+                f"--config.sweep.axes: {name} cannot be {value!r}: it is of type {kind}"
+            ) from None
+    config.seed = seed
+    return config
+
+
+def _directory(settings: dict[str, Any]) -> str:
+    """A name for a directory that says what is varied: the last word of each setting, and its value."""
+    words = [f"{name.split('.')[-1]}={text(value)}" for name, value in settings.items()]
+    return re.sub(r"[^\w.=,+-]+", "-", ",".join(words)) or "all"
+
+
+def text(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

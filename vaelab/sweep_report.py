@@ -1,0 +1,74 @@
+"""The table and the plot of a sweep."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from vaelab.report import QUANTITIES, cell, figure
+
+COLOURS = {"amortization_gap": "#ee8866", "approximation_gap": "#4477aa", "inference_gap": "#777777"}
+
+
+def _name(row: dict[str, Any]) -> str:
+    return ", ".join(row["settings"].values())
+
+
+def table(rows: list[dict[str, Any]]) -> Table:
+    """One line for each point, split and family: mean ± standard error over the seeds, nats a datapoint."""
+    seeds = max(row["num_seeds"] for row in rows)
+    over = f"over {seeds} seeds" if seeds > 1 else "over the datapoints of one seed"
+    drawn = Table(caption=f"nats per datapoint: mean ± standard error {over}", box=SIMPLE_HEAD)
+    names = list(dict.fromkeys(name for row in rows for name in row["settings"]))
+    for name in names:
+        drawn.add_column(name.split(".")[-1])
+    for title in ("split", "family", "phi by"):
+        drawn.add_column(title)
+    for label in QUANTITIES:
+        drawn.add_column(label, justify="right")
+    drawn.add_column("not converged", justify="right")
+    for row in rows:
+        about = [row["settings"].get(name, "") for name in names]
+        if row["num_seeds"] == 0:
+            drawn.add_row(*about, "no seed came to its end")
+            continue
+        of = (row["split"], row["family"], row["amortized_by"] or "-")
+        cells = [cell(row[quantity]) for quantity in QUANTITIES.values()]
+        total = row["num_seeds"] * row["num_points"]
+        drawn.add_row(*about, *of, *cells, f"{row['num_unconverged']:,} of {total:,}")
+    return drawn
+
+
+def plot(path: Path, rows: list[dict[str, Any]]) -> None:
+    """The gaps at each point with errors over seeds, one panel for each split and family."""
+    rows = [row for row in rows if row["num_seeds"]]
+    panels = list(dict.fromkeys((row["split"], row["family"]) for row in rows))
+    if not panels:
+        return
+    count = max(len([r for r in rows if (r["split"], r["family"]) == panel]) for panel in panels)
+    width = max(3.2, 0.9 + 0.8 * count)
+    drawn, axes = figure(len(panels), width * len(panels), 4.0)
+    for axis, panel in zip(axes, panels, strict=True):
+        mine = [row for row in rows if (row["split"], row["family"]) == panel]
+        for key, colour in COLOURS.items():
+            places = [
+                (position, row[key]["mean"], row[key]["stderr"])
+                for position, row in enumerate(mine)
+                if row[key] is not None and math.isfinite(row[key]["mean"])
+            ]
+            if places:
+                position, mean, stderr = zip(*places, strict=True)
+                axis.errorbar(
+                    position, mean, stderr, fmt="o-", capsize=4, color=colour, label=key.replace("_", " ")
+                )
+        axis.set_xticks(range(len(mine)), [_name(row) for row in mine], rotation=30, ha="right", fontsize=8)
+        axis.set_xlim(-0.5, len(mine) - 0.5)
+        axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
+        axis.set_title(", ".join(panel), fontsize=10)
+    axes[0].set_ylabel("nats a datapoint")
+    axes[0].legend(frameon=False, fontsize=8)
+    names = list(dict.fromkeys(name for row in rows for name in row["settings"]))
+    drawn.supxlabel(", ".join(name.split(".")[-1].replace("_", " ") for name in names), fontsize=10)
+    drawn.savefig(path, dpi=120)

@@ -1,0 +1,159 @@
+"""The training stage of a run, or of several at once: its log, its validation, its checkpoints."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from vaelab import report
+from vaelab.build import Experiment, Stage
+from vaelab.checkpoint import Checkpointer
+from vaelab.train import Progress, TrainState, evaluator, fit, fit_together, init_state
+from vaelab.types import Params
+
+
+class Member(NamedTuple):
+    """One run of those that are trained together: they differ in their seed alone."""
+
+    experiment: Experiment
+    theta: Params
+    directory: Path
+
+
+def train(members: Sequence[Member], number: int, console: Console) -> list[TrainState | str]:
+    """The state of each run after its stage of this number, from its newest checkpoint or from the start.
+
+    Several runs that are at the same step go on as one compiled program. Of those one that meets a value that
+    is not finite does not stop the others: in the place of its state comes the line that says where.
+    """
+    stage = members[0].experiment.stages[number]
+    with ExitStack() as stack:
+        stores = [_Store(member, number, stack) for member in members]
+        steps = {store.start for store in stores}
+        if steps == {stage.num_steps}:
+            return [store.state for store in stores]
+        if len(steps) == 1:
+            return _train(stage, stores, console)
+    # They were killed between their checkpoints: each goes on alone.
+    return [train([member], number, console)[0] for member in members]
+
+
+class _Store:
+    """What one run keeps of its training: where it is, its log and its checkpoints."""
+
+    def __init__(self, member: Member, number: int, stack: ExitStack):
+        experiment, stage = member.experiment, member.experiment.stages[number]
+        self.experiment, self.stage = experiment, stage
+        self.key = jax.random.fold_in(experiment.keys.train, number)
+        self.log = report.MetricsLog(member.directory / "metrics.jsonl")
+        self.checkpoints = stack.enter_context(
+            Checkpointer(
+                member.directory / "checkpoints" / stage.name,
+                max_to_keep=experiment.train.keep_checkpoints,
+            )
+        )
+        template = init_state(stage.system, jax.random.fold_in(experiment.keys.encoder, number), member.theta)
+        self.start, self.state = self.checkpoints.restore_latest(template) or (0, template)
+        self.log.forget_after(stage.name, self.start)
+
+    def keep(self, progress: Progress, validation: dict[str, float], seconds: float) -> dict[str, float]:
+        """Writes a chunk's line, and its checkpoint where one is due; returns the values of the line."""
+        settings, step = self.experiment.train, int(progress.state.step)
+        values = _means(settings.bound_name, progress) | validation
+        if progress.skipped:
+            values["num_skipped"] = len(progress.skipped)
+        self.log.write(self.stage.name, step, **values, seconds=seconds)
+        if step % settings.checkpoint_every == 0 or step == self.stage.num_steps:
+            self.checkpoints.save(step, progress.state)
+        self.state = progress.state
+        return values
+
+
+def _train(stage: Stage, stores: list[_Store], console: Console) -> list[TrainState | str]:
+    experiment, start = stores[0].experiment, stores[0].start
+    settings, names = experiment.train, (experiment.train.bound_name, "validation_elbo")
+    evaluate = evaluator(stage.system, num_samples=settings.validation_samples, chunk_size=1000)
+    name = stage.name.replace("_", " ")
+    title = name if len(stores) == 1 else f"{name}, {len(stores)} seeds"
+    if start:
+        console.print(f"{stage.name} goes on from step {start}", highlight=False)
+    failed: dict[int, str] = {}
+    with report.progress_bar(console, title, stage.num_steps, "steps") as advance:
+        advance(start)
+        seconds, began = 0.0, time.perf_counter()  # of the steps, without validation
+        for chunk in _chunks(stage, stores):
+            seconds += time.perf_counter() - began
+            step = int(chunk[0].state.step)
+            due = step % settings.evaluate_every == 0 or step == stage.num_steps
+            lines = []
+            for number, (store, progress) in enumerate(zip(stores, chunk, strict=True)):
+                if number in failed or progress.failed:
+                    failed.setdefault(number, progress.failed)
+                    continue
+                for line in progress.skipped:
+                    console.print(f"left out {line}", style="red", highlight=False)
+                validation = _validation(store, evaluate, progress) if due else {}
+                lines.append(store.keep(progress, validation, seconds))
+            shown = {
+                n: float(np.mean([line[n] for line in lines if n in line])) for n in names if _any(lines, n)
+            }
+            advance(len(chunk[0].metrics.bound), **shown)
+            began = time.perf_counter()
+    return [failed.get(number, store.state) for number, store in enumerate(stores)]
+
+
+def _any(lines: list[dict[str, float]], name: str) -> bool:
+    return any(name in line for line in lines)
+
+
+def _chunks(stage: Stage, stores: list[_Store]) -> Iterator[Sequence[Progress]]:
+    experiment = stores[0].experiment
+    data = experiment.train_split.pixels_NxD, experiment.train_split.index_N
+    settings = {
+        "system": stage.system,
+        "num_steps": stage.num_steps,
+        "batch_size": experiment.train.batch_size,
+        "chunk_size": experiment.train.chunk_size,
+        "max_skipped": experiment.train.max_skipped,
+    }
+    if len(stores) == 1:
+        (store,) = stores
+        for progress in fit(
+            store.state, *data, store.key, order_seed=store.experiment.order_seed, **settings
+        ):
+            yield (progress,)
+        return
+    yield from fit_together(
+        [store.state for store in stores],
+        *data,
+        [store.key for store in stores],
+        order_seeds=[store.experiment.order_seed for store in stores],
+        **settings,
+    )
+
+
+def _validation(store: _Store, evaluate: Any, progress: Progress) -> dict[str, float]:
+    elbo, stderr = evaluate(
+        progress.state.theta,
+        progress.state.psi,
+        *store.experiment.validation,
+        store.experiment.keys.evaluate,
+    )
+    return {"validation_elbo": elbo, "validation_stderr": stderr}
+
+
+def _means(bound_name: str, progress: Progress) -> dict[str, float]:
+    """Means over the chunk's steps that were taken."""
+    metrics = progress.metrics
+    taken = np.isfinite(metrics.bound) & np.isfinite(metrics.grad_norm)
+    if not taken.any():
+        return {}
+    return {
+        bound_name: float(np.mean(metrics.bound[taken])),
+        "grad_norm": float(np.mean(metrics.grad_norm[taken])),
+    }
