@@ -105,11 +105,12 @@ def _main(_: list[str]) -> int:
     from vaelab.train import NonFiniteError
     from vaelab.types import ConfigError
 
-    # Elsewhere than on a terminal, wide enough for a table of three families.
-    console = Console(width=None if sys.stdout.isatty() else 100)
+    # Elsewhere than on a terminal, wide enough for a table of three families, or of a sweep.
+    sweep = "sweep" in FLAGS.config
+    console = Console(width=None if sys.stdout.isatty() else 150 if sweep else 100)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        (run_sweep if "sweep" in FLAGS.config else run)(FLAGS.config, FLAGS.workdir, console)
+        (run_sweep if sweep else run)(FLAGS.config, FLAGS.workdir, console)
     except (ConfigError, DataError) as error:
         return _fail(str(error), 2)
     except (CheckpointError, NonFiniteError) as error:

@@ -49,7 +49,9 @@ def get_config() -> ConfigDict:
     config.data.name = "digits"  # digits, mnist, fashion_mnist, kmnist, omniglot, binarized_mnist
     config.data.data_dir = "~/tensorflow_datasets"  # where `python -m vaelab.prepare` put it
     config.data.observation = "binarize"  # binarize, dequantize, rescale
-    config.data.seed = 0  # of the evaluation splits' fixed binarisation
+    # each_step: training draws x anew from the stored example; once: it sees the x of the evaluation.
+    config.data.observe = "each_step"
+    config.data.seed = 0  # of what is observed once
     config.data.num_train = 0  # the first so many training examples; 0 is all
 
     config.model = ConfigDict()
@@ -157,7 +159,7 @@ def learning() -> ConfigDict:
     config.local = ConfigDict()
     config.local.objective = ConfigDict({"name": "stick_the_landing", "num_samples": 2, "antithetic": True})
     # Its schedule spans the steps that a row takes in all (mean_field), or the refinements.
-    config.local.optimizer = optimizer("natural_gradient", learning_rate=0.2, schedule="cosine")
+    config.local.optimizer = optimizer("natural_gradient", learning_rate=0.3, schedule="cosine")
     return config
 
 

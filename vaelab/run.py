@@ -47,8 +47,10 @@ def run(config: ConfigDict, workdir: str, console: Console) -> list[dict[str, An
     return complete(experiment, directory, console)
 
 
-def complete(experiment: Experiment, directory: Path, console: Console) -> list[dict[str, Any]]:
-    """What `run` does in the directory that it has opened."""
+def complete(
+    experiment: Experiment, directory: Path, console: Console, *, show: bool = True
+) -> list[dict[str, Any]]:
+    """What `run` does in the directory that it has opened; show: whether it prints its table."""
     trained = Trained(experiment.theta, {})
     for number, stage in enumerate(experiment.stages):
         (state,) = train([Member(experiment, trained.theta, directory)], number, console)
@@ -63,8 +65,9 @@ def complete(experiment: Experiment, directory: Path, console: Console) -> list[
     if timed:
         console.print(report.plain_table("ELBO against time", flat(timed)))
     _write_results(experiment, directory, found, per_datapoint, outcomes, trained.theta)
-    _show(found, console)
-    console.print(f"results are in {directory}", highlight=False)
+    if show:
+        _show(found, console)
+        console.print(f"results are in {directory}", highlight=False)
     return found
 
 

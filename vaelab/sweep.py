@@ -10,6 +10,7 @@ figure moves when everything is done again with other weights, batches and draws
 
 import csv
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from vaelab.run import complete, run
 from vaelab.rundir import finished, open_directory
 from vaelab.trainer import Member, train
 
-QUANTITIES = tuple(report.QUANTITIES.values())
+QUANTITIES = (*report.QUANTITIES.values(), "generalization_gap")
 
 
 def run_sweep(config: ConfigDict, workdir: str, console: Console) -> list[dict[str, Any]]:
@@ -73,7 +74,7 @@ def _runs(point: Point, directory: Path, console: Console) -> list[list[dict[str
             found.append(failed[number])
             continue
         console.print(f"seed {config.seed}", highlight=False)
-        found.append(complete(experiments[number], place, console))
+        found.append(complete(experiments[number], place, console, show=False))
     return found
 
 
@@ -119,14 +120,32 @@ def _rows(point: Point, runs: list[list[dict[str, Any]] | str]) -> list[dict[str
             "num_points": same[0]["num_points"],
             "failed": failed,
         }
-        for quantity in QUANTITIES:
+        for quantity in report.QUANTITIES.values():
             values = [r[quantity]["mean"] if r[quantity] else None for r in same]
             missing = any(value is None for value in values)
             row[quantity] = None if missing else _over_seeds(np.float64(values), same, quantity)
+        row["generalization_gap"] = None
+        if row["split"] == "test":
+            row["generalization_gap"] = _generalization(good, row["family"])
         for count in ("num_unconverged", "num_broken_orders"):
             row[count] = sum(_count(r[count]) for r in same)
         found.append(row)
     return found
+
+
+def _generalization(runs: list[list[dict[str, Any]]], family: str) -> dict[str, float] | None:
+    """What L[q_phi] is lower by on test data than on training data; both are of each seed's own run."""
+    found = []
+    for rows in runs:
+        of = {row["split"]: row["elbo_amortized"] for row in rows if row["family"] == family}
+        if not of.get("train") or not of.get("test"):
+            return None
+        difference = of["train"]["mean"] - of["test"]["mean"]
+        found.append((difference, math.hypot(of["train"]["stderr"], of["test"]["stderr"])))
+    differences = np.array([difference for difference, _ in found])
+    if len(found) > 1:
+        return mean_and_stderr(differences)
+    return {"mean": float(differences[0]), "stderr": found[0][1]}
 
 
 def _over_seeds(values_R: np.ndarray, same: tuple[dict[str, Any], ...], quantity: str) -> dict[str, float]:

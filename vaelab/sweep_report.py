@@ -7,9 +7,23 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from vaelab.report import QUANTITIES, cell, figure
+from vaelab.report import cell, figure
 
-COLOURS = {"amortization_gap": "#ee8866", "approximation_gap": "#4477aa", "inference_gap": "#777777"}
+TITLES = {
+    "L\\[q_phi]": "elbo_amortized",
+    "L\\[q*]": "elbo_optimal",
+    "log p(x) >=": "log_evidence",
+    "amortization gap": "amortization_gap",
+    "approximation gap": "approximation_gap",
+    "generalization gap": "generalization_gap",
+}
+NO_BREAK = "\u00a0"
+COLOURS = {
+    "amortization_gap": "#ee8866",
+    "approximation_gap": "#4477aa",
+    "inference_gap": "#777777",
+    "generalization_gap": "#228833",
+}
 
 
 def _name(row: dict[str, Any]) -> str:
@@ -26,7 +40,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
         drawn.add_column(name.split(".")[-1])
     for title in ("split", "family", "phi by"):
         drawn.add_column(title)
-    for label in QUANTITIES:
+    for label in TITLES:
         drawn.add_column(label, justify="right")
     drawn.add_column("not converged", justify="right")
     for row in rows:
@@ -35,7 +49,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
             drawn.add_row(*about, "no seed came to its end")
             continue
         of = (row["split"], row["family"], row["amortized_by"] or "-")
-        cells = [cell(row[quantity]) for quantity in QUANTITIES.values()]
+        cells = [cell(row[quantity]).replace(" ", NO_BREAK) for quantity in TITLES.values()]
         total = row["num_seeds"] * row["num_points"]
         drawn.add_row(*about, *of, *cells, f"{row['num_unconverged']:,} of {total:,}")
     return drawn

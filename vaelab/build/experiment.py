@@ -162,10 +162,14 @@ def build(config: Any) -> Experiment:
         theta = latent_model.init(keys.model)
 
     key_observe = named_key(data_section.integer("seed", 0), "observe")
+    train_split, observe_training = dataset.splits["train"], observe
+    if data_section.value("name") != "simulated" and _once(top):
+        x_NxD, _ = _observed(key_observe, train_split, observe, 0)
+        train_split, observe_training = train_split._replace(pixels_NxD=x_NxD), data.identity
     max_points = top.section("evaluate").integer("max_points", 0)
     splits = top.section("evaluate").choices("splits", dict.fromkeys((*SPLITS, *MADE_SPLITS)))
     inference = _inference_settings(top, family_of)
-    stages = _stages(top, latent_model, dataset, observe, train, family_of, inference)
+    stages = _stages(top, latent_model, dataset, observe_training, train, family_of, inference)
     regime = learned_in(top.section("learning"))
     encoded = tuple(dict.fromkeys(s.family for s in stages if s.name != "train" or regime != "mean_field"))
     experiment = Experiment(
@@ -174,7 +178,7 @@ def build(config: Any) -> Experiment:
         families=family_of,
         regime=regime,
         stages=stages,
-        train_split=dataset.splits["train"],
+        train_split=train_split,
         image_shape=dataset.image_shape,
         validation=_observed(key_observe, dataset.splits["validation"], observe, 0),
         inputs={
@@ -199,6 +203,18 @@ def with_seed(experiment: Experiment, seed: int) -> Experiment:
     """The experiment under another seed, with the same functions and data: not for simulated data."""
     keys = _keys(seed)
     return experiment._replace(theta=experiment.latent_model.init(keys.model), order_seed=seed, keys=keys)
+
+
+def _once(top: Section) -> bool:
+    """Whether training too sees each example as it was observed once and for all."""
+    section = top.section("data")
+    once = section.choice("observe", {"each_step": False, "once": True})
+    drawn = section.value("observation") in ("binarize", "dequantize")
+    if not once and drawn and learned_in(top.section("learning")) == "mean_field":
+        raise section.error(
+            "observe", "a row of the table is for one x, and each step draws another: take once"
+        )
+    return once
 
 
 def _trained(top: Section, latent_model: LatentModel) -> tuple[TrainSettings, dict[str, PosteriorFamily]]:
