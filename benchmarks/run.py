@@ -75,25 +75,36 @@ def plot(results: Path) -> None:
     if recipes.exists():
         rows = json.loads(recipes.read_text())["rows"]
         names = list(dict.fromkeys(row["family"] for row in rows))
-        drawn, axes = figure(len(names), 5.0 * len(names), 4.0)
+        most = max(len([row for row in rows if row["family"] == name]) for name in names)
+        drawn, axes = figure(len(names), 5.2 * len(names), 1.0 + 0.3 * most)
         for axis, name in zip(axes, names, strict=True):
-            for solver, colour in COLOURS.items():
-                mine = [row for row in rows if row["family"] == name and row["solver"] == solver]
+            mine = [row for row in rows if row["family"] == name]
+            for position, row in enumerate(mine):
                 axis.errorbar(
-                    [row["evaluations"] for row in mine],
-                    [row["loss"] for row in mine],
-                    [row["stderr"] for row in mine],
+                    row["loss"],
+                    position,
+                    xerr=row["stderr"],
                     fmt="o",
                     capsize=3,
-                    color=colour,
-                    label=solver.replace("_", " ") if mine else None,
+                    color=COLOURS[row["solver"]],
                 )
-            axis.set(xscale="log", yscale="symlog", title=name.replace("_", " "))
-            axis.set_yscale("symlog", linthresh=1e-3)
-            axis.set_xlabel("decoder evaluations a point")
-            axis.legend(frameon=False, fontsize=8)
-        axes[0].set_ylabel("loss against a long run, nats")
+            axis.set_yticks(range(len(mine)), [_label(row) for row in mine], fontsize=8)
+            axis.set_ylim(most - 0.5, -0.5)
+            axis.set(xscale="log", title=name.replace("_", " "))
+            axis.set_xlim(1e-3, 5.0)
+            axis.grid(axis="x", alpha=0.3)
+            axis.set_xlabel("loss against a long run, nats")
         drawn.savefig(results / "local_inference.png", dpi=110)
+
+
+def _label(row: dict) -> str:
+    parts = [row["solver"].replace("_", " "), f"{row['evaluations']:,}"]
+    parts += ["from the prior"] if row["start"] == "prior" else []
+    parts += [row["kind_of_draws"]] if row["kind_of_draws"] != "antithetic" else []
+    parts += [f"{row['draws']} draws"] if row["draws"] != 10 else []
+    parts += ["averaged"] if row["averaged"] else []
+    parts += ["ELBO's gradient"] if row["solver"] == "adam" and row["gradient"] == "elbo" else []
+    return ", ".join(parts)
 
 
 COLOURS = {"quasi_newton": "#4477aa", "natural_gradient": "#228833", "adam": "#ee8866", "lbfgs": "#aa3377"}
