@@ -4,7 +4,7 @@ WORKDIR ?= runs/digits_gap
 BIN = .venv/bin
 READY = .venv/.ready
 
-.PHONY: demo test test-slow bench lint format requirements
+.PHONY: demo test test-slow bench studies studies-smoke lint format requirements
 
 demo: $(READY)
 	$(BIN)/python launch.py --config=experiments/digits_gap.py --workdir=$(WORKDIR)
@@ -20,6 +20,24 @@ bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	test -f $(WORKDIR)/gap.json || $(MAKE) demo
 	$(BIN)/python benchmarks/run.py --run=$(WORKDIR)
+
+# Every table and figure of README and docs that comes of an experiment; MNIST must have been prepared. What is done is
+# not done again.
+SWEEPS = encoder_capacity decoder_capacity training_set_size posterior_family kl_warmup latent_dim mean_field_vs_encoder
+STUDIES = $(SWEEPS) mean_field_vs_encoder:timing mean_field_vs_encoder:equal_time mean_field_vs_encoder:mnist \
+	inference_suboptimality:mnist
+MADE_SMOKES = $(addsuffix :smoke,$(SWEEPS)) mean_field_vs_encoder:timing,smoke
+
+studies: $(READY)
+	$(foreach study,$(STUDIES),$(call launch,$(study)) &&) true
+
+studies-smoke: $(READY)
+	$(foreach study,$(MADE_SMOKES),$(call launch,$(study)) &&) true
+
+# NAME:VARIANT in runs/NAME_VARIANT
+launch = $(BIN)/python launch.py --config=experiments/$(firstword $(subst :, ,$(1))).py$(addprefix :,$(word 2,$(subst :, ,$(1)))) \
+	--workdir=runs/$(subst $(comma),_,$(subst :,_,$(1)))
+comma = ,
 
 lint: $(READY)
 	$(BIN)/ruff check .

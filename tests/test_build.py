@@ -10,6 +10,7 @@ import pytest
 from experiments import defaults, digits_gap, linear_gaussian
 from vaelab import data
 from vaelab.build import build, build_study
+from vaelab.build import regime as build_regime
 from vaelab.build.sweep import points
 from vaelab.keys import named_key
 from vaelab.types import ConfigError
@@ -104,6 +105,14 @@ def test_a_key_that_nothing_reads_is_an_error(section):
         ("objective.warmup_steps", 10, "needs --config.objective.name=beta_elbo"),
         ("objective.min_kl", 1.0, "needs --config.objective.name=free_bits"),
         ("train.max_skipped", -1, "0 or more"),
+        ("train.optimizer.schedule", "powers_of_three", "final_scale"),
+        ("data.observe", "twice", "there are each_step, once"),
+        ("learning.regime", "mean-field", "did you mean 'mean_field'"),
+        ("learning.regime", "mean_field", "each step draws another: take once"),
+        ("learning.expect_steps", 0, "1 or more"),
+        ("learning.model_steps", 0, "1 or more"),
+        ("learning.refinements", 0, "1 or more"),
+        ("evaluate.inference_times", (0,), "1 or more"),
         ("inference.gaussian.average_last", 10**6, "at most num_steps"),
         ("evaluate.memory_bytes", 0, "1 or more"),
         ("evaluate.memory_bytes", 2**40, "this machine has"),
@@ -253,3 +262,74 @@ def test_the_inner_loops_optimizer_is_one_setting():
 def test_names_of_a_tuple_may_come_as_one_flag():
     config = changed(digits_gap.get_config("smoke"), "inference.families", ("diagonal,cholesky",))
     assert tuple(build(config).families) == ("diagonal", "cholesky")
+
+
+def learned_in(regime, **changes):
+    config = digits_gap.get_config("smoke")
+    for key, value in {"learning.regime": regime, "data.observe": "once", **changes}.items():
+        changed(config, key, value)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        (
+            learned_in("mean_field", **{"model.learn": False}),
+            "with model.learn=False there is nothing to learn",
+        ),
+        (
+            learned_in(
+                "semi_amortized",
+                **{"learning.local.optimizer.name": "quasi_newton", "learning.local.objective.name": "elbo"},
+            ),
+            "no derivative for unrolled steps",
+        ),
+        (
+            learned_in(
+                "mean_field",
+                **{
+                    "posterior.family": "real_nvp",
+                    "inference.families": ("real_nvp",),
+                    "objective.name": "elbo_from_draws",
+                },
+            ),
+            "is for a Gaussian q(z)",
+        ),
+    ],
+)
+def test_a_regime_that_cannot_be_is_refused(config, says):
+    with pytest.raises(ConfigError) as caught:
+        build(config)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_table_larger_than_the_memory_is_refused_with_its_bytes(monkeypatch):
+    monkeypatch.setattr(build_regime.os, "sysconf", lambda name: 500)
+    # 1,077 rows of 20 float32, with the schedule's count, three times over.
+    with pytest.raises(ConfigError, match=r"the table of 1,077 x 20 .* take 271,404 bytes, .* has 250,000"):
+        build(learned_in("mean_field", **{"evaluate.memory_bytes": 1}))
+    monkeypatch.setattr(build_regime.os, "sysconf", lambda name: 600)
+    build(learned_in("mean_field", **{"evaluate.memory_bytes": 1}))
+
+
+def test_rows_need_an_index_of_their_own(monkeypatch):
+    original = data.load
+
+    def load(*arguments, **settings):
+        loaded = original(*arguments, **settings)
+        train = loaded.splits["train"]
+        loaded.splits["train"] = train._replace(index_N=np.zeros_like(train.index_N))
+        return loaded
+
+    monkeypatch.setattr(data, "load", load)
+    with pytest.raises(ConfigError, match="no index of their own"):
+        build(learned_in("mean_field"))
+
+
+def test_observed_once_is_the_evaluations_x():
+    config = learned_in("amortized", **{"evaluate.splits": ("train",), "evaluate.max_points": 0})
+    experiment = build(config)
+    np.testing.assert_array_equal(experiment.train_split.pixels_NxD, experiment.inputs["train"].x_NxD)
+    assert set(np.unique(experiment.train_split.pixels_NxD)) == {0.0, 1.0}

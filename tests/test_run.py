@@ -14,6 +14,7 @@ from rich.console import Console
 from experiments import digits_gap, linear_gaussian
 from tests.test_build import EXPERIMENTS, images_at_hand  # noqa: F401
 from vaelab import gap, local_fit, measure, train
+from vaelab.checkpoint import CheckpointError
 from vaelab.run import run
 from vaelab.types import ConfigError
 
@@ -325,3 +326,53 @@ def test_a_datapoint_without_an_estimate_or_a_move_is_named_and_the_rest_kept(
     assert found[0]["elbo_optimal"] == rows[0]["elbo_optimal"]
     arrays = np.load(tmp_path / "run" / "per_datapoint.npz")
     assert np.isfinite(arrays["simulated/log_evidence"]).sum() == 13
+
+
+@pytest.mark.parametrize("regime", ["mean_field", "semi_amortized"])
+def test_a_regime_runs_and_says_what_gave_phi(regime, tmp_path):
+    config = digits_gap.get_config("smoke")
+    config.data.observe = "once"
+    config.learning.regime = regime
+    config.inference.families = ("diagonal",)
+    config.evaluate.splits = ("train", "test")
+    config.evaluate.inference_times = (1, 5)
+    train_row, test_row = quiet_run(config, tmp_path / "run")
+    by = ("table", "encoder") if regime == "mean_field" else ("encoder and steps",) * 2
+    assert (train_row["amortized_by"], test_row["amortized_by"]) == by
+    # On their own training data rows, or steps after the encoder, are better than an encoder of 20 steps.
+    for row in (train_row, test_row):
+        assert row["amortization_gap"]["mean"] > -5 * row["amortization_gap"]["stderr"]
+    timed = json.loads((tmp_path / "run" / "stages" / "inference_time.json").read_text())
+    assert [(row["start"], row["num_steps"]) for row in timed] == [
+        ("encoder", 0),
+        ("encoder", 1),
+        ("encoder", 5),
+        ("prior", 1),
+        ("prior", 5),
+    ]
+    assert timed[2]["gained"]["mean"] > 0.0
+    assert (tmp_path / "run" / "inference_time.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(("key", "value"), [("learning.regime", "amortized"), ("data.num_train", 300)])
+def test_a_checkpoint_of_another_regime_or_number_of_rows_is_refused(key, value, tmp_path, monkeypatch):
+    config = digits_gap.get_config("smoke")
+    config.update_from_flattened_dict(
+        {"data.observe": "once", "learning.regime": "mean_field", "inference.families": ("diagonal",)}
+    )
+    with monkeypatch.context() as patch:
+
+        def stop(*_, **__):
+            raise Killed
+
+        patch.setattr(local_fit, "fit_locally", stop)
+        with pytest.raises(Killed):
+            quiet_run(config, tmp_path / "one")
+    config.update_from_flattened_dict({key: value})
+    shutil.copytree(tmp_path / "one" / "checkpoints", tmp_path / "other" / "checkpoints")
+    (tmp_path / "other" / "config.json").write_text(
+        config.to_json_best_effort(indent=2, sort_keys=True) + "\n"
+    )
+    with pytest.raises(CheckpointError, match="does not fit this configuration") as caught:
+        quiet_run(config, tmp_path / "other")
+    assert "\n" not in str(caught.value)

@@ -103,4 +103,7 @@ def _directory(settings: dict[str, Any]) -> str:
 
 
 def text(value: Any) -> str:
-    return "x".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    """A value in a few characters: layers as 200x200, none as none."""
+    if isinstance(value, tuple | list):
+        return "x".join(map(str, value)) or "none"
+    return str(value)
