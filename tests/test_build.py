@@ -308,8 +308,8 @@ def test_a_regime_that_cannot_be_is_refused(config, says):
 def test_a_table_larger_than_the_memory_is_refused_with_its_bytes(monkeypatch):
     small = learned_in("mean_field", **{"evaluate.memory_bytes": 1, "inference.families": ("diagonal",)})
     monkeypatch.setattr(build_regime.os, "sysconf", lambda name: 500)
-    # 1,077 rows of 20 float32, with the schedule's count, three times over.
-    with pytest.raises(ConfigError, match=r"the table of 1,077 x 20 .* take 271,404 bytes, .* has 250,000"):
+    # 1,257 rows of 20 float32, with the schedule's count, three times over.
+    with pytest.raises(ConfigError, match=r"the table of 1,257 x 20 .* take 316,764 bytes, .* has 250,000"):
         build(small)
     monkeypatch.setattr(build_regime.os, "sysconf", lambda name: 600)
     build(small)

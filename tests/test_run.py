@@ -227,9 +227,17 @@ def smoke(experiment):
     return importlib.import_module(f"experiments.{experiment}").get_config("smoke")
 
 
+LIKE_MNIST_GAP = ("fashion_gap", "mnist_convolutional")  # but for the data and the networks, tested elsewhere
+
+
 # Sweeps have tests of their own; their smokes are `make studies-smoke`.
 @pytest.mark.parametrize(
-    "experiment", [name for name in EXPERIMENTS if name != "digits_gap" and "sweep" not in smoke(name)]
+    "experiment",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in LIKE_MNIST_GAP else [])
+        for name in EXPERIMENTS
+        if name != "digits_gap" and "sweep" not in smoke(name)
+    ],
 )
 def test_every_experiments_smoke_runs(experiment, tmp_path, images_at_hand):  # noqa: F811
     config = smoke(experiment)
