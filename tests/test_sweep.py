@@ -236,3 +236,58 @@ def test_the_table_has_a_line_for_every_row(swept_runs):
     text = captured.get()
     for row in rows:
         assert report.cell(row["amortization_gap"]) in text
+
+
+def test_a_sweep_goes_on_past_a_seed_that_fails_again(tmp_path, monkeypatch):
+    """Killed after a seed has failed: the others are done, and it alone is where it was."""
+    config = swept(("encoder.hidden", ((10,),)), num_seeds=2)
+    original, together = train.train_chunk, train.train_chunk_together
+
+    def poison(states, *arguments, **settings):
+        states, metrics = together(states, *arguments, **settings)
+        return states, metrics._replace(bound=metrics.bound.at[1].set(np.nan))
+
+    def poison_alone(state, *arguments, **settings):
+        state, metrics = original(state, *arguments, **settings)
+        return state, metrics._replace(bound=metrics.bound * np.nan)
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "train_chunk_together", poison)
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep, "complete", stop)
+        with pytest.raises(KeyboardInterrupt):
+            sweep.run_sweep(config, str(tmp_path / "sweep"), Console(quiet=True))
+    monkeypatch.setattr(train, "train_chunk", poison_alone)
+    (row,) = sweep.run_sweep(config, str(tmp_path / "sweep"), Console(quiet=True))
+    assert row["num_seeds"] == 1
+    assert "not finite at step" in row["failed"][0]
+
+
+def made_row(split, elbo, *, broken=()):
+    statistic = {"mean": elbo, "stderr": 0.3}
+    quantities = dict.fromkeys(report.QUANTITIES.values(), statistic)
+    about = {"split": split, "family": "diagonal", "amortized_by": "encoder", "num_points": 9}
+    counts = {"num_unconverged": 2, "num_broken_orders": {"a <= b": 1}, "broken_orders": list(broken)}
+    return {**quantities, **about, **counts}
+
+
+def test_the_generalization_gap_is_what_test_data_lose():
+    point = points(swept(("encoder.hidden", ((10,),))))[0]
+    runs = [
+        [made_row("train", -20.0), made_row("test", -23.0)],
+        [made_row("train", -20.5), made_row("test", -24.5, broken=["b exceeds a"])],
+    ]
+    train_row, test_row = sweep._rows(point, runs)
+    assert train_row["generalization_gap"] is None
+    assert test_row["generalization_gap"]["mean"] == pytest.approx(3.5)
+    assert test_row["generalization_gap"]["stderr"] == pytest.approx(0.5)
+    assert (test_row["num_unconverged"], test_row["num_broken_orders"]) == (4, 2)
+    (_, alone) = sweep._rows(point, runs[:1])
+    # Of one seed the error is that over datapoints, of two sets of them.
+    assert alone["generalization_gap"] == pytest.approx({"mean": 3.0, "stderr": math.hypot(0.3, 0.3)})
+    console = Console(width=150)
+    with console.capture() as captured:
+        sweep._show([test_row], console)
+    assert "order broken on test: b exceeds a" in captured.get()

@@ -24,6 +24,7 @@ from vaelab.build.sweep import Point, points, text
 from vaelab.gap import mean_and_stderr
 from vaelab.run import complete, run
 from vaelab.rundir import finished, open_directory
+from vaelab.train import NonFiniteError
 from vaelab.trainer import Member, train
 
 QUANTITIES = (*report.QUANTITIES.values(), "generalization_gap")
@@ -74,7 +75,11 @@ def _runs(point: Point, directory: Path, console: Console) -> list[list[dict[str
             found.append(failed[number])
             continue
         console.print(f"seed {config.seed}", highlight=False)
-        found.append(complete(experiments[number], place, console, show=False))
+        try:
+            found.append(complete(experiments[number], place, console, show=False))
+        except NonFiniteError as error:  # trained alone, as another seed was elsewhere or its data differ
+            console.print(f"seed {config.seed}: {error}", style="red", highlight=False)
+            found.append(str(error))
     return found
 
 
@@ -108,7 +113,8 @@ def _rows(point: Point, runs: list[list[dict[str, Any]] | str]) -> list[dict[str
     settings = {name: text(value) for name, value in point.settings.items()}
     failed = [line for line in runs if isinstance(line, str)]
     if not good:
-        return [{"settings": settings, "split": None, "family": None, "num_seeds": 0, "failed": failed}]
+        nothing = {"split": None, "family": None, "num_seeds": 0, "broken_orders": []}
+        return [{"settings": settings, "failed": failed, **nothing}]
     found = []
     for same in zip(*good, strict=True):
         row: dict[str, Any] = {
@@ -119,6 +125,7 @@ def _rows(point: Point, runs: list[list[dict[str, Any]] | str]) -> list[dict[str
             "num_seeds": len(same),
             "num_points": same[0]["num_points"],
             "failed": failed,
+            "broken_orders": list(dict.fromkeys(problem for r in same for problem in r["broken_orders"])),
         }
         for quantity in report.QUANTITIES.values():
             values = [r[quantity]["mean"] if r[quantity] else None for r in same]
@@ -176,6 +183,7 @@ def _csv(rows: list[dict[str, Any]]) -> bytes:
 def _show(rows: list[dict[str, Any]], console: Console) -> None:
     console.print(sweep_report.table(rows))
     for row in rows:
-        for line in row["failed"]:
-            where = ", ".join(f"{name}={value}" for name, value in row["settings"].items())
-            console.print(f"{where}: {line}", style="red", highlight=False)
+        where = ", ".join(f"{name}={value}" for name, value in row["settings"].items())
+        problems = [f"order broken on {row['split']}: {order}" for order in row["broken_orders"]]
+        for line in [*row["failed"], *problems]:
+            console.print(f"{where}: {line}", style="red", highlight=False, markup=False)

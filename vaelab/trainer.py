@@ -13,7 +13,7 @@ from rich.console import Console
 from vaelab import report
 from vaelab.build import Experiment, Stage
 from vaelab.checkpoint import Checkpointer
-from vaelab.train import Progress, TrainState, evaluator, fit, fit_together, init_state
+from vaelab.train import NonFiniteError, Progress, TrainState, evaluator, fit, fit_together, init_state
 from vaelab.types import Params
 
 
@@ -39,8 +39,15 @@ def train(members: Sequence[Member], number: int, console: Console) -> list[Trai
             return [store.state for store in stores]
         if len(steps) == 1:
             return _train(stage, stores, console)
-    # They were killed between their checkpoints: each goes on alone.
-    return [train([member], number, console)[0] for member in members]
+    # They were killed between their checkpoints, or one of them failed: each goes on alone.
+    return [_alone(member, number, console) for member in members]
+
+
+def _alone(member: Member, number: int, console: Console) -> TrainState | str:
+    try:
+        return train([member], number, console)[0]
+    except NonFiniteError as error:
+        return str(error)
 
 
 class _Store:
