@@ -4,15 +4,18 @@ import importlib
 import pathlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments import defaults, digits_gap, linear_gaussian
-from vaelab import data
-from vaelab.build import build, build_study
+from vaelab import data, posterior
+from vaelab.build import build, build_study, optimizer
+from vaelab.build import experiment as build_experiment
 from vaelab.build import regime as build_regime
 from vaelab.build.sweep import points
 from vaelab.keys import named_key
+from vaelab.settings import Section
 from vaelab.types import ConfigError
 
 EXPERIMENTS = sorted(
@@ -60,9 +63,12 @@ def test_every_experiment_builds_and_reads_every_key(name, variant, images_at_ha
     if "study" in config:
         build_study(config)
         return
-    if "sweep" in config:
-        config = points(config)[-1].configs[-1]
-    experiment = build(config)
+    runs = [point.configs[0] for point in points(config)] if "sweep" in config else [config]
+    for run_config in runs:
+        check_built(build(run_config))
+
+
+def check_built(experiment):
     assert {name: family.name for name, family in experiment.families.items()} == {
         name: name for name in experiment.evaluate.families
     }
@@ -254,9 +260,18 @@ def test_a_variant_can_be_several():
 
 
 def test_the_inner_loops_optimizer_is_one_setting():
+    kept = {"adam": "mu", "quasi_newton": "curvature", "natural_gradient": "count"}  # a name in its state
+    families = {"diagonal": "diagonal", "gaussian": "full"}
     for kind, name in (("diagonal", "adam"), ("gaussian", "quasi_newton"), ("diagonal", "natural_gradient")):
         config = changed(digits_gap.get_config("smoke"), f"inference.{kind}.optimizer.name", name)
-        build(changed(config, f"inference.{kind}.objective.name", "elbo"))
+        experiment = build(changed(config, f"inference.{kind}.objective.name", "elbo"))
+        family = experiment.families[families[kind]]
+        solver = experiment.evaluate.inference[family.name].solver(family)
+        state = jax.tree_util.tree_leaves_with_path(solver.init(family.init()))
+        paths = [jax.tree_util.keystr(path) for path, _ in state]
+        found = {n for n, what in kept.items() if any(what in path for path in paths)}
+        assert name in found
+        assert found - {name} <= {"natural_gradient"}  # whose count others have too
 
 
 def test_names_of_a_tuple_may_come_as_one_flag():
@@ -334,3 +349,69 @@ def test_observed_once_is_the_evaluations_x():
     experiment = build(config)
     np.testing.assert_array_equal(experiment.train_split.pixels_NxD, experiment.inputs["train"].x_NxD)
     assert set(np.unique(experiment.train_split.pixels_NxD)) == {0.0, 1.0}
+
+
+def test_powers_of_three_are_eight_stages_each_three_times_as_long_as_the_last():
+    config = digits_gap.get_config()
+    changes = {"schedule": "powers_of_three", "final_scale": 0.1, "learning_rate": 1e-3}
+    config.train.optimizer.update(changes)
+    schedule = optimizer._schedule(Section(config.train.optimizer), 3280)
+    ends = np.cumsum([3**i for i in range(8)])
+    assert ends[-1] == 3280
+    for i, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+        for step in (start, end - 1):
+            assert float(schedule(step)) == pytest.approx(1e-3 * 10 ** (-i / 7), rel=1e-5), (i, step)
+
+
+def spied(monkeypatch):
+    """The numbers of steps that the solvers of section `learning.local` are made for."""
+    seen, original = [], build_regime.gaussian_solver
+
+    def solver(section, num_steps):
+        seen.append(num_steps)
+        return original(section, num_steps)
+
+    monkeypatch.setattr(build_regime, "gaussian_solver", solver)
+    return seen
+
+
+def test_a_rows_schedule_spans_the_steps_it_takes_in_all(monkeypatch):
+    """1,257 rows in batches of 100: 40 steps visit a row 3 or 4 times, with 5 steps of the solver each."""
+    seen = spied(monkeypatch)
+    build(learned_in("mean_field"))
+    build(learned_in("semi_amortized", **{"learning.refinements": 7}))
+    assert seen == [20, 7]
+
+
+def test_the_models_schedule_spans_all_its_steps(monkeypatch):
+    seen = []
+    original = build_experiment.adam
+
+    def adam(section, num_steps, max_skipped):
+        seen.append(num_steps)
+        return original(section, num_steps, max_skipped)
+
+    monkeypatch.setattr(build_experiment, "adam", adam)
+    build(learned_in("mean_field", **{"learning.model_steps": 3, "inference.families": ("diagonal",)}))
+    assert seen == [120, 20]  # 40 steps of 3 updates each, and the encoder after it
+
+
+@pytest.mark.parametrize("name", ["natural_gradient", "adam"])
+def test_a_local_solver_of_the_config_can_be_differentiated(name):
+    """The derivative of the stick-the-landing gradient in phi is that of its central differences, whose own
+    error is of the order of their step squared."""
+    config = digits_gap.get_config()
+    changed(config, "learning.local.optimizer.name", name)
+    family = posterior.diagonal(2)
+    solver = optimizer.gaussian_solver(Section(config.learning.local), 5)(family)
+    phi_P, key = jnp.array([0.3, -0.2, 0.1, -0.4]), jax.random.key(0)
+
+    def log_joint(z_K):
+        return -jnp.sum(jnp.cosh(z_K - 1.0))
+
+    def gradient(phi_P):
+        return solver.gradient(log_joint, phi_P, solver.init(phi_P), key)[0]
+
+    found_PxP = jax.jacobian(gradient)(phi_P)
+    differences = [(gradient(phi_P + d) - gradient(phi_P - d)) / 0.02 for d in 0.01 * jnp.eye(4)]
+    np.testing.assert_allclose(found_PxP, jnp.stack(differences, axis=1), rtol=1e-3, atol=2e-3)
