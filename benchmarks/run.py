@@ -19,7 +19,7 @@ SHORT = {
     "inner_loop": ["--rounds=2"],
     "convergence_estimate": ["--families", "diagonal", "full"],
     "scaling": [],
-    "second_start": [],
+    "second_start": ["--only", "digits_gap:smoke"],
     "local_inference": ["--run={run}", "--points=30", "--families", "diagonal", "full"],
     "all_points": ["--run={run}"],
     "published_protocol": ["--run={run}", "--points=4"],

@@ -6,6 +6,7 @@ Each command runs twice, in new directories, with a compilation cache that is em
 JSON line: seconds of both and their ratio.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = {
     "digits_gap": ["--config=experiments/digits_gap.py"],
     "digits_gap:smoke": ["--config=experiments/digits_gap.py:smoke"],
+    "linear_gaussian": ["--config=experiments/linear_gaussian.py"],
 }
 
 
@@ -34,8 +36,11 @@ def seconds(arguments: list[str], workdir: Path, cache: Path) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", default=list(COMMANDS), choices=COMMANDS)
     rows = []
-    for name, arguments in COMMANDS.items():
+    for name in parser.parse_args().only:
+        arguments = COMMANDS[name]
         with tempfile.TemporaryDirectory() as folder:
             first, second = (
                 seconds(arguments, Path(folder) / run, Path(folder) / "compiled")
