@@ -204,6 +204,7 @@ def study_gaps(config: ConfigDict) -> None:
     config.refit.num_steps = 0
     config.evaluate.splits = ("train", "test")
     config.evaluate.max_points = 360
+    config.evidence.num_samples = 2000
     config.train.evaluate_every = config.train.checkpoint_every = config.train.num_steps
 
 
