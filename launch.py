@@ -102,7 +102,7 @@ def _main(_: list[str]) -> int:
     from vaelab.data import DataError
     from vaelab.run import run
     from vaelab.sweep import run_sweep
-    from vaelab.train import NonFiniteError
+    from vaelab.train_loop import NonFiniteError
     from vaelab.types import ConfigError
 
     # Elsewhere than on a terminal, wide enough for a table of three families, or of a sweep.

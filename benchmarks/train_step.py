@@ -35,7 +35,7 @@ def time_vaelab(num_steps: int) -> float:
     import optax
     from flax import linen as nn
 
-    from vaelab import data, likelihood, model, networks, objective, posterior, regime, train
+    from vaelab import data, likelihood, model, networks, objective, posterior, regime, train, train_loop
 
     family = posterior.diagonal(LATENT_DIM)
     hidden = (HIDDEN, HIDDEN)
@@ -56,7 +56,7 @@ def time_vaelab(num_steps: int) -> float:
     index_N = np.arange(NUM_POINTS, dtype=np.int32)
     state = train.init_state(system, jax.random.key(0))
     start = 0.0
-    for progress in train.fit(
+    for progress in train_loop.fit(
         state,
         pixels_NxD,
         index_N,

@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.flatten_util import ravel_pytree
 
 from experiments import linear_gaussian
+from tests import training
 from tests.oracles import LOG_2PI
-from vaelab import likelihood, measure, model, networks, objective, posterior, regime, train
+from vaelab import likelihood, measure, model, networks, objective, posterior, regime, train, train_loop
 from vaelab.build import build
 from vaelab.gap import exact_gap, mean_and_stderr
 from vaelab.inference import Loop, ascend, infer, same_law
@@ -104,22 +106,9 @@ def make_system(name, family=None, *, num_points=N, latent_model=MODEL, num_step
     )
 
 
-def run_steps(system, num_steps, *, state=None, x_NxD=X, index_N=INDEX, chunk_size=50, **settings):
-    state = train.init_state(system, jax.random.key(3)) if state is None else state
-    for progress in train.fit(
-        state,
-        x_NxD,
-        index_N,
-        jax.random.key(4),
-        system=system,
-        order_seed=0,
-        num_steps=num_steps,
-        batch_size=BATCH,
-        chunk_size=chunk_size,
-        **settings,
-    ):
-        state = progress.state
-    return jax.device_get(state)
+def run_steps(system, num_steps, *, x_NxD=X, chunk_size=50, **settings):
+    settings |= {"batch_size": BATCH, "chunk_size": chunk_size}
+    return training.run_steps(system, x_NxD, INDEX, num_steps, **settings)[0]
 
 
 def learned_phi(system, state):
@@ -210,6 +199,15 @@ def test_a_row_does_not_depend_on_the_batch_around_it():
     assert np.max(np.abs(among.phi_NxP[7] - among.phi_NxP[3])) > 1e-3
 
 
+def test_rows_of_the_same_x_have_draws_of_their_own():
+    """An index is a datapoint's, not its x's: two copies in the training set are moved by other draws."""
+    learner = make_system("mean_field").regime
+    theta, table = MODEL.init(jax.random.key(6)), learner.init(jax.random.key(0))
+    batch = batch_of([7, 3])._replace(x_BxD=jnp.asarray(X[[7, 7]]))
+    moved = learner.expect(theta, table, batch, jax.random.key(1))
+    assert np.max(np.abs(moved.phi_NxP[7] - moved.phi_NxP[3])) > 1e-3
+
+
 @pytest.mark.parametrize("name", ["mean_field", "mean_field_at_once"])
 def test_the_model_steps_from_the_rows_after_the_expectation_or_before(name):
     system = make_system(name)._replace(optimizer=optax.sgd(1e-3))
@@ -250,6 +248,24 @@ def test_model_steps_are_so_many_updates_for_a_batch():
     jax.tree.map(np.testing.assert_array_equal, after_one.psi, after_three.psi)
 
 
+def test_a_later_model_step_that_is_not_finite_shows():
+    """The bound is that of the first, finite here; at the theta of the second nothing is a number."""
+    start = MODEL.init(jax.random.key(6))
+
+    def log_likelihood(theta, x_D, z_K):
+        moved = jnp.any(ravel_pytree(theta)[0] != ravel_pytree(start)[0])
+        return jnp.where(moved, jnp.nan, MODEL.log_likelihood(theta, x_D, z_K))
+
+    latent_model = MODEL._replace(log_likelihood=log_likelihood)
+    for model_steps, finite in ((1, True), (2, False)):
+        system = make_system("mean_field", latent_model=latent_model)
+        system = system._replace(regime=system.regime._replace(model_steps=model_steps))
+        state = train.init_state(system, jax.random.key(3), start)
+        _, metrics = train.train_step(state, batch_of([5, 6]), jax.random.key(4), system=system)
+        assert np.isfinite(metrics.bound) == finite
+        assert metrics.bad_index == (-1 if finite else INDEX[5])
+
+
 def nonlinear():
     """A model in which the steps' own derivative matters, with a datapoint: a decoder with a tanh layer."""
     decoder = networks.mlp_decoder(K, (8,), D, activation=jnp.tanh)
@@ -276,7 +292,7 @@ def test_the_unrolled_gradient_is_that_of_the_whole(family, solver):
         draws = partial(objective.elbo, num_samples=8, antithetic=True)
         return draws(bind(latent_model, theta, x_D), learner.family, phi_P, jax.random.key(5))
 
-    flat, unravel = jax.flatten_util.ravel_pytree((theta, psi))
+    flat, unravel = ravel_pytree((theta, psi))
     gradient = jax.grad(lambda v: bound(unravel(v)))(flat)
     value = jax.jit(lambda v: bound(unravel(v)))
     for seed in range(3):
@@ -336,7 +352,7 @@ def test_a_row_that_is_not_finite_is_named_and_harms_no_other():
     x_NxD = X.copy()
     x_NxD[bad, 0] = 1e6
     system = make_system("mean_field", latent_model=latent_model)
-    with pytest.raises(train.NonFiniteError, match=f"index {INDEX[bad]}"):
+    with pytest.raises(train_loop.NonFiniteError, match=f"index {INDEX[bad]}"):
         run_steps(system, 6, x_NxD=x_NxD, chunk_size=1)
     patient = system._replace(optimizer=optax.apply_if_finite(system.optimizer, 3))
     state = run_steps(patient, 6, x_NxD=x_NxD, chunk_size=1, max_skipped=3)

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from experiments import digits_gap, linear_gaussian
 from tests.test_build import EXPERIMENTS, images_at_hand  # noqa: F401
-from vaelab import gap, local_fit, measure, train
+from vaelab import gap, local_fit, measure, train_loop
 from vaelab.checkpoint import CheckpointError
 from vaelab.run import run
 from vaelab.types import ConfigError
@@ -65,7 +65,7 @@ def test_rows_are_the_statistics_of_the_datapoints(finished):
 def test_a_finished_run_is_not_done_again(finished, monkeypatch):
     workdir, rows = finished
     before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
-    monkeypatch.setattr(train, "train_chunk", None)
+    monkeypatch.setattr(train_loop, "train_chunk", None)
     monkeypatch.setattr(local_fit, "fit_locally", None)
     assert quiet_run(digits_gap.get_config("smoke"), workdir) == rows
     assert before == {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
@@ -84,8 +84,12 @@ def test_a_run_stopped_in_any_stage_goes_on_to_the_same_result(stage, finished, 
 
     with monkeypatch.context() as patch:
         if stage in ("train", "refit"):
-            chunks = [train.train_chunk] * (1 if stage == "train" else 2)
-            patch.setattr(train, "train_chunk", lambda *a, **k: (chunks.pop() if chunks else stop)(*a, **k))
+            chunks = [train_loop.train_chunk] * (1 if stage == "train" else 2)
+
+            def chunk(*args, **kwargs):
+                return (chunks.pop() if chunks else stop)(*args, **kwargs)
+
+            patch.setattr(train_loop, "train_chunk", chunk)
         else:
             module, name = (
                 (local_fit, "fit_locally") if stage == "inference" else (measure, "estimate_log_evidence")

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from experiments import defaults, digits_gap
 from tests.test_train import BATCH, INDEX, make_system
-from vaelab import report, sweep, sweep_report, train
+from vaelab import report, sweep, sweep_report, train, train_loop
 from vaelab.build.sweep import points
 from vaelab.run import run
 from vaelab.types import ConfigError
@@ -133,7 +133,7 @@ def test_a_finished_sweep_is_not_done_again(swept_runs, monkeypatch):
 def fit_all(systems_states, pixels, num_steps, **settings):
     system, states, keys = systems_states
     last = None
-    for chunk in train.fit_together(
+    for chunk in train_loop.fit_together(
         states,
         pixels,
         INDEX,
@@ -163,7 +163,7 @@ def test_trained_together_is_trained_alone(three):
     system, states, keys = three
     together = fit_all(three, PIXELS, 12)
     for seed, progress in enumerate(together):
-        *_, alone = train.fit(
+        *_, alone = train_loop.fit(
             states[seed],
             PIXELS,
             INDEX,
@@ -196,13 +196,13 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(three):
 
 def test_a_seed_that_fails_is_marked_and_the_rest_is_reported(tmp_path, monkeypatch):
     config = swept(("encoder.hidden", ((10,),)), num_seeds=3)
-    original = train.train_chunk_together
+    original = train_loop.train_chunk_together
 
     def poison(states, *arguments, **settings):
         states, metrics = original(states, *arguments, **settings)
         return states, metrics._replace(bound=metrics.bound.at[1].set(np.nan))
 
-    monkeypatch.setattr(train, "train_chunk_together", poison)
+    monkeypatch.setattr(train_loop, "train_chunk_together", poison)
     (row,) = sweep.run_sweep(config, str(tmp_path / "sweep"), Console(quiet=True))
     assert row["num_seeds"] == 2
     assert len(row["failed"]) == 1
@@ -212,7 +212,7 @@ def test_a_seed_that_fails_is_marked_and_the_rest_is_reported(tmp_path, monkeypa
 
 def test_a_sweep_that_was_killed_goes_on_to_the_same_result(swept_runs, tmp_path, monkeypatch):
     config, _, rows = swept_runs
-    workdir, original, calls = tmp_path / "sweep", train.train_chunk_together, []
+    workdir, original, calls = tmp_path / "sweep", train_loop.train_chunk_together, []
 
     def stop(*arguments, **settings):
         calls.append(1)
@@ -221,7 +221,7 @@ def test_a_sweep_that_was_killed_goes_on_to_the_same_result(swept_runs, tmp_path
         return original(*arguments, **settings)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "train_chunk_together", stop)
+        patch.setattr(train_loop, "train_chunk_together", stop)
         with pytest.raises(KeyboardInterrupt):
             sweep.run_sweep(config, str(workdir), Console(quiet=True))
     resumed = sweep.run_sweep(config, str(workdir), Console(quiet=True))
@@ -241,7 +241,7 @@ def test_the_table_has_a_line_for_every_row(swept_runs):
 def test_a_sweep_goes_on_past_a_seed_that_fails_again(tmp_path, monkeypatch):
     """Killed after a seed has failed: the others are done, and it alone is where it was."""
     config = swept(("encoder.hidden", ((10,),)), num_seeds=2)
-    original, together = train.train_chunk, train.train_chunk_together
+    original, together = train_loop.train_chunk, train_loop.train_chunk_together
 
     def poison(states, *arguments, **settings):
         states, metrics = together(states, *arguments, **settings)
@@ -254,12 +254,12 @@ def test_a_sweep_goes_on_past_a_seed_that_fails_again(tmp_path, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "train_chunk_together", poison)
+    monkeypatch.setattr(train_loop, "train_chunk_together", poison)
     with monkeypatch.context() as patch:
         patch.setattr(sweep, "complete", stop)
         with pytest.raises(KeyboardInterrupt):
             sweep.run_sweep(config, str(tmp_path / "sweep"), Console(quiet=True))
-    monkeypatch.setattr(train, "train_chunk", poison_alone)
+    monkeypatch.setattr(train_loop, "train_chunk", poison_alone)
     (row,) = sweep.run_sweep(config, str(tmp_path / "sweep"), Console(quiet=True))
     assert row["num_seeds"] == 1
     assert "not finite at step" in row["failed"][0]

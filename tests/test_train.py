@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from vaelab import data, likelihood, model, networks, objective, posterior, regime, train
+from tests import training
+from vaelab import data, likelihood, model, networks, objective, posterior, regime, train, train_loop
 from vaelab.gap import exact_gap
 from vaelab.model import bind
 
@@ -43,24 +44,9 @@ def pixels() -> np.ndarray:
 INDEX = np.arange(100, 100 + NUM_POINTS, dtype=np.int32)
 
 
-def run_steps(system, pixels, num_steps, *, state=None, chunk_size=4, index=INDEX):
-    """All yielded metrics and the last state, from the first step or from `state`."""
-    state = train.init_state(system, jax.random.key(1)) if state is None else state
-    elbos = []
-    for progress in train.fit(
-        state,
-        pixels,
-        index,
-        jax.random.key(2),
-        system=system,
-        order_seed=0,
-        num_steps=num_steps,
-        batch_size=BATCH,
-        chunk_size=chunk_size,
-    ):
-        state = progress.state
-        elbos.append(progress.metrics.bound)
-    return jax.device_get(state), np.concatenate(elbos)
+def run_steps(system, pixels, num_steps, *, index=INDEX, **settings):
+    """All yielded bounds and the last state."""
+    return training.run_steps(system, pixels, index, num_steps, **settings)
 
 
 def assert_same_bits(a, b):
@@ -144,9 +130,9 @@ def test_chunk_size_changes_no_result(system, pixels):
 
 def test_a_chunk_compiles_once(system, pixels):
     run_steps(system, pixels, 4)
-    before = train.train_chunk._cache_size()
+    before = train_loop.train_chunk._cache_size()
     run_steps(system, pixels, 24)
-    assert train.train_chunk._cache_size() == before
+    assert train_loop.train_chunk._cache_size() == before
 
 
 def test_a_held_model_stays_as_it_was(pixels):
@@ -167,7 +153,7 @@ def test_training_stops_at_the_first_value_that_is_not_finite_and_names_its_step
         return jnp.where(moved, jnp.nan, 1.0) * healthy.objective(log_joint, family, phi_P, key)
 
     system = healthy._replace(objective=poisoned)
-    with pytest.raises(train.NonFiniteError, match=r"not finite at step (\d+)") as caught:
+    with pytest.raises(train_loop.NonFiniteError, match=r"not finite at step (\d+)") as caught:
         run_steps(system, pixels, 400)
     step = int(str(caught.value).split("at step ")[1].split(":")[0])
     assert step > 1
@@ -191,7 +177,7 @@ def poison_one(system, pixels):
 
 def test_training_names_the_datapoint_that_is_not_finite(pixels):
     system, pixels = poison_one(make_system(), pixels)
-    with pytest.raises(train.NonFiniteError, match="first at the datapoint of index 108"):
+    with pytest.raises(train_loop.NonFiniteError, match="first at the datapoint of index 108"):
         run_steps(system, pixels, 10)
 
 
@@ -200,7 +186,7 @@ def test_steps_that_are_not_finite_can_be_left_out(pixels):
     system, pixels = poison_one(make_system(), pixels)
     system = system._replace(optimizer=optax.apply_if_finite(system.optimizer, 1))
     lines, kept = [], []
-    for progress in train.fit(
+    for progress in train_loop.fit(
         train.init_state(system, jax.random.key(1)),
         pixels,
         INDEX,
@@ -237,10 +223,10 @@ def test_steps_left_out_before_a_resume_count(pixels):
         "max_skipped": 1,
     }
     start = train.init_state(system, jax.random.key(1))
-    first = next(train.fit(start, pixels, INDEX, jax.random.key(2), **settings))
+    first = next(train_loop.fit(start, pixels, INDEX, jax.random.key(2), **settings))
     assert len(first.skipped) == 1
-    with pytest.raises(train.NonFiniteError, match="step 2"):
-        next(train.fit(first.state, pixels, INDEX, jax.random.key(2), **settings))
+    with pytest.raises(train_loop.NonFiniteError, match="step 2"):
+        next(train_loop.fit(first.state, pixels, INDEX, jax.random.key(2), **settings))
 
 
 def test_the_weight_of_the_kl_follows_its_schedule(pixels):
@@ -261,7 +247,7 @@ def test_the_weight_of_the_kl_follows_its_schedule(pixels):
 def test_evaluator_uses_every_point_and_reports_its_error(system, pixels):
     state = train.init_state(system, jax.random.key(1))
     x_NxD = (pixels > 8).astype(np.float32)
-    evaluate = train.evaluator(system, num_samples=4, chunk_size=16)
+    evaluate = train_loop.evaluator(system, num_samples=4, chunk_size=16)
     mean, stderr = evaluate(state.theta, state.psi, x_NxD, INDEX, jax.random.key(6))
     first, _ = evaluate(state.theta, state.psi, x_NxD[:16], INDEX[:16], jax.random.key(6))
     rest, _ = evaluate(state.theta, state.psi, x_NxD[16:], INDEX[16:], jax.random.key(6))
@@ -278,7 +264,6 @@ def test_an_affine_encoder_closes_its_gap_on_a_linear_gaussian_model():
     x_NxD = jax.vmap(
         lambda k: latent_model.sample(theta, k, jax.random.normal(jax.random.fold_in(k, 1), (2,)))
     )(keys)
-    index_N = np.arange(500, dtype=np.int32)
     encoder = networks.mlp_encoder(5, (), family.init(), activation=jnp.tanh, output_scale=0.01)
     system = train.System(
         model=latent_model,
@@ -289,19 +274,15 @@ def test_an_affine_encoder_closes_its_gap_on_a_linear_gaussian_model():
         observe=lambda key, x_D: x_D,
         learn_model=False,
     )
-    state = train.init_state(system, jax.random.key(2), theta)
-    for progress in train.fit(
-        state,
+    state, _ = training.run_steps(
+        system,
         np.asarray(x_NxD),
-        index_N,
-        jax.random.key(3),
-        system=system,
-        order_seed=0,
-        num_steps=800,
+        np.arange(500, dtype=np.int32),
+        800,
+        state=train.init_state(system, jax.random.key(2), theta),
         batch_size=100,
         chunk_size=400,
-    ):
-        state = progress.state
+    )
     phi_NxP = jax.vmap(encoder.apply, (None, 0))(state.psi, x_NxD)
     closed_form = exact_gap(latent_model, family, theta, np.asarray(x_NxD), np.asarray(phi_NxP))
     assert -1e-4 < closed_form.amortization.mean() < 5e-3  # float32 rounding of bounds near -10 below

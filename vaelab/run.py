@@ -21,7 +21,7 @@ from vaelab.inference_time import flat, measure_inference_time
 from vaelab.measure import Outcome, Trained, measure
 from vaelab.rows import arrays, rows
 from vaelab.rundir import finished, open_directory
-from vaelab.trainer import Member, train
+from vaelab.train_stage import Member, train
 from vaelab.types import Params
 
 NUM_PICTURES = 12

@@ -24,8 +24,8 @@ from vaelab.build.sweep import Point, points, text
 from vaelab.gap import mean_and_stderr
 from vaelab.run import complete, run
 from vaelab.rundir import finished, open_directory
-from vaelab.train import NonFiniteError
-from vaelab.trainer import Member, train
+from vaelab.train_loop import NonFiniteError
+from vaelab.train_stage import Member, train
 
 QUANTITIES = (*report.QUANTITIES.values(), "generalization_gap")
 

@@ -4,8 +4,6 @@ Everything is checked here, before a run writes or computes anything; `ConfigErr
 names the setting and the fix.
 """
 
-import math
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,20 +12,18 @@ import jax
 import numpy as np
 
 from vaelab import data
-from vaelab.build.evidence import EvidenceSettings, evidence_settings
+from vaelab.build.evaluate import EvaluateSettings, evaluate_settings, inference_settings
 from vaelab.build.model import SPLITS, decoder_model, linear_gaussian, simulated
 from vaelab.build.model import dataset as load_dataset
 from vaelab.build.objective import ELBO_OBJECTIVES, check_pair, train_objective
-from vaelab.build.optimizer import adam, flow_solver, gaussian_solver
+from vaelab.build.optimizer import adam
 from vaelab.build.posterior import FAMILIES, check_memory, encoder, families
 from vaelab.build.regime import learned_in, training_regime
 from vaelab.inference import Loop
 from vaelab.keys import named_key
 from vaelab.local_fit import InferenceSettings
-from vaelab.parallel import Memory
 from vaelab.regime import Regime, amortized
 from vaelab.settings import Section
-from vaelab.solver import SolverOf
 from vaelab.train import System
 from vaelab.types import Key, LatentModel, Params, PosteriorFamily
 
@@ -36,12 +32,6 @@ OBSERVATIONS: Mapping[str, Callable] = {
     "dequantize": data.dequantize,
     "rescale": data.rescale,
 }
-
-MADE_SPLITS = ("simulated", "corrupted")
-
-SOLVERS = {"diagonal": gaussian_solver, "gaussian": gaussian_solver, "flow": flow_solver}
-
-STARTS = {"encoder": ("encoder",), "prior": ("prior",), "both": ("encoder", "prior")}
 
 Observe = Callable[[Key, jax.Array], jax.Array]
 
@@ -65,27 +55,6 @@ class TrainSettings(NamedTuple):
     keep_checkpoints: int
     validation_samples: int
     max_skipped: int
-
-
-class EvaluateSettings(NamedTuple):
-    """What is measured on the trained model, and in what portions; `inference` for each family.
-
-    splits: of the data, and "simulated" (from the trained model) and "corrupted" (the test split, see
-        `splits.corrupted`), of at most max_points datapoints each where that is not 0.
-    points_per_save: datapoints after which a stage keeps what it has.
-    inference_times: loops of the trained family, of so many steps each, to be timed.
-    """
-
-    splits: tuple[str, ...]
-    max_points: int
-    corruption: float
-    families: tuple[str, ...]
-    starts: tuple[str, ...]
-    inference: dict[str, InferenceSettings]
-    evidence: EvidenceSettings
-    memory: Memory
-    points_per_save: int
-    inference_times: tuple[Loop, ...]
 
 
 class Keys(NamedTuple):
@@ -166,12 +135,11 @@ def build(config: Any) -> Experiment:
     if data_section.value("name") != "simulated" and _once(top):
         x_NxD, _ = _observed(key_observe, train_split, observe, 0)
         train_split, observe_training = train_split._replace(pixels_NxD=x_NxD), data.identity
-    max_points = top.section("evaluate").integer("max_points", 0)
-    splits = top.section("evaluate").choices("splits", dict.fromkeys((*SPLITS, *MADE_SPLITS)))
-    inference = _inference_settings(top, family_of)
+    inference = inference_settings(top, family_of)
     stages = _stages(top, latent_model, dataset, observe_training, train, family_of, inference)
     regime = learned_in(top.section("learning"))
     encoded = tuple(dict.fromkeys(s.family for s in stages if s.name != "train" or regime != "mean_field"))
+    evaluate = evaluate_settings(top, family_of, inference, encoded)
     experiment = Experiment(
         latent_model=latent_model,
         theta=theta,
@@ -182,12 +150,12 @@ def build(config: Any) -> Experiment:
         image_shape=dataset.image_shape,
         validation=_observed(key_observe, dataset.splits["validation"], observe, 0),
         inputs={
-            name: _observed(key_observe, dataset.splits[name], observe, max_points)
+            name: _observed(key_observe, dataset.splits[name], observe, evaluate.max_points)
             for name in SPLITS
-            if name in splits or (name == "test" and "corrupted" in splits)
+            if name in evaluate.splits or (name == "test" and "corrupted" in evaluate.splits)
         },
         train=train,
-        evaluate=_evaluate_settings(top, family_of, inference, encoded),
+        evaluate=evaluate,
         order_seed=seed,
         keys=keys,
     )
@@ -304,85 +272,6 @@ def _families(top: Section, latent_dim: int, batch_size: int) -> dict[str, Poste
         last_width = hidden[-1] if hidden else 1
         check_memory(top.section("model"), name, latent_dim, last_width, batch_size)
     return families(top.section("posterior"), names, latent_dim)
-
-
-def _local_settings(
-    top: Section, section: Section, solver: Callable[[Section, int], SolverOf]
-) -> InferenceSettings:
-    """The inner loop of one kind of family; `section` is a part of `inference`."""
-    inference, evidence, evaluate = top.section("inference"), top.section("evidence"), top.section("evaluate")
-    return InferenceSettings(
-        solver=solver(section, section.integer("num_steps", 1)),
-        num_steps=section.integer("num_steps", 1),
-        max_rounds=inference.integer("max_rounds", 1),
-        certificate_groups=section.integer("certificate_groups", 3),
-        tolerance=inference.number("tolerance", above=True),
-        elbo_samples=evaluate.integer("elbo_samples", 4),
-        elbo_chunk_size=evidence.integer("draw_chunk_size", 2),
-        average_last=_at_most(section, "average_last", section.integer("num_steps", 1)),
-    )
-
-
-def _at_most(section: Section, name: str, most: int) -> int:
-    number = section.integer(name, 0)
-    if number > most:
-        raise section.error(name, f"must be at most num_steps={most}")
-    return number
-
-
-def _kind(family: PosteriorFamily) -> str:
-    """The part of `inference` that a family is fitted with."""
-    if family.natural_gradient is None:
-        return "flow"
-    return "diagonal" if family.name == "diagonal" else "gaussian"
-
-
-def _inference_settings(top: Section, families: dict[str, PosteriorFamily]) -> dict[str, InferenceSettings]:
-    """The inner loop of each family."""
-    inference = top.section("inference")
-    settings = {kind: _local_settings(top, inference.section(kind), make) for kind, make in SOLVERS.items()}
-    for family in families.values():
-        check_pair(inference.section(_kind(family)).section("objective"), family)
-    return {name: settings[_kind(family)] for name, family in families.items()}
-
-
-def _evaluate_settings(
-    top: Section,
-    families: dict[str, PosteriorFamily],
-    settings: dict[str, InferenceSettings],
-    encoded: tuple[str, ...],
-) -> EvaluateSettings:
-    inference, evidence, evaluate = top.section("inference"), top.section("evidence"), top.section("evaluate")
-    return EvaluateSettings(
-        splits=evaluate.choices("splits", dict.fromkeys((*SPLITS, *MADE_SPLITS))),
-        max_points=evaluate.integer("max_points", 0),
-        corruption=evaluate.number("corruption", below=math.nextafter(1.0, 2.0)),
-        families=inference.choices("families", FAMILIES),
-        starts=inference.choice("start", STARTS),
-        inference=settings,
-        evidence=evidence_settings(evidence, families, encoded),
-        memory=_memory(evaluate),
-        points_per_save=evaluate.integer("points_per_save", 1),
-        inference_times=_timed_loops(top, next(iter(families.values()))),
-    )
-
-
-def _timed_loops(top: Section, family: PosteriorFamily) -> tuple[Loop, ...]:
-    evaluate, searched = top.section("evaluate"), family.searched_as or family
-    if not evaluate.value("inference_times"):
-        return ()
-    kind = _kind(family)
-    section, make = top.section("inference").section(kind), SOLVERS[kind]
-    numbers = evaluate.numbers("inference_times", 1, integers=True)
-    return tuple(Loop(searched, make(section, number)(searched), number) for number in numbers)
-
-
-def _memory(section: Section) -> Memory:
-    limit = int(section.number("memory_bytes", 1))
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if jax.default_backend() == "cpu" and limit > there:
-        raise section.error("memory_bytes", f"this machine has {there:,} bytes: set fewer")
-    return Memory(limit)
 
 
 def _observed(key: Key, split: data.Split, observe: Observe, max_points: int) -> Inputs:

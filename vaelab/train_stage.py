@@ -13,7 +13,8 @@ from rich.console import Console
 from vaelab import report
 from vaelab.build import Experiment, Stage
 from vaelab.checkpoint import Checkpointer
-from vaelab.train import NonFiniteError, Progress, TrainState, evaluator, fit, fit_together, init_state
+from vaelab.train import TrainState, init_state
+from vaelab.train_loop import NonFiniteError, Progress, evaluator, fit, fit_together
 from vaelab.types import Params
 
 

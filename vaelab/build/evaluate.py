@@ -1,0 +1,126 @@
+"""What is measured of a trained model, and the inner loop of each family, from a config."""
+
+import math
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+
+from vaelab.build.evidence import EvidenceSettings, evidence_settings
+from vaelab.build.model import SPLITS
+from vaelab.build.objective import check_pair
+from vaelab.build.optimizer import flow_solver, gaussian_solver
+from vaelab.build.posterior import FAMILIES
+from vaelab.inference import Loop
+from vaelab.local_fit import InferenceSettings
+from vaelab.parallel import Memory
+from vaelab.settings import Section
+from vaelab.solver import SolverOf
+from vaelab.types import PosteriorFamily
+
+MADE_SPLITS = ("simulated", "corrupted")
+
+SOLVERS = {"diagonal": gaussian_solver, "gaussian": gaussian_solver, "flow": flow_solver}
+
+STARTS = {"encoder": ("encoder",), "prior": ("prior",), "both": ("encoder", "prior")}
+
+
+class EvaluateSettings(NamedTuple):
+    """What is measured on the trained model, and in what portions; `inference` for each family.
+
+    splits: of the data, and "simulated" (from the trained model) and "corrupted" (the test split, see
+        `splits.corrupted`), of at most max_points datapoints each where that is not 0.
+    points_per_save: datapoints after which a stage keeps what it has.
+    inference_times: loops of the trained family, of so many steps each, to be timed.
+    """
+
+    splits: tuple[str, ...]
+    max_points: int
+    corruption: float
+    families: tuple[str, ...]
+    starts: tuple[str, ...]
+    inference: dict[str, InferenceSettings]
+    evidence: EvidenceSettings
+    memory: Memory
+    points_per_save: int
+    inference_times: tuple[Loop, ...]
+
+
+def _local_settings(
+    top: Section, section: Section, solver: Callable[[Section, int], SolverOf]
+) -> InferenceSettings:
+    """The inner loop of one kind of family; `section` is a part of `inference`."""
+    inference, evidence, evaluate = top.section("inference"), top.section("evidence"), top.section("evaluate")
+    return InferenceSettings(
+        solver=solver(section, section.integer("num_steps", 1)),
+        num_steps=section.integer("num_steps", 1),
+        max_rounds=inference.integer("max_rounds", 1),
+        certificate_groups=section.integer("certificate_groups", 3),
+        tolerance=inference.number("tolerance", above=True),
+        elbo_samples=evaluate.integer("elbo_samples", 4),
+        elbo_chunk_size=evidence.integer("draw_chunk_size", 2),
+        average_last=_at_most(section, "average_last", section.integer("num_steps", 1)),
+    )
+
+
+def _at_most(section: Section, name: str, most: int) -> int:
+    number = section.integer(name, 0)
+    if number > most:
+        raise section.error(name, f"must be at most num_steps={most}")
+    return number
+
+
+def _kind(family: PosteriorFamily) -> str:
+    """The part of `inference` that a family is fitted with."""
+    if family.natural_gradient is None:
+        return "flow"
+    return "diagonal" if family.name == "diagonal" else "gaussian"
+
+
+def inference_settings(top: Section, families: dict[str, PosteriorFamily]) -> dict[str, InferenceSettings]:
+    """The inner loop of each family."""
+    inference = top.section("inference")
+    settings = {kind: _local_settings(top, inference.section(kind), make) for kind, make in SOLVERS.items()}
+    for family in families.values():
+        check_pair(inference.section(_kind(family)).section("objective"), family)
+    return {name: settings[_kind(family)] for name, family in families.items()}
+
+
+def evaluate_settings(
+    top: Section,
+    families: dict[str, PosteriorFamily],
+    settings: dict[str, InferenceSettings],
+    encoded: tuple[str, ...],
+) -> EvaluateSettings:
+    inference, evidence, evaluate = top.section("inference"), top.section("evidence"), top.section("evaluate")
+    return EvaluateSettings(
+        splits=evaluate.choices("splits", dict.fromkeys((*SPLITS, *MADE_SPLITS))),
+        max_points=evaluate.integer("max_points", 0),
+        corruption=evaluate.number("corruption", below=math.nextafter(1.0, 2.0)),
+        families=inference.choices("families", FAMILIES),
+        starts=inference.choice("start", STARTS),
+        inference=settings,
+        evidence=evidence_settings(evidence, families, encoded),
+        memory=_memory(evaluate),
+        points_per_save=evaluate.integer("points_per_save", 1),
+        inference_times=_timed_loops(top, next(iter(families.values()))),
+    )
+
+
+def _timed_loops(top: Section, family: PosteriorFamily) -> tuple[Loop, ...]:
+    evaluate, searched = top.section("evaluate"), family.searched_as or family
+    if not evaluate.value("inference_times"):
+        return ()
+    kind = _kind(family)
+    section, make = top.section("inference").section(kind), SOLVERS[kind]
+    numbers = evaluate.numbers("inference_times", 1, integers=True)
+    return tuple(Loop(searched, make(section, number)(searched), number) for number in numbers)
+
+
+def _memory(section: Section) -> Memory:
+    limit = int(section.number("memory_bytes", 1))
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if jax.default_backend() == "cpu" and limit > there:
+        raise section.error("memory_bytes", f"this machine has {there:,} bytes: set fewer")
+    return Memory(limit)

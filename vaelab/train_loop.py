@@ -1,0 +1,199 @@
+"""The loop around the training step: compiled chunks of steps, of one run or of several, and validation."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from vaelab.data import batch_indices, observe
+from vaelab.model import bind
+from vaelab.objective import estimate_elbo
+from vaelab.parallel import map_datapoints
+from vaelab.regime import Batch
+from vaelab.train import REFINE, StepMetrics, System, TrainState, train_step
+from vaelab.types import Array, Key, Params
+
+
+class NonFiniteError(FloatingPointError):
+    """Training met a value that is not finite; the message names the step."""
+
+
+def _chunk(
+    state: TrainState, rows_TxB: Array, pixels_NxD: Array, index_N: Array, key: Key, *, system: System
+) -> tuple[TrainState, StepMetrics]:
+    """T steps as one scan over the rows of each batch; metrics have a leading T.
+
+    Step t uses fold_in(key, t), once for the observations (dynamic binarisation) and once for the draws.
+    """
+
+    def step(state: TrainState, rows_B: Array) -> tuple[TrainState, StepMetrics]:
+        key_observe, key_draws = jax.random.split(jax.random.fold_in(key, state.step))
+        index_B = index_N[rows_B]
+        x_BxD = observe(key_observe, pixels_NxD[rows_B], index_B, observation=system.observe)
+        return train_step(state, Batch(x_BxD, rows_B, index_B), key_draws, system=system)
+
+    return jax.lax.scan(step, state, rows_TxB)
+
+
+train_chunk = jax.jit(_chunk, static_argnames="system", donate_argnames="state")
+
+
+@partial(jax.jit, static_argnames="system", donate_argnames="states")
+def train_chunk_together(
+    states: TrainState, rows_RxTxB: Array, pixels_NxD: Array, index_N: Array, keys_R: Key, *, system: System
+) -> tuple[TrainState, StepMetrics]:
+    """`train_chunk` of R runs as one program: a leading R on the states, rows, keys and metrics."""
+    run = partial(_chunk, system=system)
+    return jax.vmap(run, (0, 0, None, None, 0))(states, rows_RxTxB, pixels_NxD, index_N, keys_R)
+
+
+class Progress(NamedTuple):
+    """What training yields after each chunk: the state and the chunk's metrics, `[T]` each, on the host.
+
+    skipped: a line for each step that was left out, as its bound or gradient was not finite.
+    failed: the line of the step at which a run of several came to its end, from then on.
+    """
+
+    state: TrainState
+    metrics: StepMetrics
+    skipped: tuple[str, ...] = ()
+    failed: str = ""
+
+
+def fit(
+    state: TrainState,
+    pixels_NxD: np.ndarray,
+    index_N: np.ndarray,
+    key: Key,
+    *,
+    system: System,
+    order_seed: int,
+    num_steps: int,
+    batch_size: int,
+    chunk_size: int,
+    max_skipped: int = 0,
+) -> Iterator[Progress]:
+    """Trains from `state.step` to `num_steps`, yielding after each chunk of `chunk_size` steps.
+
+    The batches are a function of (order_seed, step) and the draws of (key, step), so a run that goes on
+    from a yielded state is the run that was never interrupted, bit for bit. The yielded state's buffers
+    are given to the next chunk: take what is needed of it before asking for the next. The state passed
+    in stays whole.
+
+    Raises NonFiniteError, naming the step and the datapoint, where more than max_skipped steps in a row
+    have a bound or a gradient that is not finite. To go on past such a step, the system's optimizer must
+    leave it out, as optax.apply_if_finite(optimizer, max_skipped) does.
+    """
+    pixels_NxD, index_N = jnp.asarray(pixels_NxD), jnp.asarray(index_N)
+    state, watch = jax.tree.map(jnp.copy, state), _Watch(state, max_skipped)
+    for start, length in _lengths(int(state.step), num_steps, chunk_size):
+        rows_TxB = batch_indices(
+            order_seed, start, length, batch_size=batch_size, num_points=pixels_NxD.shape[0]
+        )
+        state, metrics = train_chunk(state, rows_TxB, pixels_NxD, index_N, key, system=system)
+        metrics = jax.device_get(metrics)
+        skipped, failed = watch.see(start, metrics)
+        if failed:
+            raise NonFiniteError(failed)
+        yield Progress(state, metrics, skipped)
+
+
+def fit_together(
+    states: Sequence[TrainState],
+    pixels_NxD: np.ndarray,
+    index_N: np.ndarray,
+    keys: Sequence[Key],
+    *,
+    system: System,
+    order_seeds: Sequence[int],
+    num_steps: int,
+    batch_size: int,
+    chunk_size: int,
+    max_skipped: int = 0,
+) -> Iterator[tuple[Progress, ...]]:
+    """`fit` of several runs at the same step as one program, with a Progress for each after each chunk.
+
+    Each run is that of `fit` but for the rounding of another program. One that meets a value that is not
+    finite is marked as failed, and what is yielded of it from then on is of no value; the others go on.
+    """
+    pixels_NxD, index_N = jnp.asarray(pixels_NxD), jnp.asarray(index_N)
+    watches = [_Watch(state, max_skipped) for state in states]
+    stacked, keys_R = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states), jnp.stack(keys)
+    for start, length in _lengths(int(states[0].step), num_steps, chunk_size):
+        rows_RxTxB = np.stack(
+            [
+                batch_indices(seed, start, length, batch_size=batch_size, num_points=pixels_NxD.shape[0])
+                for seed in order_seeds
+            ]
+        )
+        stacked, metrics = train_chunk_together(
+            stacked, rows_RxTxB, pixels_NxD, index_N, keys_R, system=system
+        )
+        metrics = jax.device_get(metrics)
+        chunk = []
+        for number, watch in enumerate(watches):
+            state, own = jax.tree.map(lambda a, number=number: a[number], (stacked, metrics))
+            chunk.append(Progress(state, own, *watch.see(start, own)))
+        yield tuple(chunk)
+
+
+def _lengths(start: int, num_steps: int, chunk_size: int) -> Iterator[tuple[int, int]]:
+    """(first step, number of steps) of each chunk; chunks end at multiples of chunk_size."""
+    while start < num_steps:
+        length = min(chunk_size - start % chunk_size, num_steps - start)
+        yield start, length
+        start += length
+
+
+class _Watch:
+    """Counts the steps in a row that were left out; a run that goes on counts on from where it was."""
+
+    def __init__(self, state: TrainState, max_skipped: int):
+        self._max_skipped, self._failed = max_skipped, ""
+        self._in_a_row = int(optax.tree.get(state.opt_state, "notfinite_count", default=0))
+
+    def see(self, start: int, metrics: StepMetrics) -> tuple[tuple[str, ...], str]:
+        """(a line for each step of the chunk that was left out, that of the one that was one too many)."""
+        skipped = []
+        for t, finite in enumerate(np.isfinite(metrics.bound) & np.isfinite(metrics.grad_norm)):
+            self._in_a_row = 0 if finite else self._in_a_row + 1
+            if finite:
+                continue
+            skipped.append(_describe(start + t + 1, jax.tree.map(lambda a, t=t: a[t], metrics)))
+            if self._in_a_row > self._max_skipped and not self._failed:
+                self._failed = f"training met a value that is not finite at {skipped[-1]}"
+        return tuple(skipped), self._failed
+
+
+def _describe(step: int, metrics: StepMetrics) -> str:
+    where = f", first at the datapoint of index {metrics.bad_index}" if metrics.bad_index >= 0 else ""
+    return f"step {step}: bound={metrics.bound}, gradient norm={metrics.grad_norm}{where}"
+
+
+def evaluator(
+    system: System, *, num_samples: int, chunk_size: int
+) -> Callable[[Params, Params, np.ndarray, np.ndarray, Key], tuple[float, float]]:
+    """evaluate(theta, psi, x_NxD, index_N, key) -> (mean, standard error over datapoints) of L[q(x)].
+
+    Every row given takes part; a datapoint's draws are the same at each call, so that two evaluations differ
+    by their parameters alone. Compiled at the first call.
+    """
+
+    def bound(shared, row):
+        (theta, psi, key), (x_D, index) = shared, row
+        log_joint, key = bind(system.model, theta, x_D), jax.random.fold_in(key, index)
+        phi_P = system.regime.recognise(theta, psi, x_D, jax.random.fold_in(key, REFINE))
+        return estimate_elbo(
+            log_joint, system.family, phi_P, key, num_samples=num_samples, chunk_size=num_samples
+        ).value
+
+    def evaluate(theta, psi, x_NxD, index_N, key):
+        elbo_N = map_datapoints(bound, (theta, psi, key), (x_NxD, index_N), chunk_size=chunk_size)
+        return float(np.mean(elbo_N)), float(np.std(elbo_N, ddof=1) / math.sqrt(elbo_N.size))
+
+    return evaluate
