@@ -105,9 +105,10 @@ def get_config() -> ConfigDict:
     config.train.max_skipped = 0
     config.train.optimizer = optimizer("adam", clip_norm=200.0)
 
-    # On the trained model, held fixed: an encoder of each other family in inference.families.
+    # On the trained model, held fixed: an encoder of each family that has none.
     config.refit = ConfigDict()
     config.refit.num_steps = 3000  # 0: no encoder; the family's amortized ELBO is then left out
+    config.refit.families = ()  # of inference.families; () is all of them
 
     config.evaluate = ConfigDict()
     config.evaluate.splits = ("test",)  # of train, validation, test, simulated, corrupted
@@ -152,7 +153,7 @@ def learning() -> ConfigDict:
     config.expect_steps = 5  # mean_field: steps of `local` on the rows of a batch, then
     config.model_steps = 1  # gradient steps on the model with these rows held fixed, or
     config.at_once = False  # with the rows as they were before
-    config.refinements = 5  # semi_amortized
+    config.refinements = 5  # semi_amortized; they climb the ELBO under any objective
     # semi_amortized: the gradient of the refined bound through all steps; else the encoder learns by its own
     # bound, and the model by the refined one.
     config.unrolled = True

@@ -37,7 +37,7 @@ def get_config(variant: str = ""):
     epochs(config, 20)
     config.refit.num_steps = 0
     config.evaluate.splits = ("train", "test")
-    config.evaluate.max_points = 300
+    config.evaluate.max_points = 200
     config.inference.flow.num_steps = 1000
     config.sweep = defaults.sweep(
         ("data.name", ("mnist", "fashion_mnist")),

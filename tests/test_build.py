@@ -311,6 +311,10 @@ def learned_in(regime, **changes):
             ),
             "is for a Gaussian q(z)",
         ),
+        (
+            learned_in("mean_field", **{"objective.name": "beta_elbo", "objective.warmup_steps": 10}),
+            "the rows of mean_field climb the ELBO, so must the model",
+        ),
     ],
 )
 def test_a_regime_that_cannot_be_is_refused(config, says):
@@ -328,6 +332,18 @@ def test_a_table_larger_than_the_memory_is_refused_with_its_bytes(monkeypatch):
         build(small)
     monkeypatch.setattr(build_regime.os, "sysconf", lambda name: 600)
     build(small)
+
+
+def test_encoders_are_trained_for_the_families_that_ask_for_one():
+    config = changed(digits_gap.get_config("smoke"), "inference.families", ("diagonal", "full", "cholesky"))
+    names = [stage.name for stage in build(config).stages]
+    assert names == ["train", "refit_full", "refit_cholesky"]
+    some = build(changed(config, "refit.families", ("cholesky",)))
+    assert [stage.name for stage in some.stages] == ["train", "refit_cholesky"]
+    with pytest.raises(ConfigError, match=r"config.refit.families.*there are diagonal, full, cholesky"):
+        build(changed(config, "refit.families", ("low_rank",)))
+    tabled = learned_in("mean_field", **{"refit.families": ("diagonal",)})
+    assert [stage.name for stage in build(tabled).stages] == ["train", "refit_diagonal"]
 
 
 def test_rows_need_an_index_of_their_own(monkeypatch):

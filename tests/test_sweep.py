@@ -287,6 +287,9 @@ def test_the_generalization_gap_is_what_test_data_lose():
     (_, alone) = sweep._rows(point, runs[:1])
     # Of one seed the error is that over datapoints, of two sets of them.
     assert alone["generalization_gap"] == pytest.approx({"mean": 3.0, "stderr": math.hypot(0.3, 0.3)})
+    # A table on the training data and an encoder on the test data are no generalization of one another.
+    tabled = [{**runs[0][0], "amortized_by": "table"}, runs[0][1]]
+    assert sweep._rows(point, [tabled])[1]["generalization_gap"] is None
     console = Console(width=150)
     with console.capture() as captured:
         sweep._show([test_row], console)

@@ -214,7 +214,8 @@ def plot_gaps(path: Path, rows: list[dict[str, Any]], per_datapoint: dict[str, n
     right.set_xlabel("amortization gap of a datapoint, nats")
     right.set_ylabel("part of the datapoints below")
     right.set_ylim(0.0, 1.0)
-    right.legend(loc="lower right")
+    if right.get_legend_handles_labels()[0]:  # without an encoder there is no amortization gap
+        right.legend(loc="lower right")
     drawn.savefig(path, dpi=120)
 
 

@@ -141,11 +141,16 @@ def _rows(point: Point, runs: list[list[dict[str, Any]] | str]) -> list[dict[str
 
 
 def _generalization(runs: list[list[dict[str, Any]]], family: str) -> dict[str, float] | None:
-    """What L[q_phi] is lower by on test data than on training data; both are of each seed's own run."""
+    """What L[q_phi] is lower by on test data than on training data; both are of each seed's own run.
+
+    None where phi comes from elsewhere on the one than on the other, as a table's does.
+    """
     found = []
     for rows in runs:
-        of = {row["split"]: row["elbo_amortized"] for row in rows if row["family"] == family}
-        if not of.get("train") or not of.get("test"):
+        mine = [row for row in rows if row["family"] == family]
+        of = {row["split"]: row["elbo_amortized"] for row in mine}
+        sources = {row["amortized_by"] for row in mine if row["split"] in ("train", "test")}
+        if not of.get("train") or not of.get("test") or len(sources) > 1:
             return None
         difference = of["train"]["mean"] - of["test"]["mean"]
         found.append((difference, math.hypot(of["train"]["stderr"], of["test"]["stderr"])))

@@ -18,7 +18,7 @@ from vaelab.build.model import dataset as load_dataset
 from vaelab.build.objective import ELBO_OBJECTIVES, check_pair, train_objective
 from vaelab.build.optimizer import adam
 from vaelab.build.posterior import FAMILIES, check_memory, encoder, families
-from vaelab.build.regime import learned_in, training_regime
+from vaelab.build.regime import check_learning, learned_in, training_regime
 from vaelab.inference import Loop
 from vaelab.keys import named_key
 from vaelab.local_fit import InferenceSettings
@@ -223,6 +223,9 @@ def _stages(
     bound, kl_weight = train_objective(top.section("objective"), train.num_steps)
     learn, learning = top.section("model").boolean("learn"), top.section("learning")
     refit_steps = top.section("refit").integer("num_steps", 0)
+    refitted = tuple(families)
+    if top.section("refit").value("families"):
+        refitted = top.section("refit").choices("families", families)
 
     def stage(name: str, family: PosteriorFamily, num_steps: int, regime: Regime, steps_each: int) -> Stage:
         check_pair(top.section("objective"), family)
@@ -246,6 +249,7 @@ def _stages(
     trained, family = next(iter(families.items()))
     searched = family.searched_as or family
     settings = inference[trained]
+    check_learning(learning, top.section("objective"))
     regime = training_regime(
         learning,
         family,
@@ -259,7 +263,8 @@ def _stages(
     )
     stages = [stage("train", family, train.num_steps, regime, regime.model_steps)]
     for name, family in families.items():
-        if refit_steps and (name != trained or regime.expect is not None):
+        has_encoder = name == trained and regime.expect is None
+        if refit_steps and name in refitted and not has_encoder:
             again = amortized(encoders[name], family)
             stages.append(stage(f"refit_{name}", family, refit_steps, again, 1))
     return tuple(stages)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from vaelab import regime
-from vaelab.build.objective import check_pair
+from vaelab.build.objective import ELBO_OBJECTIVES, check_pair
 from vaelab.build.optimizer import flow_solver, gaussian_solver
 from vaelab.data import Split
 from vaelab.inference import Loop
@@ -22,6 +22,14 @@ COPIES = 3
 def learned_in(section: Section) -> str:
     """The name of the regime."""
     return section.choice("regime", {name: name for name in REGIMES})
+
+
+def check_learning(section: Section, objective: Section) -> None:
+    """Raises ConfigError for a training bound that the rows of a table would not climb with the model."""
+    name = objective.value("name")
+    if learned_in(section) == "mean_field" and name not in ELBO_OBJECTIVES:
+        known = ", ".join(ELBO_OBJECTIVES)
+        raise objective.error("name", f"the rows of mean_field climb the ELBO, so must the model: {known}")
 
 
 def training_regime(
