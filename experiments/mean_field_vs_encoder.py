@@ -71,6 +71,7 @@ def mnist(config):
 
 
 def full(config):
+    config.sweep.num_seeds = 1
     config.posterior.family = "full"
     config.inference.families = config.refit.families = ("full",)
 
