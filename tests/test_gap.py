@@ -168,9 +168,12 @@ def test_gaps_equal_their_closed_forms(name, starts):
 
 def test_every_estimate_is_within_five_of_its_own_standard_errors(name):
     bounds, evidence = fitted(name), weighed()
+    exact_start_N = exact_elbo(name, encoder_outputs(name))
+    exact_best_N = exact_elbo(name, bounds.inference.phi_P)
     for value_N, stderr_N, exact_N in [
-        (*bounds.elbo_start, exact_elbo(name, encoder_outputs(name))),
-        (*bounds.elbo_optimal, exact_elbo(name, bounds.inference.phi_P)),
+        (*bounds.elbo_start, exact_start_N),
+        (*bounds.elbo_optimal, exact_best_N),
+        (*bounds.gain, exact_best_N - exact_start_N),
         (evidence.log_evidence, evidence.stderr, LOG_EVIDENCE_N),
     ]:
         assert np.all(np.abs(value_N - exact_N) <= 5.0 * stderr_N + ROUNDING)
@@ -269,6 +272,7 @@ def test_amortized_and_optimal_bound_share_their_draws(name):
     np.testing.assert_array_equal(found.inference.phi_P, encoder_outputs(name))
     np.testing.assert_array_equal(found.elbo_start.value, found.elbo_optimal.value)
     assert np.all(found.elbo_start.stderr > 0.0)
+    np.testing.assert_array_equal(found.gain, np.zeros((2, N)))
 
 
 def test_shared_draws_make_the_error_of_the_gap_smaller_than_that_of_its_parts():
@@ -542,6 +546,12 @@ def test_datapoints_that_break_an_order_are_counted_beyond_their_own_errors():
     assert gap.num_broken(low, high) == 2  # five times hypot(0.03, 0.04) is 0.25
     assert gap.num_broken(high, low) == 0
     assert gap.num_broken(low, low) == 0
+    # Bounds that share draws are told apart by the error of their difference.
+    difference = Estimate(high.value - low.value, np.float32([0.05, 0.06, 0.001, 0.04]))
+    assert gap.num_broken(low, high, difference=difference) == 2
+    difference = Estimate(high.value - low.value, np.float32([0.01, 0.01, 0.01, np.nan]))
+    assert gap.num_broken(low, high, difference=difference) == 3
+    assert gap.num_broken(high, low, difference=Estimate(-difference.value, difference.stderr)) == 0
 
 
 def test_each_broken_pair_is_named():

@@ -90,12 +90,20 @@ def exact_gap(
         return map_datapoints(one, theta, (x_NxD, phi_NxP), chunk_size=1000)
 
 
-def num_broken(low: Estimate, high: Estimate, *, num_stderrs: float = 5.0) -> int:
-    """Datapoints at which low exceeds high by more than their draws' errors, and rounding, explain."""
+def num_broken(
+    low: Estimate, high: Estimate, *, difference: Estimate | None = None, num_stderrs: float = 5.0
+) -> int:
+    """Datapoints at which low exceeds high by more than their draws' errors, and rounding, explain.
+
+    difference: high - low with its own error, where they share draws; it is then much the smaller one.
+    """
     low_N, high_N = np.float64(low.value), np.float64(high.value)
     rounding_N = 4.0 * np.finfo(np.float32).eps * np.abs(low_N)
     stderr_N = np.hypot(np.float64(low.stderr), np.float64(high.stderr))
-    return int(np.sum(low_N - high_N > num_stderrs * stderr_N + rounding_N))
+    lead_N = high_N - low_N
+    if difference is not None:
+        lead_N, stderr_N = np.float64(difference.value), np.float64(difference.stderr)
+    return int(np.sum(lead_N < -(num_stderrs * stderr_N + rounding_N)))
 
 
 def broken_orders(ordered: list[tuple[str, np.ndarray]], *, num_stderrs: float = 5.0) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from vaelab.inference import Inference, infer, same_law
 from vaelab.model import bind
-from vaelab.objective import Estimate, estimate_elbo
+from vaelab.objective import Estimate, elbo_pairs, estimate_mean
 from vaelab.parallel import Memory, Progress, map_datapoints, rows_at_a_time
 from vaelab.solver import SolverOf
 from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
@@ -35,6 +35,7 @@ class InferenceSettings(NamedTuple):
 class LocalFit(NamedTuple):
     """One family fitted to each datapoint: the encoder's phi scored, the optimum found, the optimum scored.
 
+    gain: L[q*] - L[q_phi], with the error of their difference, as they share draws.
     rounds: how often the inner loop was run, over all starts.
     from_prior: whether the optimum was reached from the prior, and not from the encoder's phi.
     """
@@ -43,13 +44,15 @@ class LocalFit(NamedTuple):
     elbo_start: Estimate
     inference: Inference
     elbo_optimal: Estimate
+    gain: Estimate
     rounds: np.ndarray
     from_prior: np.ndarray
 
     @classmethod
     def template(cls) -> "LocalFit":
         """The structure without its arrays."""
-        return cls(0, Estimate(0, 0), Inference(0, Estimate(0, 0), 0), Estimate(0, 0), 0, 0)
+        nothing = Estimate(0, 0)
+        return cls(0, nothing, Inference(0, nothing, 0), nothing, nothing, 0, 0)
 
 
 class _Keys(NamedTuple):
@@ -93,13 +96,16 @@ def _round(
 def _score(
     model: LatentModel, family: PosteriorFamily, settings: InferenceSettings, purpose: str
 ) -> Callable[..., tuple[Estimate, ...]]:
-    """The bounds of several phi of one datapoint, on draws that they share; purpose: a key of `_Keys`."""
+    """The bounds of two phi of one datapoint, on draws that they share, and the second's lead over the first.
+
+    purpose: a key of `_Keys`.
+    """
 
     def one(shared, row):
         (theta, key), (x_D, index, phis) = shared, row
         log_joint, key = bind(model, theta, x_D), getattr(_keys(key, index), purpose)
-        return tuple(
-            estimate_elbo(
+        first_M, second_M = (
+            elbo_pairs(
                 log_joint,
                 family,
                 phi_P,
@@ -109,6 +115,7 @@ def _score(
             )
             for phi_P in phis
         )
+        return estimate_mean(first_M), estimate_mean(second_M), estimate_mean(second_M - first_M)
 
     return one
 
@@ -156,15 +163,16 @@ def fit_locally(
 
         best_N = np.zeros(len(phi_start_NxP), int)
         if len(starts) > 1:
-            bounds = np.stack([e.value for e in score("select", *(fit.phi_P for fit, _ in found))])
-            best_N = np.argmax(np.where(np.isfinite(bounds), bounds, -np.inf), axis=0)
+            *bounds, _ = score("select", *(fit.phi_P for fit, _ in found))
+            values = np.stack([bound.value for bound in bounds])
+            best_N = np.argmax(np.where(np.isfinite(values), values, -np.inf), axis=0)
         chosen = jax.tree.map(
             lambda *parts: np.stack(parts)[best_N, np.arange(len(best_N))], *(fit for fit, _ in found)
         )
-        at_start, at_optimum = score("score", phi_start_NxP, chosen.phi_P)
+        at_start, at_optimum, gain = score("score", phi_start_NxP, chosen.phi_P)
     rounds_N = np.sum([rounds_N for _, rounds_N in found], axis=0)
     return LocalFit(
-        phi_start_NxP, at_start, chosen, at_optimum, rounds_N, np.array(starts)[best_N] == "prior"
+        phi_start_NxP, at_start, chosen, at_optimum, gain, rounds_N, np.array(starts)[best_N] == "prior"
     )
 
 

@@ -183,6 +183,22 @@ def estimate_elbo(
     The standard error is that of the means of the pairs, which are independent. Chunks are whole: the
     number of draws is rounded up to a multiple of them.
     """
+    pairs_M = elbo_pairs(log_joint, family, phi_P, key, num_samples=num_samples, chunk_size=chunk_size)
+    return estimate_mean(pairs_M)
+
+
+def estimate_mean(values_M: Array) -> Estimate:
+    """The mean of independent values, with its standard error."""
+    return Estimate(jnp.mean(values_M), jnp.std(values_M, ddof=1) / jnp.sqrt(values_M.size))
+
+
+def elbo_pairs(
+    log_joint: LogJoint, family: PosteriorFamily, phi_P: Array, key: Key, *, num_samples: int, chunk_size: int
+) -> Array:
+    """The mean of log w over each antithetic pair of draws, `[M]`; `estimate_elbo` is their mean.
+
+    Of two phi under one key the pairs are of the same draws, and their differences those of the bounds.
+    """
     pairs_per_chunk = max(1, chunk_size // 2)
     num_chunks = -(-num_samples // (2 * pairs_per_chunk))
 
@@ -193,5 +209,4 @@ def estimate_elbo(
         log_w_S = log_weights(log_joint, family, phi_P, eps_SxK)
         return 0.5 * (log_w_S[:pairs_per_chunk] + log_w_S[pairs_per_chunk:])
 
-    pair_mean = jax.lax.map(chunk, jnp.arange(num_chunks)).reshape(-1)
-    return Estimate(jnp.mean(pair_mean), jnp.std(pair_mean, ddof=1) / jnp.sqrt(pair_mean.size))
+    return jax.lax.map(chunk, jnp.arange(num_chunks)).reshape(-1)

@@ -119,14 +119,15 @@ def _orders(
     if outcome.bidirectional is not None:
         upper = outcome.bidirectional.upper
         chain["log p(x) from above (two-sided)"] = Estimate(upper.log_evidence, upper.stderr)
-    pairs = list(itertools.pairwise(chain.items()))
+    pairs = [(*pair, None) for pair in itertools.pairwise(chain.items())]
     if has_encoder:
         amortized = (f"L[q_phi] ({name})", fits[name].elbo_start)
-        pairs += [(amortized, (f"L[q*_{name}]", optimum)), (amortized, list(chain.items())[-1])]
+        pairs.append((amortized, (f"L[q*_{name}]", optimum), fits[name].gain))
+        pairs.append((amortized, list(chain.items())[-1], None))
     broken, counts = [], {}
-    for (low_name, low), (high_name, high) in pairs:
+    for (low_name, low), (high_name, high), difference in pairs:
         broken += gap.broken_orders([(low_name, low.value), (high_name, high.value)])
-        counts[f"{low_name} <= {high_name}"] = gap.num_broken(low, high)
+        counts[f"{low_name} <= {high_name}"] = gap.num_broken(low, high, difference=difference)
     index_N = outcome.points.inputs.index_N
     for what, bad_N in (
         (f"L[q*_{name}] is not finite", ~np.isfinite(optimum.value)),
