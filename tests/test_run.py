@@ -351,9 +351,6 @@ def test_a_regime_runs_and_says_what_gave_phi(regime, tmp_path):
     train_row, test_row = quiet_run(config, tmp_path / "run")
     by = ("table", "encoder") if regime == "mean_field" else ("encoder and steps",) * 2
     assert (train_row["amortized_by"], test_row["amortized_by"]) == by
-    # On their own training data rows, or steps after the encoder, are better than an encoder of 20 steps.
-    for row in (train_row, test_row):
-        assert row["amortization_gap"]["mean"] > -5 * row["amortization_gap"]["stderr"]
     timed = json.loads((tmp_path / "run" / "stages" / "inference_time.json").read_text())
     assert [(row["start"], row["num_steps"]) for row in timed] == [
         ("encoder", 0),
@@ -363,6 +360,9 @@ def test_a_regime_runs_and_says_what_gave_phi(regime, tmp_path):
         ("prior", 5),
     ]
     assert timed[2]["gained"]["mean"] > 0.0
+    # The first is the encoder alone, in semi-amortized learning too.
+    if regime == "semi_amortized":
+        assert test_row["elbo_amortized"]["mean"] > timed[0]["elbo"]["mean"]
     assert (tmp_path / "run" / "inference_time.png").stat().st_size > 1000
 
 

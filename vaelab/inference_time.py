@@ -51,12 +51,11 @@ def _measure(experiment: Experiment, trained: Trained) -> list[dict[str, Any]]:
     # The last stage of a family is the one that has its encoder.
     system = next(s.system for s in reversed(experiment.stages) if s.family == name)
     family, model, settings = system.family, experiment.latent_model, experiment.evaluate.inference[name]
-    inputs = tuple(a[:MAX_POINTS] for a in experiment.inputs[experiment.evaluate.splits[-1]])
-    shared = (trained.theta, trained.psis[name], experiment.keys.recognise)
+    split = [name for name in experiment.evaluate.splits if name in experiment.inputs][-1]
+    inputs = tuple(a[:MAX_POINTS] for a in experiment.inputs[split])
 
-    def encode(shared: tuple[Params, Params, Key], row: tuple[jax.Array, ...]) -> jax.Array:
-        (theta, psi, key), (x_D, index) = shared, row
-        return ravel_pytree(system.regime.recognise(theta, psi, x_D, jax.random.fold_in(key, index)))[0]
+    def encode(psi: Params, row: tuple[jax.Array, ...]) -> jax.Array:
+        return ravel_pytree(system.regime.encode(psi, row[0]))[0]
 
     def fit(loop: Loop, shared: tuple[Params, Key], row: tuple[jax.Array, ...]) -> jax.Array:
         (theta, key), (x_D, index, phi_P) = shared, row
@@ -78,7 +77,7 @@ def _measure(experiment: Experiment, trained: Trained) -> list[dict[str, Any]]:
         )
 
     with jax.default_matmul_precision("highest"):
-        encoded_NxP, encoder_ms = _timed(encode, shared, inputs, experiment.evaluate.memory)
+        encoded_NxP, encoder_ms = _timed(encode, trained.psis[name], inputs, experiment.evaluate.memory)
         prior_NxP = np.tile(np.asarray(family.init()), (len(encoded_NxP), 1))
         encoded_N = elbo(encoded_NxP)
         rows = [_row("encoder", 0, encoder_ms, encoded_N, encoded_N)]

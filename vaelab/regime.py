@@ -1,12 +1,12 @@
 """Learning regimes: where the phi of a training datapoint comes from, and how it is learned beside theta.
 
-All ascend one bound, the mean of L[q_phi_n] over the datapoints, in theta and phi_1 .. phi_N together:
+All are about one bound, the mean of L[q_phi_n] over the datapoints, in theta and phi_1 .. phi_N together:
 
 amortized       phi_n = f_psi(x_n), with psi the weights of an encoder
 semi_amortized  phi_n = T steps of the inner loop from f_psi(x_n)
 mean_field      phi_n is a row of a table that the inner loop moves, a few steps each time that n is in a
                 batch; then theta takes a gradient step with the rows held fixed. No E- and no M-step need be
-                complete: each raises the same bound (Neal & Hinton 1998, section 4)
+                complete, as both climb the same bound (Neal & Hinton 1998)
 
 For a fixed theta the best table is never below the best encoder, as any encoder fills a table.
 """
@@ -46,6 +46,7 @@ class Regime(NamedTuple):
     init(key) -> psi
     phi(theta, psi, x_D, row, key) -> phi_P     of a training datapoint: where the bound is taken
     recognise(theta, psi, x_D, key) -> phi_P    of any datapoint, in the coordinates of the family learned
+    encode(psi, x_D) -> phi_P                   of the encoder alone; None where there is none
     start(psi, x_D) -> phi_P                    where psi learns, with theta held fixed, if not through `phi`
     expect(theta, psi, batch, key) -> psi       the E-steps of a batch; None where psi learns by gradient
     model_steps                                 gradient steps on theta for each batch
@@ -56,6 +57,7 @@ class Regime(NamedTuple):
     init: Callable[[Key], Params]
     phi: Callable[[Params, Params, Array, Array, Key], Array]
     recognise: Callable[[Params, Params, Array, Key], Array]
+    encode: Callable[[Params, Array], Array] | None = None
     start: Callable[[Params, Array], Array] | None = None
     expect: Callable[[Params, Params, Batch, Key], Params] | None = None
     model_steps: int = 1
@@ -69,6 +71,7 @@ def amortized(encoder: Encoder, family: PosteriorFamily) -> Regime:
         init=encoder.init,
         phi=lambda theta, psi, x_D, row, key: encoder.apply(psi, x_D),
         recognise=lambda theta, psi, x_D, key: encoder.apply(psi, x_D),
+        encode=encoder.apply,
     )
 
 
@@ -98,6 +101,7 @@ def semi_amortized(
         init=encoder.init,
         phi=phi,
         recognise=lambda *arguments: same_law(refined(*arguments), loop.family, family),
+        encode=encoder.apply,
         start=None if unrolled else start,
     )
 

@@ -112,6 +112,8 @@ def _timed_loops(top: Section, family: PosteriorFamily) -> tuple[Loop, ...]:
     evaluate, searched = top.section("evaluate"), family.searched_as or family
     if not evaluate.value("inference_times"):
         return ()
+    if not set(SPLITS) & set(evaluate.value("splits")):
+        raise evaluate.error("splits", f"for inference_times one of {', '.join(SPLITS)} must be among them")
     kind = _kind(family)
     section, make = top.section("inference").section(kind), SOLVERS[kind]
     numbers = evaluate.numbers("inference_times", 1, integers=True)
