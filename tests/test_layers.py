@@ -28,7 +28,7 @@ LAYERS = [
     {"inference_time"},
     {"rows"},
     {"run"},
-    {"sweep"},
+    {"sweep", "compare"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 FILES = sorted(Path(vaelab.__file__).parent.rglob("*.py"))

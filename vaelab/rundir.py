@@ -42,7 +42,10 @@ def open_directory(workdir: Path, config: ConfigDict) -> Path:
         raise ConfigError(f"--workdir={workdir} cannot be written: {error.strerror or error}") from error
     if saved != text:
         try:
-            changed = _differences(json.loads(saved), json.loads(text))
+            changed = [
+                f"{name} is {there!r} there and {here!r} here"
+                for name, there, here in differences(json.loads(saved), json.loads(text))
+            ]
         except ValueError:
             raise ConfigError(f"{path} is damaged: take another --workdir, or mend it") from None
         raise ConfigError(
@@ -52,11 +55,12 @@ def open_directory(workdir: Path, config: ConfigDict) -> Path:
     return workdir
 
 
-def _differences(saved: Any, wanted: Any, path: str = "config") -> list[str]:
-    if isinstance(saved, dict) and isinstance(wanted, dict):
-        names = sorted(saved.keys() | wanted.keys())
-        return [d for n in names for d in _differences(saved.get(n), wanted.get(n), f"{path}.{n}")]
-    return [] if saved == wanted else [f"{path} is {saved!r} there and {wanted!r} here"]
+def differences(one: Any, other: Any, path: str = "config") -> list[tuple[str, Any, Any]]:
+    """(setting, its value in the one, in the other) for every setting in which two configs differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        names = sorted(one.keys() | other.keys())
+        return [d for n in names for d in differences(one.get(n), other.get(n), f"{path}.{n}")]
+    return [] if one == other else [(path, one, other)]
 
 
 def stored_json(path: Path, compute: Callable[[], Any], console: Console) -> Any:

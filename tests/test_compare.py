@@ -1,0 +1,133 @@
+"""Comparing runs: paired where they share datapoints, over seeds where they have several, and never else."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+
+from vaelab import compare
+
+N = 50
+INDEX = np.arange(100, 100 + N)
+
+
+def write_run(
+    directory, lead=0.0, *, seed=0, noise=0.01, index=INDEX, data=None, family="diagonal", **settings
+):
+    """A finished run whose bounds are those of its datapoints, `lead` nats more and a noise of its own."""
+    directory.mkdir(parents=True)
+    level_N = -90.0 + 20.0 * np.random.RandomState(7).normal(size=1000)[index]
+    own = np.random.RandomState(seed + 1000 * round(10 * lead))
+    bounds = {
+        name: level_N + above + lead + noise * own.normal(size=len(index))
+        for name, above in (("elbo_amortized", -2.0), ("elbo_optimal", -1.0), ("log_evidence", 0.0))
+    }
+    arrays = {f"test/{family}/{name}": value for name, value in bounds.items() if name != "log_evidence"}
+    np.savez(directory / "per_datapoint.npz", **arrays, **{
+        "test/log_evidence": bounds["log_evidence"], "test/index": index
+    })  # fmt: skip
+    data = {"name": "digits", "observation": "binarize", "seed": 0, "data_dir": "~", **(data or {})}
+    (directory / "config.json").write_text(json.dumps({"seed": seed, "data": data, **settings}))
+    (directory / "gap.json").write_text(json.dumps({"rows": []}))
+    return directory
+
+
+def lead_of(first, other, name="log_evidence"):
+    return compare.difference(compare.read(first), compare.read(other), ("test", "diagonal"), name)
+
+
+def test_shared_datapoints_are_paired_in_whatever_order(tmp_path):
+    """The datapoints spread by 20 nats, the differences by 0.014."""
+    first = write_run(tmp_path / "a")
+    order = np.random.RandomState(0).permutation(N)
+    other = write_run(tmp_path / "b", 0.5, index=INDEX[order])
+    lead = lead_of(first, other)
+    assert (lead["paired"], lead["over"]) == (True, "50 datapoints")
+    assert lead["stderr"] == pytest.approx(math.sqrt(2) * 0.01 / math.sqrt(N), rel=0.3)
+    assert abs(lead["mean"] - 0.5) < 5 * lead["stderr"]
+    assert abs(lead_of(first, other, "amortization")["mean"]) < 0.02
+
+
+def test_only_what_both_measured_is_compared(tmp_path):
+    first, other = write_run(tmp_path / "a"), write_run(tmp_path / "b", 0.5, index=INDEX[30:] + 5)
+    lead = lead_of(first, other)
+    assert (lead["paired"], lead["over"]) == (True, "15 datapoints")
+    assert lead["mean"] == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("data", [{"name": "mnist"}, {"seed": 1}, {"observation": "rescale"}])
+def test_other_data_are_not_paired_by_their_numbers(tmp_path, data):
+    lead = lead_of(write_run(tmp_path / "a"), write_run(tmp_path / "b", 0.5, data=data))
+    assert not lead["paired"]
+    assert lead["stderr"] > 2.0
+    nothing = write_run(tmp_path / "c", 0.5, index=INDEX + 200)
+    assert not lead_of(tmp_path / "a", nothing)["paired"]
+
+
+def test_seeds_are_the_unit_where_there_are_several(tmp_path):
+    for name, lead in (("a", 0.0), ("b", 0.5)):
+        for seed in range(4):
+            write_run(tmp_path / name / f"seed={seed}", lead + 0.1 * seed, seed=seed)
+    lead = lead_of(tmp_path / "a", tmp_path / "b")
+    assert (lead["paired"], lead["over"]) == (True, "4 seeds")
+    assert lead["mean"] == pytest.approx(0.5, abs=0.01)
+    assert lead["stderr"] < 0.005  # the seeds of both move by 0.1 together
+    alone = lead_of(tmp_path / "a" / "seed=1", tmp_path / "b")
+    assert not alone["paired"]
+
+
+def test_the_command_prints_and_writes(tmp_path, capsys):
+    first = write_run(tmp_path / "a", learning="amortized")
+    other = write_run(tmp_path / "b", 0.5, learning="mean_field")
+    assert compare.main([str(first), str(other), "--output", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "b: config.learning 'amortized' -> 'mean_field'" in printed
+    (more,) = [line.split() for line in printed.splitlines() if "more  " in line]
+    assert [float(part) for part in more[1:9:3]] == pytest.approx([0.5] * 3, abs=0.01)
+    with (tmp_path / "out" / "compare.csv").open() as file:
+        one, two = csv.DictReader(file)
+    assert (one["run"], two["run"], one["log_evidence_less_first"]) == ("a", "b", "")
+    assert float(two["log_evidence_less_first"]) == pytest.approx(0.5, abs=0.01)
+    assert two["log_evidence_less_first_paired"] == "True"
+    assert (tmp_path / "out" / "compare.png").stat().st_size > 5000
+
+
+def test_runs_of_the_same_name_are_told_apart_by_their_folders(tmp_path, capsys):
+    first = write_run(tmp_path / "one" / "seed=0")
+    other = write_run(tmp_path / "two" / "seed=0", 0.5)
+    assert compare.main([str(first), str(other)]) == 0
+    assert "two/seed=0: the same config" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda at: [write_run(at / "a")], "give two runs or more"),
+        (lambda at: [write_run(at / "a"), at / "none"], "none has no config.json: give the directory"),
+        (lambda at: [write_run(at / "a"), at / "a"], "a run is given twice"),
+        (
+            lambda at: [write_run(at / "a"), write_run(at / "b", family="full")],
+            "no split and family in common",
+        ),
+        (lambda at: [write_run(at / "a"), _spoil(write_run(at / "b"))], "cannot be read"),
+        (lambda at: [write_run(at / "a"), _unfinished(write_run(at / "b"))], "b has no gap.json"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(make, says, tmp_path, capsys):
+    assert compare.main([str(path) for path in make(tmp_path)]) == 1
+    captured = capsys.readouterr()
+    assert says in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+
+
+def _spoil(directory):
+    (directory / "per_datapoint.npz").write_bytes(b"PK not a zip")
+    return directory
+
+
+def _unfinished(directory):
+    (directory / "gap.json").unlink()
+    return directory
