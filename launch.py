@@ -107,7 +107,7 @@ def _main(_: list[str]) -> int:
 
     # Elsewhere than on a terminal, wide enough for a table of three families, or of a sweep.
     sweep = "sweep" in FLAGS.config
-    console = Console(width=None if sys.stdout.isatty() else 150 if sweep else 100)
+    console = Console(width=None if sys.stdout.isatty() else 190 if sweep else 100)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         (run_sweep if sweep else run)(FLAGS.config, FLAGS.workdir, console)
