@@ -25,5 +25,5 @@ from experiments import defaults
 def get_config(variant: str = ""):
     config = defaults.get_config()
     defaults.study_gaps(config)
-    config.sweep = defaults.sweep(("data.num_train", (100, 200, 400, 800, 0)), num_seeds=5)
+    config.sweep = defaults.sweep(("data.num_train", (100, 200, 400, 800, 1257)), num_seeds=5)
     return defaults.apply_variant(config, variant, smoke=defaults.shrink)

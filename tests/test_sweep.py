@@ -238,6 +238,27 @@ def test_the_table_has_a_line_for_every_row(swept_runs):
         assert report.cell(row["amortization_gap"]) in text
 
 
+@pytest.mark.parametrize(("varied", "columns"), [(True, 2), (False, 4)])
+def test_a_varied_family_is_one_line_of_points_and_not_a_panel_each(varied, columns, tmp_path, monkeypatch):
+    rows = []
+    for family in ("diagonal", "full"):
+        for split in ("train", "test"):
+            row = {**made_row(split, -20.0), "family": family, "num_seeds": 2, "failed": []}
+            settings = {"posterior.family": family, "inference.families": family}
+            rows.append({**row, "settings": settings if varied else {"model.latent_dim": "2"}})
+    original, panels = sweep_report.figure, []
+
+    def figure(count, width, height):
+        panels.append(count)
+        return original(count, width, height)
+
+    monkeypatch.setattr(sweep_report, "figure", figure)
+    sweep_report.plot(tmp_path / "sweep.png", [{**row, "generalization_gap": None} for row in rows])
+    assert panels == [columns]
+    # What says the same as another setting is left out.
+    assert sweep_report._settings(rows) == ["posterior.family" if varied else "model.latent_dim"]
+
+
 def test_a_sweep_goes_on_past_a_seed_that_fails_again(tmp_path, monkeypatch):
     """Killed after a seed has failed: the others are done, and it alone is where it was."""
     config = swept(("encoder.hidden", ((10,),)), num_seeds=2)

@@ -25,8 +25,19 @@ COLOURS = {
 }
 
 
-def _name(row: dict[str, Any]) -> str:
-    return ", ".join(row["settings"].values())
+def _name(row: dict[str, Any], names: list[str]) -> str:
+    return ", ".join(row["settings"].get(name, "") for name in names)
+
+
+def _settings(rows: list[dict[str, Any]]) -> list[str]:
+    """The settings that tell the places apart, without those that repeat another: one value, one place."""
+    names, columns = [], []
+    for name in dict.fromkeys(name for row in rows for name in row["settings"]):
+        column = [row["settings"].get(name, "") for row in rows]
+        if column not in columns:
+            names.append(name)
+            columns.append(column)
+    return names
 
 
 def table(rows: list[dict[str, Any]]) -> Table:
@@ -34,7 +45,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
     seeds = max(row["num_seeds"] for row in rows)
     over = f"over {seeds} seeds" if seeds > 1 else "over the datapoints of one seed"
     drawn = Table(caption=f"nats per datapoint: mean ± standard error {over}", box=SIMPLE_HEAD)
-    names = list(dict.fromkeys(name for row in rows for name in row["settings"]))
+    names = _settings(rows)
     for name in names:
         drawn.add_column(name.split(".")[-1])
     for title in ("split", "family", "phi by"):
@@ -55,16 +66,26 @@ def table(rows: list[dict[str, Any]]) -> Table:
 
 
 def plot(path: Path, rows: list[dict[str, Any]]) -> None:
-    """The gaps at each point with errors over seeds, one panel for each split and family."""
+    """The gaps at each point with errors over seeds, one panel for each split and family.
+
+    Where every point has a single family, as its own, the panels are the splits.
+    """
     rows = [row for row in rows if row["num_seeds"]]
-    panels = list(dict.fromkeys((row["split"], row["family"]) for row in rows))
-    if not panels:
+    if not rows:
         return
-    count = max(len([r for r in rows if (r["split"], r["family"]) == panel]) for panel in panels)
+    names = _settings(rows)
+    of_a_place = {}
+    for row in rows:
+        of_a_place.setdefault(tuple(row["settings"].values()), set()).add(row["family"])
+    single = all(len(families) == 1 for families in of_a_place.values())
+    by_split = single and len(set.union(*of_a_place.values())) > 1
+    panel_of = [(row["split"],) if by_split else (row["split"], row["family"]) for row in rows]
+    panels = list(dict.fromkeys(panel_of))
+    count = max(panel_of.count(panel) for panel in panels)
     width = max(3.2, 0.9 + 0.8 * count)
     drawn, axes = figure(len(panels), width * len(panels), 4.0)
     for axis, panel in zip(axes, panels, strict=True):
-        mine = [row for row in rows if (row["split"], row["family"]) == panel]
+        mine = [row for row, own in zip(rows, panel_of, strict=True) if own == panel]
         for key, colour in COLOURS.items():
             places = [
                 (position, row[key]["mean"], row[key]["stderr"])
@@ -76,12 +97,18 @@ def plot(path: Path, rows: list[dict[str, Any]]) -> None:
                 axis.errorbar(
                     position, mean, stderr, fmt="o-", capsize=4, color=colour, label=key.replace("_", " ")
                 )
-        axis.set_xticks(range(len(mine)), [_name(row) for row in mine], rotation=30, ha="right", fontsize=8)
+        axis.set_xticks(
+            range(len(mine)), [_name(row, names) for row in mine], rotation=30, ha="right", fontsize=8
+        )
         axis.set_xlim(-0.5, len(mine) - 0.5)
         axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
         axis.set_title(", ".join(panel), fontsize=10)
     axes[0].set_ylabel("nats a datapoint")
-    axes[-1].legend(frameon=False, fontsize=8)  # the test split, which comes last, has the most gaps
-    names = list(dict.fromkeys(name for row in rows for name in row["settings"]))
+    # The test split, which comes last, has the most gaps.
+    handles, labels = axes[-1].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False, fontsize=8)
+    highest = max(axis.get_ylim()[1] for axis in axes)
+    for axis in axes:
+        axis.set_ylim(top=highest)
     drawn.supxlabel(", ".join(" ".join(name.replace("_", " ").split(".")) for name in names), fontsize=10)
     drawn.savefig(path, dpi=120)
