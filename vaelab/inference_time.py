@@ -151,7 +151,9 @@ def plot(path: Path, rows: list[dict[str, Any]]) -> None:
     (encoder,) = [row for row in rows if row["start"] == "encoder" and row["num_steps"] == 0]
     axis.plot(encoder["milliseconds"], 0.0, "D", color="black", label="the encoder alone", zorder=5)
     axis.set_xscale("log")
-    axis.set_yscale("symlog", linthresh=1.0)
+    axis.set_yscale("symlog", linthresh=1.0, subs=(2, 5))
+    for ticks in (axis.xaxis, axis.yaxis):
+        ticks.set_major_formatter("{x:g}")
     axis.set_xlabel("milliseconds a datapoint")
     axis.set_ylabel("ELBO less the encoder's, nats")
     axis.legend(frameon=False)
