@@ -587,8 +587,8 @@ PUBLISHED = tuple(PUBLISHED_GOLDEN)
 
 @pytest.fixture(scope="session")
 def archives():
-    folder = Path(os.environ.get("VAELAB_ARCHIVES", ROOT.parent / "shared" / "data"))
-    if not all((folder / name).is_dir() for name in PUBLISHED):
+    folder = Path(os.environ.get("VAELAB_ARCHIVES", ""))
+    if "VAELAB_ARCHIVES" not in os.environ or not all((folder / name).is_dir() for name in PUBLISHED):
         pytest.skip("no archives: set VAELAB_ARCHIVES to a folder that holds mnist/ and fashion_mnist/")
     return folder
 
