@@ -4,7 +4,8 @@
 
 Digits, diagonal q; five seeds of each.
 
-Measured on two CPU cores, beside other work, 370 s; 360 test images, nats, mean ± standard error over five seeds:
+Measured on two CPU cores, beside other work, 370 s; 360 test images, nats, mean ± standard error over five
+seeds:
 
     K    amortization gap   approximation gap   L[q_phi]           log p(x)
     2    0.351 ± 0.034      0.105 ± 0.004       -24.317 ± 0.047    -23.860 ± 0.016
