@@ -312,6 +312,14 @@ def learned_in(regime, **changes):
             "is for a Gaussian q(z)",
         ),
         (
+            learned_in("mean_field", **{"posterior.family": "full", "inference.families": ("full",)}),
+            "config.learning.local.optimizer.max_norm=5.0: a step of learning_rate * max_norm = 1.5 can",
+        ),
+        (
+            learned_in("amortized", **{"inference.gaussian.optimizer.learning_rate": 0.3}),
+            "take less than 4.71 for full",
+        ),
+        (
             learned_in("mean_field", **{"objective.name": "beta_elbo", "objective.warmup_steps": 10}),
             "the rows of mean_field climb the ELBO, so must the model",
         ),

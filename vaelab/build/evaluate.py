@@ -84,6 +84,7 @@ def inference_settings(top: Section, families: dict[str, PosteriorFamily]) -> di
     settings = {kind: _local_settings(top, inference.section(kind), make) for kind, make in SOLVERS.items()}
     for family in families.values():
         check_pair(inference.section(_kind(family)).section("objective"), family)
+        settings[_kind(family)].solver(family.searched_as or family)  # raises for one that it cannot be
     return {name: settings[_kind(family)] for name, family in families.items()}
 
 

@@ -1,5 +1,6 @@
 """Optimizers, their schedules and the inner loop's solvers from a config."""
 
+import math
 from functools import partial
 from typing import NamedTuple
 
@@ -7,7 +8,8 @@ import optax
 
 from vaelab.build.objective import local_objective
 from vaelab.settings import Section
-from vaelab.solver import SolverOf, natural_gradient, quasi_newton, stochastic_gradient
+from vaelab.solver import Solver, SolverOf, natural_gradient, quasi_newton, stochastic_gradient
+from vaelab.types import PosteriorFamily
 
 
 def _constant(rate: float, steps: int, final_scale: float) -> optax.Schedule:
@@ -117,22 +119,37 @@ def gaussian_solver(section: Section, num_steps: int) -> SolverOf:
     settings = _read(optimizer, num_steps)
     if settings.clip_norm:
         raise optimizer.error("clip_norm", f"has no effect on {optimizer.value('name')}: max_norm bounds it")
+    rate = optimizer.value("learning_rate")
+
+    def check(family: PosteriorFamily) -> None:
+        # A step S -> S (I + A), A symmetric, is of length sqrt(2) |A|, and I + A invertible where |A| < 1.
+        if family.name == "full" and rate * settings.max_norm >= math.sqrt(2.0):
+            raise optimizer.error(
+                "max_norm",
+                f"a step of learning_rate * max_norm = {rate * settings.max_norm:g} can make S singular: "
+                f"take less than {math.sqrt(2.0) / rate:.3g} for {family.name}",
+            )
+
     if optimizer.value("name") == "quasi_newton":
         if objective.value("name") != "elbo" or not objective.value("antithetic"):
             raise objective.error("name", "quasi_newton has its own gradient of the elbo, antithetic=True")
-        return lambda family: quasi_newton(
-            family, settings.schedule, num_samples=draws, max_norm=settings.max_norm
-        )
-    return lambda family: stochastic_gradient(
-        family,
-        bound,
-        optax.chain(
+
+        def newton(family: PosteriorFamily) -> Solver:
+            check(family)
+            return quasi_newton(family, settings.schedule, num_samples=draws, max_norm=settings.max_norm)
+
+        return newton
+
+    def natural(family: PosteriorFamily) -> Solver:
+        check(family)
+        steps = optax.chain(
             natural_gradient(family, max_norm=settings.max_norm),
             optax.scale_by_learning_rate(settings.schedule),
-        ),
-        num_samples=draws,
-        holds_density=objective.value("name") == "stick_the_landing",
-    )
+        )
+        held = objective.value("name") == "stick_the_landing"
+        return stochastic_gradient(family, bound, steps, num_samples=draws, holds_density=held)
+
+    return natural
 
 
 def flow_solver(section: Section, num_steps: int) -> SolverOf:
