@@ -134,7 +134,12 @@ def batch_of(rows) -> regime.Batch:
 @pytest.mark.parametrize(
     ("family", "name"),
     [("diagonal", name) for name in REGIMES]
-    + [(family, name) for family in ("full", "cholesky") for name in ("amortized", "mean_field", "unrolled")],
+    + [(family, "mean_field") for family in ("full", "cholesky")]
+    + [
+        pytest.param(family, name, marks=pytest.mark.slow)
+        for family in ("full", "cholesky")
+        for name in ("amortized", "unrolled")
+    ],
 )
 def test_every_regime_ends_at_the_maximum_likelihood(name, family):
     """Also with the diagonal family: turning W makes the posterior diagonal (Lucas et al. 2019)."""
