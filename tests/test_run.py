@@ -4,6 +4,7 @@ import importlib
 import io
 import json
 import math
+import os
 import shutil
 
 import jax
@@ -38,6 +39,12 @@ def test_the_directory_holds_what_the_design_says(finished):
     assert json.loads((workdir / "gap.json").read_text())["rows"] == rows
     assert [(row["split"], row["family"]) for row in rows] == [("test", "diagonal"), ("test", "full")]
     assert not list(workdir.rglob("*.partial"))
+
+
+def test_what_shares_a_run_is_made_by_one_worker(finished, request):
+    """The groups of `conftest.py` are those of pytest-xdist, or every worker makes each run again."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        assert request.node.nodeid.endswith("@finished")
 
 
 def test_rows_are_the_statistics_of_the_datapoints(finished):
