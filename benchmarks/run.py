@@ -21,6 +21,7 @@ SHORT = {
     "scaling": [],
     "second_start": ["--only", "digits_gap:smoke"],
     "local_inference": ["--run={run}", "--points=30", "--families", "diagonal", "full"],
+    "mean_field_table": ["--rounds=3", "--num_steps=400"],
     "all_points": ["--run={run}"],
     "published_protocol": ["--run={run}", "--points=4"],
 }

@@ -55,11 +55,23 @@ def test_local_inference_loses_little(trained):
 
 
 @pytest.mark.slow
+def test_a_table_of_sixty_thousand_rows_fits_two_gigabytes():
+    found = output("benchmarks/mean_field_table.py", "--rounds", "1", "--num_steps", "40")
+    assert found["table_bytes"] == 60_000 * 100 * 4
+    assert found["table_bytes"] < found["peak_bytes"] < 2e9
+    assert found["expect_over_inner_loop"]["median"] > 0.0
+
+
+@pytest.mark.slow
 def test_no_verdict_of_convergence_is_wrong():
     found = output("benchmarks/convergence_estimate.py")
     gaussian = [row for row in found["rows"] if row["family"] not in ("real_nvp", "iaf")]
-    assert all(row["num_converged"] == 50 for row in gaussian)
-    assert all(row["max_excess"] <= found["tolerance"] for row in gaussian)
+    for row in gaussian:
+        if row["num_converged"]:
+            assert row["max_excess_of_converged"] <= found["tolerance"]
+        # A low-rank q of full rank does not arrive at a posterior of this condition number, and says so.
+        if (row["family"], row["condition"]) != ("low_rank", 10_000):
+            assert row["num_converged"] == 50
 
 
 @pytest.mark.slow
