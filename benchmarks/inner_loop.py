@@ -7,7 +7,9 @@ The same algorithm (`vaelab.solver.quasi_newton`, 40 steps of 10 antithetic draw
 eager and by torch.compile. Each runs in a process of its own, in turn, several times, after a first run
 that compiles; a time ends when the last phi is there. Prints one JSON line: median milliseconds a
 datapoint, their range, the ratios round by round, the mean ELBO that each comes to (nats), and the part of
-the machine's own rate of large matrix products that the decoder's products alone make up.
+the machine's own rate of large matrix products that the decoder's products alone make up; and what the
+parts of vaelab's loop take when each runs alone, 40 times: its random numbers, its gradients of log p(x, z),
+and the matrix products of these.
 """
 
 import argparse
@@ -108,6 +110,51 @@ def time_vaelab() -> dict[str, float]:
     return {"seconds": seconds, "elbo": elbo, "share_of_products": share, "gflops": rate / 1e9}
 
 
+def time_parts() -> dict[str, float]:
+    """Seconds of the parts of the loop, each alone in a scan of as many steps and on draws that change."""
+    import jax
+    import jax.numpy as jnp
+
+    layers, x_NxD = problem()
+    layers = [tuple(map(jnp.asarray, layer)) for layer in layers]
+
+    def draws(key):
+        keys_N = jax.random.split(key, POINTS)
+        return jax.vmap(lambda k: jax.random.normal(k, (DRAWS // 2, LATENT_DIM)))(keys_N)
+
+    def log_joint(activation, likelihood, z_K, x_D):
+        h = z_K
+        for number, (kernel, bias) in enumerate(layers):
+            h = h @ kernel + bias
+            h = activation(h) if number < len(layers) - 1 else h
+        return likelihood(h, x_D)
+
+    def gradients(activation, likelihood):
+        one = jax.grad(lambda z_K, x_D: log_joint(activation, likelihood, z_K, x_D))
+        return jax.vmap(jax.vmap(one, (0, None)))
+
+    from vaelab.likelihood import bernoulli
+
+    whole = gradients(jax.nn.elu, bernoulli().log_prob)
+    products = gradients(lambda h: h, lambda h, x_D: 0.5 * jnp.sum(h * h))
+
+    def repeated(step, start):
+        scan = jax.jit(
+            lambda carry: jax.lax.scan(lambda c, t: (step(c, t), None), carry, jnp.arange(STEPS))[0]
+        )
+        return best_seconds(lambda: jax.block_until_ready(scan(start)))
+
+    z = jnp.zeros((POINTS, DRAWS, LATENT_DIM))
+    return {
+        "random_numbers": repeated(
+            lambda c, t: c + draws(jax.random.fold_in(jax.random.key(0), t)),
+            jnp.zeros((POINTS, DRAWS // 2, LATENT_DIM)),
+        ),
+        "gradients": repeated(lambda c, t: 1e-3 * whole(c, x_NxD), z),
+        "products": repeated(lambda c, t: 1e-3 * products(c, x_NxD), z),
+    }
+
+
 def time_torch(compiled: bool) -> dict[str, float]:
     import torch
     from torch.nn import functional as F
@@ -184,22 +231,21 @@ TIMERS = {
     "torch_eager": lambda: time_torch(False),
     "torch_compiled": lambda: time_torch(True),
 }
+PARTS = "parts"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=TIMERS, help="time one of them, in this process")
+    parser.add_argument("--only", choices=[*TIMERS, PARTS], help="time one of them, in this process")
     arguments = parser.parse_args()
     if arguments.only:
-        print(json.dumps(TIMERS[arguments.only]()))
+        print(json.dumps((TIMERS | {PARTS: time_parts})[arguments.only]()))
         return
     found: dict[str, list[dict[str, float]]] = {name: [] for name in TIMERS}
     for _ in range(arguments.rounds):
         for name in TIMERS:
-            command = [sys.executable, __file__, "--only", name]
-            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            found[name].append(json.loads(output.splitlines()[-1]))
+            found[name].append(_alone(name))
     result = {}
     for name, runs in found.items():
         ms = [1e3 * run["seconds"] / POINTS for run in runs]
@@ -214,8 +260,15 @@ def main() -> None:
         }
     for key in ("share_of_products", "gflops"):
         result[key] = statistics.median(run[key] for run in found["vaelab"])
+    result["parts_ms"] = {name: 1e3 * seconds / POINTS for name, seconds in _alone(PARTS).items()}
     about = {"benchmark": "inner_loop", "cores": os.cpu_count(), "rounds": arguments.rounds}
     print(json.dumps({**about, **result}))
+
+
+def _alone(name: str) -> dict[str, float]:
+    command = [sys.executable, __file__, "--only", name]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return json.loads(output.splitlines()[-1])
 
 
 if __name__ == "__main__":
