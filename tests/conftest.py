@@ -30,6 +30,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist, which puts the group into the name of the test
 def pytest_collection_modifyitems(items):
     """What shares a run is made by one worker (`--dist=loadgroup`), not by each."""
     for item in items:
