@@ -11,6 +11,9 @@ its own family, with the diagonal and with the full one, on training and test im
 Deviations: 20 epochs and not 3,280 (:published has those), the warm-up a tenth of them; data binarised anew
 at each step; q* by this code's solver with its certificate; log p(x) from the mixture of all q*.
 
+Measured on two CPU cores, beside other work; tables, and what was seen of each claim, are in
+docs/amortization.md.
+
 Variants: smoke (on digits, which need no preparing), published, mnist and fashion_mnist (one data set alone).
 """
 
