@@ -57,6 +57,11 @@ def test_only_what_both_measured_is_compared(tmp_path):
     assert lead["mean"] == pytest.approx(0.5, abs=0.05)
 
 
+def test_where_the_data_lie_is_no_difference(tmp_path):
+    first, other = write_run(tmp_path / "a"), write_run(tmp_path / "b", 0.5, data={"data_dir": "/elsewhere"})
+    assert lead_of(first, other)["paired"]
+
+
 @pytest.mark.parametrize("data", [{"name": "mnist"}, {"seed": 1}, {"observation": "rescale"}])
 def test_other_data_are_not_paired_by_their_numbers(tmp_path, data):
     lead = lead_of(write_run(tmp_path / "a"), write_run(tmp_path / "b", 0.5, data=data))

@@ -54,6 +54,26 @@ def test_sizes(family):
     assert family.init().shape == (family.param_size,)
 
 
+def test_a_step_shorter_than_the_longest_leaves_a_dense_scale_invertible():
+    """The worst direction takes S to S (I - v v'), which is singular, at just that length."""
+    family, rng = posterior.full(K), np.random.default_rng(0)
+    scale, v = rng.normal(size=(K, K)), rng.normal(size=K)
+    v /= np.linalg.norm(v)
+    phi_P = full_phi(np.zeros(K), scale)
+    # S' dL/dS = -2 v v' has the natural gradient -S v v'.
+    grad_P = full_phi(np.zeros(K), np.linalg.solve(scale.T, -2.0 * np.outer(v, v)))
+    step_P = np.float64(family.natural_gradient(phi_P, grad_P))
+    length = np.sqrt(grad_P @ step_P)
+    np.testing.assert_allclose(length, family.longest_step, rtol=1e-4)
+
+    def det(part):
+        moved = (phi_P + part * family.longest_step / length * step_P)[K:].reshape(K, K)
+        return np.linalg.det(moved) / np.linalg.det(scale)
+
+    for part in (0.5, 0.9, 1.0, 1.1):
+        np.testing.assert_allclose(det(part), 1.0 - part, atol=1e-4)
+
+
 def test_kl_equals_float64_algebra(family):
     phi_NxP = cases(family)
     exact_N = [oracles.kl_to_prior(*oracles.law(family.name, phi)) for phi in phi_NxP]

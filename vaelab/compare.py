@@ -137,7 +137,7 @@ def _shared(
     """The rows of both that are of the same datapoints; None where there are none, or the data are others."""
     a, b = pair
     data = [
-        {key: run.configs[seed]["data"].get(key) for key in ("name", "observation", "seed", "data_dir")}
+        {key: run.configs[seed]["data"].get(key) for key in ("name", "observation", "seed")}
         for run, seed in ((first, a), (other, b))
     ]
     split = place[0]

@@ -11,6 +11,7 @@ Symbols: theta are the parameters of the model (decoder), psi those of the encod
 datapoint's q(z). Every log-density and bound is in nats and for one datapoint.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -105,6 +106,8 @@ class PosteriorFamily(NamedTuple):
                                                        how far it is
     project(mu_K, S_KxK) -> phi_P                      argmin over the family of KL(q || N(mu, S S')); None
                                                        where it has no closed form
+    longest_step                                       a natural-gradient step d of sqrt(d' F d) below this
+                                                       stays in the family; infinite where every step does
     searched_as                                        a family of the same laws in coordinates where the
                                                        inner loop finds its way better; None for this one
     """
@@ -123,6 +126,7 @@ class PosteriorFamily(NamedTuple):
     dual_gradient: Callable[[Array, Array, Array], Array] | None = None
     location_scale: Callable[[Array], tuple[Array, Array]] | None = None
     project: Callable[[Array, Array], Array] | None = None
+    longest_step: float = math.inf
     searched_as: "PosteriorFamily | None" = None
 
 

@@ -1,6 +1,5 @@
 """Optimizers, their schedules and the inner loop's solvers from a config."""
 
-import math
 from functools import partial
 from typing import NamedTuple
 
@@ -122,12 +121,11 @@ def gaussian_solver(section: Section, num_steps: int) -> SolverOf:
     rate = optimizer.value("learning_rate")
 
     def check(family: PosteriorFamily) -> None:
-        # A step S -> S (I + A), A symmetric, is of length sqrt(2) |A|, and I + A invertible where |A| < 1.
-        if family.name == "full" and rate * settings.max_norm >= math.sqrt(2.0):
+        if rate * settings.max_norm >= family.longest_step:
             raise optimizer.error(
                 "max_norm",
-                f"a step of learning_rate * max_norm = {rate * settings.max_norm:g} can make S singular: "
-                f"take less than {math.sqrt(2.0) / rate:.3g} for {family.name}",
+                f"a step of learning_rate * max_norm = {rate * settings.max_norm:g} can leave the family: "
+                f"take less than {family.longest_step / rate:.3g} for {family.name}",
             )
 
     if optimizer.value("name") == "quasi_newton":

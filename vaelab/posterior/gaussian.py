@@ -202,6 +202,8 @@ def full(latent_dim: int) -> PosteriorFamily:
         dual_gradient=dual_gradient,
         location_scale=location_scale,
         project=join,
+        # S (I + A), with A symmetric, is a step of length sqrt(2) |A|, and I + A is invertible where |A| < 1.
+        longest_step=math.sqrt(2.0),
     )
 
 
