@@ -24,7 +24,7 @@ bench: $(READY)
 # The sweeps that docs/amortization.md and the headers of their experiments report; MNIST and Fashion-MNIST must have
 # been prepared. What is done is not done again.
 SWEEPS = encoder_capacity decoder_capacity training_set_size posterior_family kl_warmup latent_dim mean_field_vs_encoder
-STUDIES = $(SWEEPS) $(addprefix mean_field_vs_encoder:,timing equal_time stopped converged full mnist mnist$(comma)equal_time) \
+STUDIES = $(SWEEPS) $(addprefix mean_field_vs_encoder:,timing equal_time stopped long full mnist mnist$(comma)equal_time) \
 	inference_suboptimality
 MADE_SMOKES = $(addsuffix :smoke,$(SWEEPS) inference_suboptimality) mean_field_vs_encoder:timing$(comma)smoke
 

@@ -9,7 +9,7 @@ amortization gap on new images; on training images its phi is the table's. What 
 variant, is in docs/amortization.md.
 
 Variants: smoke; equal_time, with as many steps as take the time of the amortized run; stopped, each at its
-best validation ELBO; converged, three times the steps; mnist, 10,000 training images; full, with a full
+best validation ELBO; long, three times the steps; mnist, 10,000 training images; full, with a full
 covariance; timing, one run that plots ELBO against time for a new image.
 """
 
@@ -19,7 +19,7 @@ REGIMES = ("amortized", "mean_field", "semi_amortized")
 # These take the same time on two CPU cores, where a step takes 0.87, 2.9 and 9.6 ms a seed on digits (three
 # together), and 2.5, 8.2 and 26.6 ms on MNIST.
 EQUAL_STEPS = {"digits": (3000, 900, 275), "mnist": (18_000, 5400, 1650)}
-# Where the validation ELBO of each is best on digits, of every 1,000 steps, for each seed of `converged`.
+# Where the validation ELBO of each is best on digits, of every 1,000 steps, for each seed of `long`.
 STOPPED_STEPS = (2000, 1000, 1000)
 
 
@@ -37,7 +37,7 @@ def get_config(variant: str = ""):
         variant,
         smoke=smoke,
         equal_time=equal_time,
-        converged=converged,
+        long=long,
         stopped=stopped,
         mnist=mnist,
         full=full,
@@ -64,7 +64,7 @@ def steps_of_each(config, steps: tuple[int, ...]):
     config.sweep.axes = ((("learning.regime", "train.num_steps"), places),)
 
 
-def converged(config):
+def long(config):
     config.train.num_steps *= 3
     config.refit.num_steps *= 3
 

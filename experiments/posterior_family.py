@@ -16,9 +16,10 @@ Measured on two CPU cores, beside other work, 789 s; test images, nats, mean ± 
     iaf        0.423 ± 0.008      0.107 ± 0.002       -23.500 ± 0.012    -22.970 ± 0.017
 
 Every richer family has a smaller approximation gap and a larger amortization gap. Their sum, 0.52 for the
-diagonal one, is 0.03 smaller for low_rank and cholesky; for the others it is within 0.02 of that. The flows'
-fits have not converged (899 and 900 of 900): by their certificates 0.12 and 0.15 nats are still to be gained,
-which the amortization gap here lacks and the approximation gap has too much. A dense S costs log p(x) itself.
+diagonal one, is 0.03 smaller for low_rank and cholesky; for the others it is within 0.02 of that. The
+flows' fits have not converged (899 and 900 of 900): their certificates say 0.12 and 0.15 nats, of which
+no more than the approximation gap can be true. What they lack the amortization gap has too little and the
+approximation gap too much. A dense S costs log p(x) itself.
 
 Variant: smoke.
 """

@@ -1,0 +1,77 @@
+"""The numbers behind the claims of the published study, from a finished sweep of its experiment:
+
+    python benchmarks/suboptimality_claims.py --run=runs/inference_suboptimality
+
+For each data set and split, in nats over the same images, mean and standard error of the paired differences:
+amortization gap less approximation gap of each diagonal model; what the larger encoder's model has more of;
+what the best diagonal q lacks on the decoder of another family, more than on that of the diagonal one; what
+the amortization and the inference gap of another family are larger by, each on its own decoder. With them the
+mean certificate of each fit, by which a gap can still be too small. Prints one JSON line.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+DIAGONAL, SMALL, LARGE = "diagonal", (200, 200), (500, 500)
+
+
+def claims(runs: dict, split: str) -> dict[str, dict[str, float]]:
+    """runs: (family, encoder's layers) -> the model trained with them."""
+    from vaelab import compare
+    from vaelab.gap import mean_and_stderr
+
+    def of(key: tuple, family: str, quantity: str):
+        (seed,) = runs[key].arrays
+        return compare.quantity(runs[key], seed, (split, family), quantity)
+
+    base = (DIAGONAL, SMALL)
+    found = {}
+    for key in ((DIAGONAL, SMALL), (DIAGONAL, LARGE)):
+        less = of(key, DIAGONAL, "amortization") - of(key, DIAGONAL, "approximation")
+        found[f"amortization less approximation, encoder {key[1]}"] = mean_and_stderr(less)
+    for quantity in ("amortization", "approximation", "log_evidence"):
+        more = of((DIAGONAL, LARGE), DIAGONAL, quantity) - of(base, DIAGONAL, quantity)
+        found[f"larger encoder, more {quantity}"] = mean_and_stderr(more)
+    for family, hidden in runs:
+        if family == DIAGONAL:
+            continue
+        more = of((family, hidden), DIAGONAL, "approximation") - of(base, DIAGONAL, "approximation")
+        found[f"diagonal q lacks more on the decoder of {family}"] = mean_and_stderr(more)
+        for quantity in ("amortization", "inference"):
+            more = of((family, hidden), family, quantity) - of(base, DIAGONAL, quantity)
+            found[f"{family}, more {quantity} gap"] = mean_and_stderr(more)
+    for (family, hidden), run in runs.items():
+        (arrays,) = run.arrays.values()
+        certificate = mean_and_stderr(arrays[f"{split}/{family}/excess"])
+        found[f"certificate of {family}, encoder {hidden}"] = certificate
+    return found
+
+
+def main() -> None:
+    from vaelab import compare
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--run", required=True, type=Path, help="directory of the finished sweep")
+    directory = parser.parse_args().run
+    models: dict[str, dict[tuple, compare.Run]] = {}
+    for place in sorted(path.parent.parent for path in directory.glob("*/seed=0/gap.json")):
+        run = compare.read(place)
+        (config,) = run.configs.values()
+        key = config["posterior"]["family"], tuple(config["encoder"]["hidden"])
+        models.setdefault(config["data"]["name"], {})[key] = run
+    if not models:
+        raise SystemExit(f"--run={directory} holds no finished run: give the directory of the sweep")
+    rows = [
+        {"data": data, "split": split, **claims(runs, split)}
+        for data, runs in models.items()
+        for split in ("train", "test")
+    ]
+    print(json.dumps({"benchmark": "suboptimality_claims", "rows": rows}))
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    main()
