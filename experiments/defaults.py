@@ -122,24 +122,7 @@ def get_config() -> ConfigDict:
     config.evaluate.inference_times = ()
     config.evaluate.points_per_save = 2000  # a run that is killed loses the work on so many at most
 
-    config.inference = ConfigDict()
-    config.inference.families = ("diagonal", "full")
-    # encoder, prior, both: of both, the better on draws of their own
-    config.inference.start = "encoder"
-    config.inference.max_rounds = 3  # of the loop below, for datapoints that have not converged before
-    config.inference.tolerance = 0.05  # nats
-    config.inference.diagonal = local_loop(
-        40, "elbo", optimizer("quasi_newton", learning_rate=0.5, schedule="cosine")
-    )
-    # Of the other Gaussian families.
-    config.inference.gaussian = local_loop(
-        100, "stick_the_landing", optimizer("natural_gradient", learning_rate=0.2, schedule="cosine")
-    )
-    # Of flows, which have no natural gradient.
-    config.inference.flow = local_loop(
-        500, "elbo_from_draws", optimizer("adam", learning_rate=1e-2, schedule="cosine", b2=0.99)
-    )
-
+    config.inference = inference()
     config.evidence = evidence()
     return config
 
@@ -161,6 +144,26 @@ def learning() -> ConfigDict:
     config.local.objective = ConfigDict({"name": "stick_the_landing", "num_samples": 2, "antithetic": True})
     # Its schedule spans the steps that a row takes in all (mean_field), or the refinements.
     config.local.optimizer = optimizer("natural_gradient", learning_rate=0.3, schedule="cosine")
+    return config
+
+
+def inference() -> ConfigDict:
+    """How q* is found."""
+    config = ConfigDict()
+    config.families = ("diagonal", "full")
+    # encoder, prior, both: of both, the better on draws of their own
+    config.start = "encoder"
+    config.max_rounds = 3  # of the loop below, for datapoints that have not converged before
+    config.tolerance = 0.05  # nats
+    config.diagonal = local_loop(40, "elbo", optimizer("quasi_newton", learning_rate=0.5, schedule="cosine"))
+    # Of the other Gaussian families.
+    config.gaussian = local_loop(
+        100, "stick_the_landing", optimizer("natural_gradient", learning_rate=0.2, schedule="cosine")
+    )
+    # Of flows, which have no natural gradient.
+    config.flow = local_loop(
+        500, "elbo_from_draws", optimizer("adam", learning_rate=1e-2, schedule="cosine", b2=0.99)
+    )
     return config
 
 

@@ -72,4 +72,5 @@ def smoke(config):
     defaults.shrink(config)
     config.objective.warmup_steps = 4
     config.sweep.num_seeds = 1
-    config.sweep.axes = (("data.name", ("digits",)), config.sweep.axes[1])
+    names, _ = config.sweep.axes[1]
+    config.sweep.axes = (("data.name", ("digits",)), (names, MODELS[1:]))
