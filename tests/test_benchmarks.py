@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +30,39 @@ def trained(tmp_path_factory):
     )
     subprocess.run([sys.executable, "launch.py", *smoke], cwd=ROOT, check=True, capture_output=True)
     return workdir
+
+
+def write_model(directory, family, hidden, gaps):
+    """A finished model whose q of each family has the given (amortization, approximation) gap at every image."""
+    directory.mkdir(parents=True)
+    noise = np.random.RandomState(len(hidden) + hidden[0]).normal(size=20)
+    arrays = {}
+    for split in ("train", "test"):
+        arrays |= {f"{split}/index": np.arange(20), f"{split}/log_evidence": -100.0 + noise}
+        for name, (amortization, approximation) in gaps.items():
+            arrays[f"{split}/{name}/elbo_optimal"] = -100.0 + noise - approximation
+            arrays[f"{split}/{name}/excess"] = np.full(20, 0.01)
+            if name == family:
+                arrays[f"{split}/{name}/elbo_amortized"] = -100.0 + noise - approximation - amortization
+    np.savez(directory / "per_datapoint.npz", **arrays)
+    config = {"seed": 0, "data": {"name": "mnist"}, "posterior": {"family": family}}
+    (directory / "config.json").write_text(json.dumps({**config, "encoder": {"hidden": hidden}}))
+    (directory / "gap.json").write_text(json.dumps({"rows": []}))
+
+
+def test_the_claims_of_the_published_study_are_differences_of_gaps(tmp_path):
+    small, large = [200, 200], [500, 500]
+    write_model(tmp_path / "a" / "seed=0", "diagonal", small, {"diagonal": (3.0, 2.0)})
+    write_model(tmp_path / "b" / "seed=0", "diagonal", large, {"diagonal": (2.5, 2.25)})
+    write_model(tmp_path / "c" / "seed=0", "cholesky", small, {"cholesky": (4.0, 0.5), "diagonal": (0, 20.0)})
+    for row in output("benchmarks/suboptimality_claims.py", "--run", tmp_path)["rows"]:
+        means = {name: value["mean"] for name, value in row.items() if isinstance(value, dict)}
+        assert means["amortization less approximation, encoder (200, 200)"] == pytest.approx(1.0)
+        assert means["larger encoder, more amortization"] == pytest.approx(-0.5)
+        assert means["larger encoder, more approximation"] == pytest.approx(0.25)
+        assert means["diagonal q lacks more on the decoder of cholesky"] == pytest.approx(18.0)
+        assert means["cholesky, more amortization gap"] == pytest.approx(1.0)
+        assert means["cholesky, more inference gap"] == pytest.approx(-0.5)
 
 
 @pytest.mark.slow
