@@ -33,7 +33,7 @@ def trained(tmp_path_factory):
 
 
 def write_model(directory, family, hidden, gaps):
-    """A finished model whose q of each family has a given (amortization, approximation) gap at every image."""
+    """A finished model whose q of each family has one (amortization, approximation) gap at all images."""
     directory.mkdir(parents=True)
     noise = np.random.RandomState(len(hidden) + hidden[0]).normal(size=20)
     arrays = {}
