@@ -66,6 +66,7 @@ def test_where_the_data_lie_is_no_difference(tmp_path):
 def test_other_data_are_not_paired_by_their_numbers(tmp_path, data):
     lead = lead_of(write_run(tmp_path / "a"), write_run(tmp_path / "b", 0.5, data=data))
     assert not lead["paired"]
+    assert lead["mean"] == pytest.approx(0.5, abs=0.01)
     assert lead["stderr"] > 2.0
     nothing = write_run(tmp_path / "c", 0.5, index=INDEX + 200)
     assert not lead_of(tmp_path / "a", nothing)["paired"]
