@@ -360,8 +360,9 @@ def test_a_row_that_is_not_finite_is_named_and_harms_no_other():
     """The likelihood of one datapoint is not a number: its row stays, the others move as without it."""
     bad = 11
     latent_model = MODEL._replace(
-        log_likelihood=lambda theta, x_D, z_K: jnp.where(
-            x_D[0] == 1e6, jnp.nan, MODEL.log_likelihood(theta, jnp.minimum(x_D, 1e3), z_K)
+        log_likelihood=lambda theta, x_D, z_K: (
+            # times, so that its gradient is not a number either
+            jnp.where(x_D[0] == 1e6, jnp.nan, 1.0) * MODEL.log_likelihood(theta, jnp.minimum(x_D, 1e3), z_K)
         )
     )
     x_NxD = X.copy()
