@@ -22,21 +22,28 @@ bench: $(READY)
 	$(BIN)/python benchmarks/run.py --run=$(WORKDIR)
 
 # The sweeps that docs/amortization.md and the headers of their experiments report; MNIST and Fashion-MNIST must have
-# been prepared. What is done is not done again.
+# been prepared. What is done is not done again. JOBS at a time, one thread each, but for the one that takes times.
+# NAME@VARIANT goes to runs/NAME_VARIANT; the longest is first, so that the end is even.
+JOBS ?= 2
 SWEEPS = encoder_capacity decoder_capacity training_set_size posterior_family kl_warmup latent_dim mean_field_vs_encoder
-STUDIES = $(SWEEPS) $(addprefix mean_field_vs_encoder:,timing equal_time stopped long full mnist mnist$(comma)equal_time) \
-	inference_suboptimality
-MADE_SMOKES = $(addsuffix :smoke,$(SWEEPS) inference_suboptimality) mean_field_vs_encoder:timing$(comma)smoke
+TIMING = mean_field_vs_encoder@timing
+STUDIES = inference_suboptimality \
+	$(addprefix mean_field_vs_encoder@,mnist mnist$(comma)equal_time equal_time stopped long full) $(SWEEPS)
+SMOKES = $(addsuffix @smoke,inference_suboptimality $(SWEEPS))
 
 studies: $(READY)
-	$(foreach study,$(STUDIES),$(call launch,$(study)) &&) true
+	$(call launch,$(TIMING))
+	$(MAKE) --jobs=$(JOBS) --no-print-directory --output-sync=target $(addprefix launch@,$(STUDIES))
 
 studies-smoke: $(READY)
-	$(foreach study,$(MADE_SMOKES),$(call launch,$(study)) &&) true
+	$(MAKE) --jobs=$(JOBS) --no-print-directory --output-sync=target $(addprefix launch@,$(SMOKES) $(TIMING)$(comma)smoke)
 
-# NAME:VARIANT in runs/NAME_VARIANT
-launch = $(BIN)/python launch.py --config=experiments/$(firstword $(subst :, ,$(1))).py$(addprefix :,$(word 2,$(subst :, ,$(1)))) \
-	--workdir=runs/$(subst $(comma),_,$(subst :,_,$(1)))
+launch@%: export XLA_FLAGS := $(XLA_FLAGS) --xla_cpu_multi_thread_eigen=false
+launch@%: $(READY)
+	$(call launch,$*)
+
+launch = $(BIN)/python launch.py --config=experiments/$(firstword $(subst @, ,$(1))).py$(addprefix :,$(word 2,$(subst @, ,$(1)))) \
+	--workdir=runs/$(subst $(comma),_,$(subst @,_,$(1)))
 comma = ,
 
 lint: $(READY)
