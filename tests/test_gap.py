@@ -2,6 +2,7 @@
 
 import functools
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from tests import oracles
 from tests.oracles import EPS, LinearGaussian
-from vaelab import evidence, gap, local_fit, posterior
+from vaelab import evidence, gap, local_fit, posterior, rows
 from vaelab import model as models
 from vaelab.objective import Estimate, elbo_from_draws, estimate_elbo, stick_the_landing
 from vaelab.solver import natural_gradient, quasi_newton, stochastic_gradient
@@ -552,6 +553,23 @@ def test_datapoints_that_break_an_order_are_counted_beyond_their_own_errors():
     difference = Estimate(high.value - low.value, np.float32([0.01, 0.01, 0.01, np.nan]))
     assert gap.num_broken(low, high, difference=difference) == 3
     assert gap.num_broken(high, low, difference=Estimate(-difference.value, difference.stderr)) == 0
+
+
+def test_a_row_counts_the_optima_below_their_start_by_the_error_of_the_difference():
+    """0.1 nats below: nothing beside the error of each bound, much beside that of their difference."""
+    here = Estimate(np.full(4, -90.0, np.float32), np.full(4, 0.5, np.float32))
+    below = here._replace(value=here.value - np.float32([0.1, 0.1, 0.0, 0.0]))
+    gain = Estimate(below.value - here.value, np.full(4, 0.01, np.float32))
+    outcome = SimpleNamespace(
+        fits={"diagonal": SimpleNamespace(elbo_start=here, elbo_optimal=below, gain=gain)},
+        evidence=SimpleNamespace(log_evidence=here.value + 1, stderr=here.stderr, acceptance=np.full(4, 0.9)),
+        estimator=SimpleNamespace(name="importance"),
+        bidirectional=None,
+        points=SimpleNamespace(inputs=SimpleNamespace(index_N=np.arange(4))),
+    )
+    counts = rows._orders(None, "test", "diagonal", outcome, has_encoder=True)["num_broken_orders"]
+    assert counts["L[q_phi] (diagonal) <= L[q*_diagonal]"] == 2
+    assert counts["L[q*_diagonal] <= log p(x) (importance)"] == 0
 
 
 def test_each_broken_pair_is_named():
