@@ -4,7 +4,7 @@ WORKDIR ?= runs/digits_gap
 BIN = .venv/bin
 READY = .venv/.ready
 
-.PHONY: demo test test-slow bench studies studies-smoke lint format requirements
+.PHONY: demo test test-slow faults bench studies studies-smoke lint format requirements
 
 demo: $(READY)
 	$(BIN)/python launch.py --config=experiments/digits_gap.py --workdir=$(WORKDIR)
@@ -14,6 +14,10 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+# 30 kills, 10 runs stopped twice each.
+faults: $(READY)
+	$(BIN)/python -m pytest -m faults
 
 # The short set, on the run in WORKDIR; benchmarks/README.md lists the others.
 bench: $(READY)

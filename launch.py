@@ -3,7 +3,8 @@
     python launch.py --config=experiments/NAME.py[:variant] --config.train.num_steps=2000 --workdir=DIR
 
 This file is the only reader of command-line flags. What is wrong with them, or with what they name, is one
-line on standard error and exit status 2; a run that fails ends with one line and status 1.
+line on standard error and exit status 2; a run that fails ends with one line and status 1. On SIGTERM and
+SIGINT training saves where it is; the status is 143 and 130, and the same command goes on.
 """
 
 import os
@@ -101,6 +102,7 @@ def _main(_: list[str]) -> int:
     from vaelab.checkpoint import CheckpointError
     from vaelab.data import DataError
     from vaelab.run import run
+    from vaelab.stop import Stopped, listen
     from vaelab.sweep import run_sweep
     from vaelab.train_loop import NonFiniteError
     from vaelab.types import ConfigError
@@ -108,7 +110,7 @@ def _main(_: list[str]) -> int:
     # Elsewhere than on a terminal, wide enough for a table of three families, or of a sweep.
     sweep = "sweep" in FLAGS.config
     console = Console(width=None if sys.stdout.isatty() else 190 if sweep else 100)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    listen()
     try:
         (run_sweep if sweep else run)(FLAGS.config, FLAGS.workdir, console)
     except (ConfigError, DataError) as error:
@@ -117,17 +119,19 @@ def _main(_: list[str]) -> int:
         return _fail(str(error), 1)
     except OSError as error:
         return _fail(f"{error.strerror or error}: {error.filename or FLAGS.workdir}", 1)
-    except KeyboardInterrupt:
-        return _fail(f"interrupted; the same command goes on with {FLAGS.workdir}", 130)
+    except Stopped as stopped:
+        line = f"stopped by {stopped}; the same command goes on with {FLAGS.workdir}"
+        return _fail(line, 128 + stopped.number)
     return 0
 
 
-def _interrupted_early(*_: object) -> None:
+def _stopped_early(number: int, _: object) -> None:
     # In the middle of an import an exception may come out of native code, as a crash.
-    os.write(2, b"launch.py: interrupted before anything was done\n")
-    os._exit(130)
+    os.write(2, b"launch.py: stopped before anything was done\n")
+    os._exit(128 + number)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, _interrupted_early)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stopped_early)
     app.run(_main, flags_parser=_parse)

@@ -34,5 +34,5 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 def pytest_collection_modifyitems(items):
     """What shares a run is made by one worker (`--dist=loadgroup`), not by each."""
     for item in items:
-        for shared in {"finished", "in_blocks", "swept_runs"} & set(item.fixturenames):
+        for shared in {"finished", "in_blocks", "swept_runs", "uninterrupted"} & set(item.fixturenames):
             item.add_marker(pytest.mark.xdist_group(shared))

@@ -87,7 +87,7 @@ def test_it_runs_from_any_folder_and_an_interrupt_at_the_start_is_one_line(tmp_p
     process.send_signal(signal.SIGINT)
     _, message = process.communicate(timeout=60)
     assert process.returncode == 130, message
-    assert message.startswith("launch.py: interrupted")
+    assert message.startswith("launch.py: stopped")
     assert len(message.strip().splitlines()) == 1
 
 

@@ -9,7 +9,7 @@ import vaelab
 
 LAYERS = [
     {"__init__", "types"},
-    {"networks", "likelihood", "linalg", "data", "checkpoint", "parallel", "settings", "keys"},
+    {"networks", "likelihood", "linalg", "data", "checkpoint", "parallel", "settings", "keys", "stop"},
     {"posterior"},
     {"model", "prepare"},
     {"objective"},

@@ -20,7 +20,7 @@ from vaelab.build import Experiment, build, build_study
 from vaelab.inference_time import flat, measure_inference_time
 from vaelab.measure import Outcome, Trained, measure
 from vaelab.rows import arrays, rows
-from vaelab.rundir import finished, open_directory
+from vaelab.rundir import finished, in_use, open_directory
 from vaelab.train_stage import Member, train
 from vaelab.types import Params
 
@@ -43,8 +43,8 @@ def run(config: ConfigDict, workdir: str, console: Console) -> list[dict[str, An
         _show(done["rows"], console)
         return done["rows"]
     experiment = build(config)
-    open_directory(directory, config)
-    return complete(experiment, directory, console)
+    with in_use(open_directory(directory, config), console):
+        return complete(experiment, directory, console)
 
 
 def complete(
@@ -83,11 +83,11 @@ def _study(config: ConfigDict, directory: Path, console: Console) -> None:
     tables = finished(results, config, console)
     if tables is None:
         compute = build_study(config)
-        open_directory(directory, config)
-        found = compute()
-        tables = found.tables
-        found.plot(directory / "study.png")
-        report.write_whole(results, (json.dumps(tables, indent=2) + "\n").encode())
+        with in_use(open_directory(directory, config), console):
+            found = compute()
+            tables = found.tables
+            found.plot(directory / "study.png")
+            report.write_whole(results, (json.dumps(tables, indent=2) + "\n").encode())
     for title, entries in tables.items():
         console.print(report.plain_table(title, entries))
     console.print(f"results are in {directory}", highlight=False)

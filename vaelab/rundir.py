@@ -4,11 +4,16 @@ A directory belongs to one config. What a stage computed is stored whole or not 
 instead of computed again.
 """
 
+import fcntl
 import io
 import json
+import os
+import socket
+import time
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +58,33 @@ def open_directory(workdir: Path, config: ConfigDict) -> Path:
             f"{'; ...' if len(changed) > 3 else ''}): take another --workdir"
         )
     return workdir
+
+
+@contextmanager
+def in_use(directory: Path, console: Console) -> Iterator[None]:
+    """Keeps every other launch out of a directory; its `lock` says by whom.
+
+    The lock is the kernel's (flock): it goes with the process that holds it, however that ends, so a file
+    that is left behind keeps nobody out. Raises ConfigError where another holds it.
+    """
+    with (directory / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another launch"
+            raise ConfigError(
+                f"{directory} is in use by {holder}: wait for it, or take another --workdir"
+            ) from None
+        except OSError as error:
+            line = f"{directory} cannot be locked ({error.strerror or error}): launch on it once at a time"
+            console.print(line, style="red", highlight=False)
+        file.truncate(0)
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}\n")
+        file.flush()
+        yield
+        file.truncate(0)
 
 
 def differences(one: Any, other: Any, path: str = "config") -> list[tuple[str, Any, Any]]:

@@ -11,6 +11,7 @@ figure moves when everything is done again with other weights, batches and draws
 import csv
 import io
 import math
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from vaelab.build import Experiment, build, with_seed
 from vaelab.build.sweep import Point, points, text
 from vaelab.gap import mean_and_stderr
 from vaelab.run import complete, run
-from vaelab.rundir import finished, open_directory
+from vaelab.rundir import finished, in_use, open_directory
 from vaelab.train_loop import NonFiniteError
 from vaelab.train_stage import Member, train
 
@@ -43,15 +44,14 @@ def run_sweep(config: ConfigDict, workdir: str, console: Console) -> list[dict[s
     places = points(config)
     for point in places:
         build(point.configs[0])
-    open_directory(directory, config)
     rows = []
-    for number, point in enumerate(places, 1):
-        console.print(f"{number} of {len(places)}: {point.name}", style="bold", highlight=False)
-        runs = _runs(point, directory / point.name, console)
-        rows += _rows(point, runs)
-    report.write_whole(directory / "sweep.csv", _csv(rows))
-    sweep_report.plot(directory / "sweep.png", rows)
-    report.write_whole(directory / "sweep.json", report.to_json(rows))
+    with in_use(open_directory(directory, config), console):
+        for number, point in enumerate(places, 1):
+            console.print(f"{number} of {len(places)}: {point.name}", style="bold", highlight=False)
+            rows += _rows(point, _runs(point, directory / point.name, console))
+        report.write_whole(directory / "sweep.csv", _csv(rows))
+        sweep_report.plot(directory / "sweep.png", rows)
+        report.write_whole(directory / "sweep.json", report.to_json(rows))
     _show(rows, console)
     console.print(f"results are in {directory}", highlight=False)
     return rows
@@ -65,8 +65,16 @@ def _runs(point: Point, directory: Path, console: Console) -> list[list[dict[str
         return [run(c, str(p), quiet) for c, p in zip(point.configs, places, strict=True)]
     first = build(point.configs[0])
     experiments = [first, *(_again(first, config) for config in point.configs[1:])]
-    for config, place in zip(point.configs, places, strict=True):
-        open_directory(place, config)
+    with ExitStack() as held:
+        for config, place in zip(point.configs, places, strict=True):
+            held.enter_context(in_use(open_directory(place, config), console))
+        return _complete(point, experiments, places, console)
+
+
+def _complete(
+    point: Point, experiments: list[Experiment], places: list[Path], console: Console
+) -> list[list[dict[str, Any]] | str]:
+    """Trains all seeds of the point together, then measures each."""
     failed = _train(experiments, places, console)
     found: list[list[dict[str, Any]] | str] = []
     for number, (config, place) in enumerate(zip(point.configs, places, strict=True)):

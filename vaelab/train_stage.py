@@ -13,6 +13,7 @@ from rich.console import Console
 from vaelab import report
 from vaelab.build import Experiment, Stage
 from vaelab.checkpoint import Checkpointer
+from vaelab.stop import deferred
 from vaelab.train import TrainState, init_state
 from vaelab.train_loop import NonFiniteError, Progress, evaluator, fit, fit_together
 from vaelab.types import Params
@@ -69,14 +70,16 @@ class _Store:
         self.start, self.state = self.checkpoints.restore_latest(template) or (0, template)
         self.log.forget_after(stage.name, self.start)
 
-    def keep(self, progress: Progress, validation: dict[str, float], seconds: float) -> dict[str, float]:
-        """Writes a chunk's line, and its checkpoint where one is due; returns the values of the line."""
+    def keep(
+        self, progress: Progress, validation: dict[str, float], seconds: float, *, last: bool
+    ) -> dict[str, float]:
+        """Writes a chunk's line, and a checkpoint where one is due or it is the last; returns the values."""
         settings, step = self.experiment.train, int(progress.state.step)
         values = _means(settings.bound_name, progress) | validation
         if progress.skipped:
             values["num_skipped"] = len(progress.skipped)
         self.log.write(self.stage.name, step, **values, seconds=seconds)
-        if step % settings.checkpoint_every == 0 or step == self.stage.num_steps:
+        if last or step % settings.checkpoint_every == 0:
             self.checkpoints.save(step, progress.state)
         self.state = progress.state
         return values
@@ -91,13 +94,15 @@ def _train(stage: Stage, stores: list[_Store], console: Console) -> list[TrainSt
     if start:
         console.print(f"{stage.name} goes on from step {start}", highlight=False)
     failed: dict[int, str] = {}
-    with report.progress_bar(console, title, stage.num_steps, "steps") as advance:
+    bar = report.progress_bar(console, title, stage.num_steps, "steps")
+    with deferred() as signalled, bar as advance:
         advance(start)
         seconds, began = 0.0, time.perf_counter()  # of the steps, without validation
         for chunk in _chunks(stage, stores):
             seconds += time.perf_counter() - began
             step = int(chunk[0].state.step)
-            due = step % settings.evaluate_every == 0 or step == stage.num_steps
+            stopping, ends = signalled() is not None, step == stage.num_steps
+            due = step % settings.evaluate_every == 0 or ends
             lines = []
             for number, (store, progress) in enumerate(zip(stores, chunk, strict=True)):
                 if number in failed or progress.failed:
@@ -106,11 +111,13 @@ def _train(stage: Stage, stores: list[_Store], console: Console) -> list[TrainSt
                 for line in progress.skipped:
                     console.print(f"left out {line}", style="red", highlight=False)
                 validation = _validation(store, evaluate, progress) if due else {}
-                lines.append(store.keep(progress, validation, seconds))
+                lines.append(store.keep(progress, validation, seconds, last=ends or stopping))
             shown = {
                 n: float(np.mean([line[n] for line in lines if n in line])) for n in names if _any(lines, n)
             }
             advance(len(chunk[0].metrics.bound), **shown)
+            if stopping:
+                break  # and `deferred` raises
             began = time.perf_counter()
     return [failed.get(number, store.state) for number, store in enumerate(stores)]
 
