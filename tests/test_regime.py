@@ -319,6 +319,20 @@ def test_the_unrolled_gradient_is_that_of_the_whole(family, solver):
         assert abs(float(slope)) > 0.03
 
 
+def test_the_unrolled_gradient_is_finite_where_a_step_has_no_length():
+    """At the optimum, the prior, whose stick-the-landing gradient is 0 for every draw."""
+    latent_model = MODEL._replace(log_likelihood=lambda theta, x_D, z_K: jnp.sum(theta.weight_DxK) * 0.0)
+    q = posterior.diagonal(K)
+    learner = make_loop(q, 3)
+
+    def bound(phi_P):
+        log_joint = bind(latent_model, latent_model.init(jax.random.key(0)), X[0])
+        moved_P, _ = ascend(learner, log_joint, phi_P, learner.solver.init(phi_P), jax.random.key(4))
+        return objective.elbo(log_joint, q, moved_P, jax.random.key(5), num_samples=2, antithetic=True)
+
+    assert np.all(np.isfinite(jax.grad(bound)(q.init())))
+
+
 def test_stopped_gradients_are_those_of_two_bounds():
     """theta at the refined phi, held fixed; psi at the encoder's own phi, with theta held fixed."""
     system = make_system("stopped")._replace(optimizer=optax.sgd(1.0))

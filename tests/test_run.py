@@ -369,7 +369,7 @@ def test_a_regime_runs_and_says_what_gave_phi(regime, tmp_path):
     assert timed[2]["gained"]["mean"] > 0.0
     # The first is the encoder alone, in semi-amortized learning too.
     if regime == "semi_amortized":
-        assert test_row["elbo_amortized"]["mean"] > timed[0]["elbo"]["mean"]
+        assert test_row["elbo_amortized"]["mean"] > timed[0]["elbo"]["mean"] + 1.0
     assert (tmp_path / "run" / "inference_time.png").stat().st_size > 1000
 
 
