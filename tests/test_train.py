@@ -253,6 +253,10 @@ def test_evaluator_uses_every_point_and_reports_its_error(system, pixels):
     rest, _ = evaluate(state.theta, state.psi, x_NxD[16:], INDEX[16:], jax.random.key(6))
     np.testing.assert_allclose(mean, (16 * first + (NUM_POINTS - 16) * rest) / NUM_POINTS, rtol=1e-5)
     assert 0 < stderr < 5.0
+    # The draws of one datapoint are not those of another: of one x many times, only they differ.
+    same_NxD = np.tile(x_NxD[:1], (NUM_POINTS, 1))
+    _, of_draws = evaluate(state.theta, state.psi, same_NxD, INDEX, jax.random.key(6))
+    assert of_draws > 1e-3
 
 
 def test_an_affine_encoder_closes_its_gap_on_a_linear_gaussian_model():
