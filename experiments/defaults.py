@@ -215,9 +215,14 @@ def study_gaps(config: ConfigDict) -> None:
 def sweep(*axes: tuple, num_seeds: int) -> ConfigDict:
     """Every combination of the axes, each (name, values) or (names, tuples of values), with so many seeds.
 
-    names are dotted settings of the config. The seeds of each are trained as one program.
+    names are dotted settings of the config. The seeds of each are trained as one program, and with them the
+    places that differ only in numbers that such a program takes as arguments.
     """
-    return ConfigDict({"axes": axes, "num_seeds": num_seeds})
+    config = ConfigDict({"axes": axes, "num_seeds": num_seeds})
+    # The axes whose places are one program: auto is all of those that can be.
+    config.one_program = ("auto",)
+    config.memory_bytes = 2**32  # as many runs are trained at once as fit
+    return config
 
 
 def apply_variant(config: ConfigDict, variant: str, **variants: Callable[[ConfigDict], None]) -> ConfigDict:

@@ -28,7 +28,8 @@ LAYERS = [
     {"inference_time"},
     {"rows"},
     {"run"},
-    {"sweep", "compare"},
+    {"sweep_rows", "compare"},
+    {"sweep"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 FILES = sorted(Path(vaelab.__file__).parent.rglob("*.py"))

@@ -1,6 +1,7 @@
 """Sweeps: what runs there are, that a run among others is the run alone, and what they say together."""
 
 import csv
+import functools
 import json
 import math
 
@@ -11,8 +12,8 @@ from rich.console import Console
 
 from experiments import defaults, digits_gap
 from tests.test_train import BATCH, INDEX, make_system
-from vaelab import report, sweep, sweep_report, train, train_loop
-from vaelab.build.sweep import points
+from vaelab import report, sweep, sweep_report, sweep_rows, train, train_loop
+from vaelab.build.sweep import read_sweep
 from vaelab.run import run
 from vaelab.types import ConfigError
 
@@ -34,7 +35,7 @@ def test_axes_are_combined_and_settings_of_one_axis_go_together():
         num_seeds=3,
         seed=7,
     )
-    found = points(config)
+    found = read_sweep(config).points
     assert len(found) == 6
     assert [len(point.configs) for point in found] == [3] * 6
     assert [c.seed for c in found[0].configs] == [7, 8, 9]
@@ -67,7 +68,7 @@ def test_axes_are_combined_and_settings_of_one_axis_go_together():
 )
 def test_an_axis_that_cannot_be_is_one_clear_line(axis, message):
     with pytest.raises(ConfigError, match=message) as caught:
-        points(swept(axis))
+        read_sweep(swept(axis))
     assert "\n" not in str(caught.value)
 
 
@@ -88,7 +89,7 @@ def swept_runs(tmp_path_factory):
 
 def test_a_run_of_a_sweep_is_the_run_alone(swept_runs, tmp_path):
     config, workdir, _ = swept_runs
-    point = points(config)[1]
+    point = read_sweep(config).points[1]
     alone = run(point.configs[1], str(tmp_path / "alone"), Console(quiet=True))
     among = json.loads((workdir / point.name / "seed=1" / "gap.json").read_text())["rows"]
     for one, other in zip(alone, among, strict=True):
@@ -104,7 +105,7 @@ def test_a_run_of_a_sweep_is_the_run_alone(swept_runs, tmp_path):
 def test_rows_are_means_over_seeds_with_their_error(swept_runs):
     config, workdir, rows = swept_runs
     assert [row["settings"]["encoder.hidden"] for row in rows] == ["10", "20"]
-    for point, row in zip(points(config), rows, strict=True):
+    for point, row in zip(read_sweep(config).points, rows, strict=True):
         runs = [
             json.loads((workdir / point.name / f"seed={seed}" / "gap.json").read_text())["rows"][0]
             for seed in (0, 1)
@@ -130,6 +131,12 @@ def test_a_finished_sweep_is_not_done_again(swept_runs, monkeypatch):
     assert sweep.run_sweep(config, str(workdir), Console(quiet=True)) == rows
 
 
+@functools.cache
+def system_of(system):
+    """The same system whatever the numbers; the same function, so that it is compiled once."""
+    return lambda numbers: system
+
+
 def fit_all(systems_states, pixels, num_steps, **settings):
     system, states, keys = systems_states
     last = None
@@ -138,7 +145,8 @@ def fit_all(systems_states, pixels, num_steps, **settings):
         pixels,
         INDEX,
         keys,
-        system=system,
+        [{}] * len(states),
+        system_of=system_of(system),
         order_seeds=range(len(states)),
         num_steps=num_steps,
         batch_size=BATCH,
@@ -295,22 +303,22 @@ def made_row(split, elbo, *, broken=()):
 
 
 def test_the_generalization_gap_is_what_test_data_lose():
-    point = points(swept(("encoder.hidden", ((10,),))))[0]
+    (point,) = read_sweep(swept(("encoder.hidden", ((10,),)))).points
     runs = [
         [made_row("train", -20.0), made_row("test", -23.0)],
         [made_row("train", -20.5), made_row("test", -24.5, broken=["b exceeds a"])],
     ]
-    train_row, test_row = sweep._rows(point, runs)
+    train_row, test_row = sweep_rows.rows_of(point, runs)
     assert train_row["generalization_gap"] is None
     assert test_row["generalization_gap"]["mean"] == pytest.approx(3.5)
     assert test_row["generalization_gap"]["stderr"] == pytest.approx(0.5)
     assert (test_row["num_unconverged"], test_row["num_broken_orders"]) == (4, 2)
-    (_, alone) = sweep._rows(point, runs[:1])
+    (_, alone) = sweep_rows.rows_of(point, runs[:1])
     # Of one seed the error is that over datapoints, of two sets of them.
     assert alone["generalization_gap"] == pytest.approx({"mean": 3.0, "stderr": math.hypot(0.3, 0.3)})
     # A table on the training data and an encoder on the test data are no generalization of one another.
     tabled = [{**runs[0][0], "amortized_by": "table"}, runs[0][1]]
-    assert sweep._rows(point, [tabled])[1]["generalization_gap"] is None
+    assert sweep_rows.rows_of(point, [tabled])[1]["generalization_gap"] is None
     console = Console(width=150)
     with console.capture() as captured:
         sweep._show([test_row], console)

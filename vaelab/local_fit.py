@@ -69,12 +69,15 @@ def _keys(key: Key, index: Array) -> _Keys:
 def _round(
     model: LatentModel, family: PosteriorFamily, settings: InferenceSettings
 ) -> Callable[..., Inference]:
-    """One round of one datapoint; the same function for the same arguments, so that it compiles once."""
+    """One round of one datapoint; the same function for the same arguments, so that it compiles once.
+
+    The tolerance is an argument of the function.
+    """
     searched = family.searched_as or family
     solver = settings.solver(searched)
 
     def one(shared, row):
-        (theta, key, number), (x_D, index, phi_P) = shared, row
+        (theta, key, number, tolerance), (x_D, index, phi_P) = shared, row
         found = infer(
             solver,
             bind(model, theta, x_D),
@@ -83,7 +86,7 @@ def _round(
             jax.random.fold_in(_keys(key, index).infer, number),
             num_steps=settings.num_steps,
             certificate_groups=settings.certificate_groups,
-            tolerance=settings.tolerance,
+            tolerance=tolerance,
             average_last=settings.average_last,
             concavity_KxK=model.concavity(theta, x_D) if model.concavity else None,
         )
@@ -144,8 +147,8 @@ def fit_locally(
     with jax.default_matmul_precision("highest"):
         found = [
             _rounds(
-                _round(model, family, settings),
-                (theta, key),
+                _round(model, family, settings._replace(tolerance=0.0)),
+                (theta, key, settings.tolerance),
                 data,
                 np.broadcast_to(np.asarray(family.init()), phi_start_NxP.shape)
                 if start == "prior"
@@ -178,7 +181,7 @@ def fit_locally(
 
 def _rounds(
     one: Callable[..., Inference],
-    shared: tuple[Params, Key],
+    shared: tuple[Params, Key, float],
     data: tuple[np.ndarray, np.ndarray],
     phi_NxP: np.ndarray,
     numbers: range,
@@ -186,12 +189,12 @@ def _rounds(
     progress: Progress,
 ) -> tuple[Inference, np.ndarray]:
     """(the fits, how many rounds each took); `numbers` are folded into the key, one for each round."""
-    theta, key = shared
+    theta, key, tolerance = shared
     rows = (*data, phi_NxP)
-    size = rows_at_a_time(one, (theta, key, jnp.int32(0)), rows, chunk_size)
+    size = rows_at_a_time(one, (theta, key, jnp.int32(0), tolerance), rows, chunk_size)
     rounds_N = np.ones(len(phi_NxP), int)
     for number in numbers:
-        shared = (theta, key, jnp.int32(number))
+        shared = (theta, key, jnp.int32(number), tolerance)
         if number == numbers.start:
             fitted = map_datapoints(one, shared, rows, chunk_size=size, progress=progress)
             continue

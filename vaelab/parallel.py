@@ -78,8 +78,12 @@ def bytes_per_row(function: Callable[..., Any], shared: Any, rows: Any) -> int:
     Nothing is compiled or run. The compiler keeps less alive where it fuses and more where it copies.
     """
     rows = jax.tree.map(lambda a: jax.ShapeDtypeStruct((TRACED_ROWS, *a.shape[1:]), a.dtype), rows)
-    jaxpr = jax.make_jaxpr(jax.vmap(function, (None, 0)))(shared, rows).jaxpr
-    return -(-_peak_bytes(jaxpr) // TRACED_ROWS)
+    return -(-peak_bytes(jax.vmap(function, (None, 0)), shared, rows) // TRACED_ROWS)
+
+
+def peak_bytes(function: Callable[..., Any], *arguments: Any) -> int:
+    """The most bytes that a call has alive at once, its arguments left out, by shapes alone."""
+    return _peak_bytes(jax.make_jaxpr(function)(*arguments).jaxpr)
 
 
 TRACED_ROWS = 64  # so many that what they share counts for little

@@ -9,10 +9,14 @@ from vaelab.types import ConfigError
 
 
 class Section:
-    """One level of a config, read by name with the checks that make a bad value one clear line."""
+    """One level of a config, read by name with the checks that make a bad value one clear line.
 
-    def __init__(self, values: Any, path: str = "config"):
-        self._values, self._path = values, path
+    numbers: {path: number}; once the config's own have passed their checks, `number` and `integer` give these
+        in their place, as those of runs that are one program. A branch taken by a number asks `value`.
+    """
+
+    def __init__(self, values: Any, path: str = "config", numbers: Mapping[str, Any] | None = None):
+        self._values, self._path, self._numbers = values, path, numbers or {}
         self._unread = set(values)
         self._sections: dict[str, Section] = {}
 
@@ -27,8 +31,12 @@ class Section:
 
     def section(self, name: str) -> "Section":
         if name not in self._sections:
-            self._sections[name] = Section(self.value(name), f"{self._path}.{name}")
+            self._sections[name] = Section(self.value(name), f"{self._path}.{name}", self._numbers)
         return self._sections[name]
+
+    def with_numbers(self, numbers: Mapping[str, Any]) -> "Section":
+        """The same, with these numbers in the place of its own; their paths begin here."""
+        return Section(self._values, self._path, {f"{self._path}.{name}": n for name, n in numbers.items()})
 
     def close(self) -> None:
         """Raises for a key that nothing has read, here or below: it would have had no effect."""
@@ -52,7 +60,7 @@ class Section:
             raise self.error(name, f"must be an integer of {minimum} or more")
         if value >= 2**31:
             raise self.error(name, "must be below 2147483648")
-        return value
+        return self._numbers.get(f"{self._path}.{name}", value)
 
     def number(
         self, name: str, minimum: float = 0.0, *, above: bool = False, below: float = math.inf
@@ -64,7 +72,7 @@ class Section:
             raise self.error(name, f"must be a finite number, {limits}")
         if value < minimum or (above and value == minimum) or value >= below:
             raise self.error(name, f"must be {limits}")
-        return float(value)
+        return self._numbers.get(f"{self._path}.{name}", float(value))
 
     def numbers(self, name: str, minimum: float, *, integers: bool = False) -> tuple:
         """A tuple of at least one number."""

@@ -1,7 +1,7 @@
 """The loop around the training step: compiled chunks of steps, of one run or of several, and validation."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ import optax
 from vaelab.data import batch_indices, observe
 from vaelab.model import bind
 from vaelab.objective import estimate_elbo
-from vaelab.parallel import map_datapoints
+from vaelab.parallel import map_datapoints, peak_bytes
 from vaelab.regime import Batch
 from vaelab.train import REFINE, StepMetrics, System, TrainState, train_step
 from vaelab.types import Array, Key, Params
@@ -43,13 +43,27 @@ def _chunk(
 train_chunk = jax.jit(_chunk, static_argnames="system", donate_argnames="state")
 
 
-@partial(jax.jit, static_argnames="system", donate_argnames="states")
+SystemOf = Callable[[Mapping[str, Array]], System]
+"""The system with these numbers in it, by name, traced ones too."""
+
+
+@partial(jax.jit, static_argnames="system_of", donate_argnames="states")
 def train_chunk_together(
-    states: TrainState, rows_RxTxB: Array, pixels_NxD: Array, index_N: Array, keys_R: Key, *, system: System
+    states: TrainState,
+    rows_RxTxB: Array,
+    pixels_NxD: Array,
+    index_N: Array,
+    keys_R: Key,
+    numbers_R: dict[str, Array],
+    *,
+    system_of: SystemOf,
 ) -> tuple[TrainState, StepMetrics]:
-    """`train_chunk` of R runs as one program: a leading R on the states, rows, keys and metrics."""
-    run = partial(_chunk, system=system)
-    return jax.vmap(run, (0, 0, None, None, 0))(states, rows_RxTxB, pixels_NxD, index_N, keys_R)
+    """`train_chunk` of R runs as one program: a leading R on the states, rows, keys, numbers and metrics."""
+
+    def run(state, rows_TxB, key, numbers):
+        return _chunk(state, rows_TxB, pixels_NxD, index_N, key, system=system_of(numbers))
+
+    return jax.vmap(run)(states, rows_RxTxB, keys_R, numbers_R)
 
 
 class Progress(NamedTuple):
@@ -108,8 +122,9 @@ def fit_together(
     pixels_NxD: np.ndarray,
     index_N: np.ndarray,
     keys: Sequence[Key],
+    numbers: Sequence[Mapping[str, float]],
     *,
-    system: System,
+    system_of: SystemOf,
     order_seeds: Sequence[int],
     num_steps: int,
     batch_size: int,
@@ -118,12 +133,15 @@ def fit_together(
 ) -> Iterator[tuple[Progress, ...]]:
     """`fit` of several runs at the same step as one program, with a Progress for each after each chunk.
 
+    numbers: those of each run, all of the same names; its system is system_of(numbers).
+
     Each run is that of `fit` but for the rounding of another program. One that meets a value that is not
     finite is marked as failed, and what is yielded of it from then on is of no value; the others go on.
     """
     pixels_NxD, index_N = jnp.asarray(pixels_NxD), jnp.asarray(index_N)
     watches = [_Watch(state, max_skipped) for state in states]
     stacked, keys_R = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states), jnp.stack(keys)
+    numbers_R = {name: jnp.float32([run[name] for run in numbers]) for name in numbers[0]}
     for start, length in _lengths(int(states[0].step), num_steps, chunk_size):
         rows_RxTxB = np.stack(
             [
@@ -132,7 +150,7 @@ def fit_together(
             ]
         )
         stacked, metrics = train_chunk_together(
-            stacked, rows_RxTxB, pixels_NxD, index_N, keys_R, system=system
+            stacked, rows_RxTxB, pixels_NxD, index_N, keys_R, numbers_R, system_of=system_of
         )
         metrics = jax.device_get(metrics)
         chunk = []
@@ -140,6 +158,19 @@ def fit_together(
             state, own = jax.tree.map(lambda a, number=number: a[number], (stacked, metrics))
             chunk.append(Progress(state, own, *watch.see(start, own)))
         yield tuple(chunk)
+
+
+def bytes_per_run(
+    state: TrainState, pixels_NxD: Array, index_N: Array, *, system: System, batch_size: int
+) -> int:
+    """About what a run takes of `fit_together`, by shapes alone.
+
+    Its state before and after a step, and the most that a step has alive at once; the runs share the data.
+    """
+    rows_TxB = jax.ShapeDtypeStruct((1, batch_size), jnp.int32)
+    chunk = partial(_chunk, system=system)
+    step_bytes = peak_bytes(chunk, state, rows_TxB, pixels_NxD, index_N, jax.random.key(0))
+    return step_bytes + 2 * sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(state))
 
 
 def _lengths(start: int, num_steps: int, chunk_size: int) -> Iterator[tuple[int, int]]:

@@ -1,7 +1,7 @@
 """The training stage of a run, or of several at once: its log, its validation, its checkpoints."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,16 +15,35 @@ from vaelab.build import Experiment, Stage
 from vaelab.checkpoint import Checkpointer
 from vaelab.stop import deferred
 from vaelab.train import TrainState, init_state
-from vaelab.train_loop import NonFiniteError, Progress, evaluator, fit, fit_together
+from vaelab.train_loop import NonFiniteError, Progress, bytes_per_run, evaluator, fit, fit_together
 from vaelab.types import Params
 
 
 class Member(NamedTuple):
-    """One run of those that are trained together: they differ in their seed alone."""
+    """One run of those that are trained together: they differ in their seed, and in numbers of the config.
+
+    numbers: those of its objective and optimizer in which they differ, by name.
+    """
 
     experiment: Experiment
     theta: Params
     directory: Path
+    numbers: Mapping[str, float] = {}
+
+
+def bytes_of_run(member: Member) -> int:
+    """About what one run more takes in a training of several: the most of its stages."""
+    split = member.experiment.train_split
+    return max(
+        bytes_per_run(
+            jax.eval_shape(lambda s=stage.system: init_state(s, jax.random.key(0), member.theta)),
+            split.pixels_NxD,
+            split.index_N,
+            system=stage.system,
+            batch_size=member.experiment.train.batch_size,
+        )
+        for stage in member.experiment.stages
+    )
 
 
 def train(members: Sequence[Member], number: int, console: Console) -> list[TrainState | str]:
@@ -57,7 +76,7 @@ class _Store:
 
     def __init__(self, member: Member, number: int, stack: ExitStack):
         experiment, stage = member.experiment, member.experiment.stages[number]
-        self.experiment, self.stage = experiment, stage
+        self.experiment, self.stage, self.numbers = experiment, stage, member.numbers
         self.key = jax.random.fold_in(experiment.keys.train, number)
         self.log = report.MetricsLog(member.directory / "metrics.jsonl")
         self.checkpoints = stack.enter_context(
@@ -90,7 +109,7 @@ def _train(stage: Stage, stores: list[_Store], console: Console) -> list[TrainSt
     settings, names = experiment.train, (experiment.train.bound_name, "validation_elbo")
     evaluate = evaluator(stage.system, num_samples=settings.validation_samples, chunk_size=1000)
     name = stage.name.replace("_", " ")
-    title = name if len(stores) == 1 else f"{name}, {len(stores)} seeds"
+    title = name if len(stores) == 1 else f"{name}, {len(stores)} runs"
     if start:
         console.print(f"{stage.name} goes on from step {start}", highlight=False)
     failed: dict[int, str] = {}
@@ -130,7 +149,6 @@ def _chunks(stage: Stage, stores: list[_Store]) -> Iterator[Sequence[Progress]]:
     experiment = stores[0].experiment
     data = experiment.train_split.pixels_NxD, experiment.train_split.index_N
     settings = {
-        "system": stage.system,
         "num_steps": stage.num_steps,
         "batch_size": experiment.train.batch_size,
         "chunk_size": experiment.train.chunk_size,
@@ -138,8 +156,9 @@ def _chunks(stage: Stage, stores: list[_Store]) -> Iterator[Sequence[Progress]]:
     }
     if len(stores) == 1:
         (store,) = stores
+        order_seed = store.experiment.order_seed
         for progress in fit(
-            store.state, *data, store.key, order_seed=store.experiment.order_seed, **settings
+            store.state, *data, store.key, system=stage.system, order_seed=order_seed, **settings
         ):
             yield (progress,)
         return
@@ -147,6 +166,8 @@ def _chunks(stage: Stage, stores: list[_Store]) -> Iterator[Sequence[Progress]]:
         [store.state for store in stores],
         *data,
         [store.key for store in stores],
+        [store.numbers for store in stores],
+        system_of=stage.system_of,
         order_seeds=[store.experiment.order_seed for store in stores],
         **settings,
     )

@@ -22,7 +22,7 @@ from vaelab.build.regime import check_learning, learned_in, training_regime
 from vaelab.inference import Loop
 from vaelab.keys import named_key
 from vaelab.local_fit import InferenceSettings
-from vaelab.regime import Regime, amortized
+from vaelab.regime import amortized
 from vaelab.settings import Section
 from vaelab.train import System
 from vaelab.types import Key, LatentModel, Params, PosteriorFamily
@@ -77,12 +77,17 @@ class Keys(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """One training: of the model with the trained family (`train`), or of an encoder on it, held fixed."""
+    """One training: of the model with the trained family (`train`), or of an encoder on it, held fixed.
+
+    system_of(numbers) is the system with other numbers in the config, by their names, traced ones too: those
+    of its objective and optimizer.
+    """
 
     name: str
     family: str
     system: System
     num_steps: int
+    system_of: Callable[[Mapping[str, jax.Array]], System]
 
 
 class Experiment(NamedTuple):
@@ -167,10 +172,28 @@ def _keys(seed: int) -> Keys:
     return Keys(*(named_key(seed, purpose) for purpose in Keys._fields))
 
 
-def with_seed(experiment: Experiment, seed: int) -> Experiment:
-    """The experiment under another seed, with the same functions and data: not for simulated data."""
-    keys = _keys(seed)
-    return experiment._replace(theta=experiment.latent_model.init(keys.model), order_seed=seed, keys=keys)
+def renumbered(experiment: Experiment, seed: int, numbers: Mapping[str, float]) -> Experiment:
+    """The experiment of another seed and of other numbers, by name: of what it trains by, and TOLERANCE.
+
+    With the same functions and data, so that what is compiled serves again: not for simulated data.
+    """
+    keys, stages, evaluate = _keys(seed), experiment.stages, experiment.evaluate
+    if numbers:
+        stages = tuple(stage._replace(system=stage.system_of(numbers)) for stage in stages)
+    if TOLERANCE in numbers:
+        tolerance = float(numbers[TOLERANCE])
+        inference = {name: s._replace(tolerance=tolerance) for name, s in evaluate.inference.items()}
+        evaluate = evaluate._replace(inference=inference)
+    return experiment._replace(
+        theta=experiment.latent_model.init(keys.model),
+        stages=stages,
+        evaluate=evaluate,
+        order_seed=seed,
+        keys=keys,
+    )
+
+
+TOLERANCE = "inference.tolerance"
 
 
 def _once(top: Section) -> bool:
@@ -220,27 +243,11 @@ def _stages(
     families: dict[str, PosteriorFamily],
     inference: dict[str, InferenceSettings],
 ) -> tuple[Stage, ...]:
-    bound, kl_weight = train_objective(top.section("objective"), train.num_steps)
     learn, learning = top.section("model").boolean("learn"), top.section("learning")
     refit_steps = top.section("refit").integer("num_steps", 0)
     refitted = tuple(families)
     if top.section("refit").value("families"):
         refitted = top.section("refit").choices("families", families)
-
-    def stage(name: str, family: PosteriorFamily, num_steps: int, regime: Regime, steps_each: int) -> Stage:
-        check_pair(top.section("objective"), family)
-        optimizer = top.section("train").section("optimizer")
-        system = System(
-            model=latent_model,
-            family=family,
-            regime=regime,
-            objective=bound,
-            kl_weight=kl_weight,
-            optimizer=adam(optimizer, num_steps * steps_each, train.max_skipped),
-            observe=observe,
-            learn_model=learn and name == "train",
-        )
-        return Stage(name, family.name, system, num_steps)
 
     encoders = {
         name: encoder(top.section("encoder"), family, dataset.image_shape)
@@ -261,13 +268,29 @@ def _stages(
         learn_model=learn,
         from_scratch=Loop(searched, settings.solver(searched), settings.num_steps),
     )
-    stages = [stage("train", family, train.num_steps, regime, regime.model_steps)]
+    stage = partial(_stage, top, train, model=latent_model, observe=observe)
+    stages = [stage("train", train.num_steps, family=family, regime=regime, learn_model=learn)]
     for name, family in families.items():
         has_encoder = name == trained and regime.expect is None
         if refit_steps and name in refitted and not has_encoder:
             again = amortized(encoders[name], family)
-            stages.append(stage(f"refit_{name}", family, refit_steps, again, 1))
+            stages.append(stage(f"refit_{name}", refit_steps, family=family, regime=again, learn_model=False))
     return tuple(stages)
+
+
+def _stage(top: Section, train: TrainSettings, name: str, num_steps: int, **fixed: Any) -> Stage:
+    """fixed: the fields of the stage's system that no number of the config changes."""
+    family, regime = fixed["family"], fixed["regime"]
+    check_pair(top.section("objective"), family)
+
+    def system_of(numbers: Mapping[str, jax.Array]) -> System:
+        section = top.with_numbers(numbers) if numbers else top
+        bound, kl_weight = train_objective(section.section("objective"), train.num_steps)
+        num_updates = num_steps * regime.model_steps
+        optimizer = adam(section.section("train").section("optimizer"), num_updates, train.max_skipped)
+        return System(objective=bound, kl_weight=kl_weight, optimizer=optimizer, **fixed)
+
+    return Stage(name, family.name, system_of({}), num_steps, system_of)
 
 
 def _families(top: Section, latent_dim: int, batch_size: int) -> dict[str, PosteriorFamily]:

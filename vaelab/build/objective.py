@@ -47,25 +47,26 @@ def train_objective(section: Section, num_steps: int) -> tuple[Objective, Callab
     function, name = section.choice("name", OBJECTIVES), section.value("name")
     beta, warmup_steps = section.number("beta"), section.integer("warmup_steps", 0)
     alpha, min_kl = section.number("alpha", -float("inf")), section.number("min_kl")
-    if name != "beta_elbo" and (beta != 1.0 or warmup_steps):
-        key = "beta" if beta != 1.0 else "warmup_steps"
+    warms_up = bool(section.value("warmup_steps"))
+    if name != "beta_elbo" and (section.value("beta") != 1.0 or warms_up):
+        key = "beta" if section.value("beta") != 1.0 else "warmup_steps"
         raise section.error(key, "needs --config.objective.name=beta_elbo")
-    if warmup_steps > num_steps:
+    if section.value("warmup_steps") > num_steps:
         raise section.error("warmup_steps", f"must be at most the {num_steps} steps of the training")
-    if name != "free_bits" and min_kl:
+    if name != "free_bits" and section.value("min_kl"):
         raise section.error("min_kl", "needs --config.objective.name=free_bits")
     bound = partial(function, **_draws(section))
     if name == "dreg" and section.value("antithetic"):
         raise section.error("antithetic", "dreg is unbiased for independent draws only: take False")
     if name == "renyi":
-        if alpha == 1.0:
+        if section.value("alpha") == 1.0:
             raise section.error("alpha", "is the ELBO: take --config.objective.name=elbo_from_draws")
         bound = partial(bound, alpha=alpha)
     if name == "free_bits":
         bound = partial(bound, min_kl=min_kl)
     if name != "beta_elbo":
         return bound, None
-    if not warmup_steps:
+    if not warms_up:
         return partial(bound, beta=beta), None
     return bound, lambda step: beta * jnp.minimum(step / warmup_steps, 1.0)
 

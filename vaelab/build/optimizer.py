@@ -3,6 +3,8 @@
 from functools import partial
 from typing import NamedTuple
 
+import jax.numpy as jnp
+import numpy as np
 import optax
 
 from vaelab.build.objective import local_objective
@@ -17,7 +19,7 @@ def _constant(rate: float, steps: int, final_scale: float) -> optax.Schedule:
 
 
 def _exponential(rate: float, steps: int, final_scale: float) -> optax.Schedule:
-    return optax.exponential_decay(rate, steps, final_scale)
+    return lambda count: rate * final_scale ** (count / steps)
 
 
 def _linear(rate: float, steps: int, final_scale: float) -> optax.Schedule:
@@ -33,12 +35,8 @@ def _powers_of_three(rate: float, steps: int, final_scale: float) -> optax.Sched
 
     (Burda, Grosse & Salakhutdinov 2016, section 5: final_scale 0.1, and an epoch for each part.)
     """
-    ends = [round(steps * sum(3**j for j in range(i + 1)) / 3280) for i in range(7)]
-    factor = final_scale ** (1.0 / 7.0)
-    scales: dict[int, float] = {}
-    for end in ends:  # of few steps several may end at one
-        scales[end] = scales.get(end, 1.0) * factor
-    return optax.piecewise_constant_schedule(rate, scales)
+    ends = np.array([round(steps * sum(3**j for j in range(i + 1)) / 3280) for i in range(7)])
+    return lambda count: rate * final_scale ** (jnp.sum(count >= ends) / 7.0)
 
 
 SCHEDULES = {
@@ -54,7 +52,7 @@ def _schedule(section: Section, num_steps: int) -> optax.Schedule:
     """The learning rate at each step: a linear warm-up, then a schedule that ends with the last step."""
     warmup = section.integer("warmup_steps", 0)
     final_scale = section.number("final_scale")
-    if section.value("schedule") in ("exponential", "powers_of_three") and final_scale == 0.0:
+    if section.value("schedule") in ("exponential", "powers_of_three") and not section.value("final_scale"):
         raise section.error("final_scale", f"must be above 0 for the {section.value('schedule')} schedule")
     if warmup >= max(num_steps, 1):
         raise section.error("warmup_steps", f"must be fewer than the {num_steps} steps there are")
@@ -87,7 +85,7 @@ def _read(section: Section, num_steps: int) -> _Settings:
         clip_norm=section.number("clip_norm"),
         max_norm=section.number("max_norm", above=True),
     )
-    if settings.weight_decay and section.value("name") != "adamw":
+    if section.value("weight_decay") and section.value("name") != "adamw":
         raise section.error("weight_decay", "needs optimizer.name=adamw")
     return settings
 
@@ -104,7 +102,7 @@ def adam(section: Section, num_steps: int, max_skipped: int = 0) -> optax.Gradie
         "name", {"adam": optax.adam, "adamw": partial(optax.adamw, weight_decay=settings.weight_decay)}
     )
     optimizer = make(settings.schedule, **settings.moments)
-    if settings.clip_norm:
+    if section.value("clip_norm"):
         optimizer = optax.chain(optax.clip_by_global_norm(settings.clip_norm), optimizer)
     return optax.apply_if_finite(optimizer, max_skipped) if max_skipped else optimizer
 
@@ -116,7 +114,7 @@ def gaussian_solver(section: Section, num_steps: int) -> SolverOf:
         return flow_solver(section, num_steps)
     draws, bound = objective.integer("num_samples", 1), local_objective(objective)
     settings = _read(optimizer, num_steps)
-    if settings.clip_norm:
+    if optimizer.value("clip_norm"):
         raise optimizer.error("clip_norm", f"has no effect on {optimizer.value('name')}: max_norm bounds it")
     rate = optimizer.value("learning_rate")
 

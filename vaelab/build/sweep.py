@@ -7,22 +7,52 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from vaelab.build.experiment import TOLERANCE
 from vaelab.settings import Section
 from vaelab.types import ConfigError
+
+# The numbers of a config that are arguments of the compiled program: all else is a program of its own.
+NUMBERS = (
+    "train.optimizer.learning_rate",
+    "train.optimizer.final_scale",
+    "train.optimizer.b1",
+    "train.optimizer.b2",
+    "train.optimizer.eps",
+    "train.optimizer.weight_decay",
+    "train.optimizer.clip_norm",
+    "objective.beta",
+    "objective.warmup_steps",
+    "objective.min_kl",
+    "objective.alpha",
+    TOLERANCE,
+)
 
 
 class Point(NamedTuple):
     """One place of a sweep: its runs differ in their seed alone.
 
-    name: of its directory. settings: what is varied, with its values here. configs: of each seed's run.
+    name: of its directory. settings: what is varied, with its values here. numbers: those of the settings
+    that are arguments of the program. configs: of each seed's run.
     """
 
     name: str
     settings: dict[str, Any]
+    numbers: dict[str, float]
     configs: tuple[ConfigDict, ...]
 
 
-def points(config: ConfigDict) -> tuple[Point, ...]:
+class Sweep(NamedTuple):
+    """points: all, in order. programs: the numbers of the points that are one program, each point in one.
+
+    memory_bytes: as many runs of a program are trained at once as fit.
+    """
+
+    points: tuple[Point, ...]
+    programs: tuple[tuple[int, ...], ...]
+    memory_bytes: int
+
+
+def read_sweep(config: ConfigDict) -> Sweep:
     """Every combination of the axes of config.sweep, with num_seeds runs from config.seed on each.
 
     An axis is (name, values), or (names, values) with a tuple of values for each place where several settings
@@ -30,6 +60,7 @@ def points(config: ConfigDict) -> tuple[Point, ...]:
     """
     section = Section(config.sweep, "config.sweep")
     axes, num_seeds = section.value("axes"), section.integer("num_seeds", 1)
+    memory_bytes, one_program = int(section.number("memory_bytes", 1)), section.value("one_program")
     section.close()
     if not isinstance(axes, tuple | list):
         raise section.error("axes", "must be a tuple of (name, values)")
@@ -37,15 +68,46 @@ def points(config: ConfigDict) -> tuple[Point, ...]:
     with base.unlocked():
         del base.sweep
     changes = [_changes(section, base, axis) for axis in axes]
+    together = _together(section, one_program, {name for places in changes for name in places[0]})
     found = []
     for combination in itertools.product(*changes):
         settings = {name: value for part in combination for name, value in part.items()}
         configs = tuple(_changed(base, settings, base.seed + number) for number in range(num_seeds))
-        found.append(Point(_directory(settings), settings, configs))
+        numbers = {name: value for name, value in settings.items() if name in together}
+        found.append(Point(_directory(settings), settings, numbers, configs))
     names = [point.name for point in found]
     if len(set(names)) < len(names):
         raise section.error("axes", "has a place twice")
-    return tuple(found)
+    return Sweep(tuple(found), _programs(found), memory_bytes)
+
+
+def _together(section: Section, one_program: Any, varied: set[str]) -> tuple[str, ...]:
+    """The varied settings whose values are arguments of one program."""
+    if tuple(one_program) == ("auto",):
+        return tuple(name for name in NUMBERS if name in varied)
+    if not isinstance(one_program, tuple | list):
+        raise section.error("one_program", "must be a tuple of names of axes, or ('auto',)")
+    # A flag turns a,b into one name of a tuple.
+    one_program = [part for name in one_program for part in name.split(",")]
+    for name in one_program:
+        if name not in varied:
+            raise section.error("one_program", f"{name!r} is not an axis of the sweep")
+        if name not in NUMBERS:
+            line = (
+                f"{name!r} changes shapes or the program itself: leave it out; there are {', '.join(NUMBERS)}"
+            )
+            raise section.error("one_program", line)
+    return tuple(one_program)
+
+
+def _programs(points: list[Point]) -> tuple[tuple[int, ...], ...]:
+    """Points with the same settings but for their numbers; a number that is 0 may take a part out."""
+    found: dict[str, list[int]] = {}
+    for i, point in enumerate(points):
+        apart = {name: value for name, value in point.settings.items() if name not in point.numbers}
+        zero = [name for name, value in point.numbers.items() if value == 0]
+        found.setdefault(repr((apart, zero)), []).append(i)
+    return tuple(map(tuple, found.values()))
 
 
 def _changes(section: Section, base: ConfigDict, axis: Any) -> list[dict[str, Any]]:
