@@ -43,6 +43,8 @@ def _reason(error: Exception) -> str:
         return f"there is no experiment file {missing[1]}"
     raised = re.findall(r"^\s*\w*Error: (.+)$", text, flags=re.MULTILINE)
     text = raised[-1] if raised else text
+    text = re.sub(r"invalid literal for int\(\) with base 10: (.+)", r"must be an integer, not \1", text)
+    text = re.sub(r"could not convert string to float: (.+)", r"must be a number, not \1", text)
     if re.fullmatch(r"[\"']*\w+[\"']+", text):
         return f"the config has no setting {text.strip(chr(34))}"
     if "no attribute 'get_config'" in text:
@@ -99,6 +101,7 @@ def _main(_: list[str]) -> int:
     # Imported here, so that --help and a mistyped flag do not wait for JAX.
     from rich.console import Console
 
+    from vaelab.build.sweep import varied
     from vaelab.checkpoint import CheckpointError
     from vaelab.data import DataError
     from vaelab.run import run
@@ -107,6 +110,12 @@ def _main(_: list[str]) -> int:
     from vaelab.train_loop import NonFiniteError
     from vaelab.types import ConfigError
 
+    if "sweep" in FLAGS.config:
+        given = config_flags.get_override_values(FLAGS["config"])
+        for name in varied(FLAGS.config):
+            if name in given:
+                line = "the sweep varies it: change --config.sweep.axes, or leave it out"
+                return _fail(f"--config.{name}={given[name]}: {line}", 2)
     # Elsewhere than on a terminal, wide enough for a table of three families, or of a sweep.
     sweep = "sweep" in FLAGS.config
     console = Console(width=None if sys.stdout.isatty() else 190 if sweep else 100)

@@ -226,8 +226,12 @@ def sweep(*axes: tuple, num_seeds: int) -> ConfigDict:
 
 
 def apply_variant(config: ConfigDict, variant: str, **variants: Callable[[ConfigDict], None]) -> ConfigDict:
-    """Makes the named changes, one or several with commas; raises ValueError for a name that there is not."""
-    for name in variant.split(",") if variant else ():
+    """Makes the named changes, one or several with commas; raises ValueError for a name that there is not.
+
+    In the order of the names, but for smoke, which comes last: it makes little of what the others ask for.
+    """
+    names = variant.split(",") if variant else []
+    for name in sorted(names, key=lambda name: name == "smoke"):
         if name not in variants:
             raise ValueError(f"unknown variant {name!r}; there are {', '.join(variants)}")
         variants[name](config)

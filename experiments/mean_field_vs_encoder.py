@@ -46,8 +46,11 @@ def get_config(variant: str = ""):
 
 
 def smoke(config):
+    steps_differ = "sweep" in config and not isinstance(config.sweep.axes[0][0], str)
     defaults.shrink(config)
-    if "sweep" in config:
+    if steps_differ:
+        steps_of_each(config, (40, 20, 20))
+    elif "sweep" in config:
         config.sweep.axes = (("learning.regime", REGIMES),)
 
 

@@ -41,9 +41,9 @@ def assert_one_line(result, *, says, status=2):
         (["--config.train.num_step=5"], "no setting 'num_step'; did you mean 'num_steps'"),
         (["--config.nothing_like_it=5"], "the config has no setting 'nothing_like_it'"),
         (["--config.trian.num_steps=5"], "no setting 'trian'; did you mean 'train'"),
-        (["--config.train.num_steps=many"], "--config.train.num_steps=many: invalid literal for int()"),
-        (["--config.train.num_steps=2.5"], "--config.train.num_steps=2.5: invalid literal for int()"),
-        (["--config.train.optimizer.learning_rate=fast"], "learning_rate=fast: could not convert"),
+        (["--config.train.num_steps=many"], "--config.train.num_steps=many: must be an integer, not 'many'"),
+        (["--config.train.num_steps=2.5"], "--config.train.num_steps=2.5: must be an integer, not '2.5'"),
+        (["--config.train.optimizer.learning_rate=fast"], "learning_rate=fast: must be a number, not 'fast'"),
         (["--config.model.learn=perhaps"], "--config.model.learn=perhaps"),
         (["train"], "'train' is not a flag"),
     ],
@@ -100,6 +100,10 @@ def test_no_workdir():
     [
         (["--config.train.num_steps=0"], "--config.train.num_steps=0: must be an integer of 1 or more"),
         (["--config.data.name=minst"], "did you mean 'mnist'"),
+        (
+            ["--config=experiments/encoder_capacity.py", "--config.encoder.hidden=(10,)"],
+            "--config.encoder.hidden=(10,): the sweep varies it: change --config.sweep.axes",
+        ),
         (["--config.data.name=mnist", "--config.data.data_dir=/none"], "python -m vaelab.prepare mnist"),
     ],
 )

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from experiments import defaults, digits_gap
 from tests.test_train import BATCH, INDEX, make_system
-from vaelab import report, sweep, sweep_report, sweep_rows, train, train_loop
+from vaelab import report, sweep, sweep_report, sweep_rows, train, train_loop, train_stage
+from vaelab.build import build
 from vaelab.build.sweep import read_sweep
 from vaelab.run import run
 from vaelab.types import ConfigError
@@ -70,6 +71,65 @@ def test_an_axis_that_cannot_be_is_one_clear_line(axis, message):
     with pytest.raises(ConfigError, match=message) as caught:
         read_sweep(swept(axis))
     assert "\n" not in str(caught.value)
+
+
+def test_places_that_differ_in_numbers_alone_are_one_program():
+    rates, warmups = (1e-3, 2e-3), (0, 10, 20)
+    config = swept(
+        ("train.optimizer.learning_rate", rates),
+        ("encoder.hidden", ((10,), (20,))),
+        ("objective.warmup_steps", warmups),
+        **{"objective.name": "beta_elbo"},
+    )
+    found = read_sweep(config)
+    assert len(found.points) == 12
+    programs = [
+        {(p.settings["encoder.hidden"], p.settings["objective.warmup_steps"] > 0) for p in members}
+        for members in ([found.points[i] for i in program] for program in found.programs)
+    ]
+    # A program for each width, with a warm-up and without one.
+    assert sorted(map(list, programs)) == [[((w,), on)] for w in (10, 20) for on in (False, True)]
+    assert sorted(i for program in found.programs for i in program) == list(range(12))
+    config.sweep.one_program = ("objective.warmup_steps",)
+    assert len(read_sweep(config).programs) == 8
+
+
+@pytest.mark.parametrize(
+    ("one_program", "message"),
+    [
+        (("model.latent_dim",), "'model.latent_dim' changes shapes, or the program itself: leave it out"),
+        (("objective.beta",), "'objective.beta' is not an axis of the sweep"),
+        ("auto", "must be a tuple"),
+    ],
+)
+def test_what_cannot_be_one_program_is_one_clear_line(one_program, message):
+    config = swept(("model.latent_dim", (2, 3)))
+    with config.unlocked(), config.sweep.ignore_type():
+        config.sweep.one_program = one_program
+    with pytest.raises(ConfigError, match=message):
+        read_sweep(config)
+
+
+def test_a_run_under_its_own_numbers_is_the_run_alone(tmp_path):
+    """Two rates and two tolerances as one program, two runs at a time; the rates make the difference."""
+    config = swept(
+        (
+            ("train.optimizer.learning_rate", "inference.tolerance"),
+            ((1e-3, 0.05), (3e-3, 10.0), (1e-2, 0.05)),
+        ),
+        num_seeds=1,
+    )
+    first = train_stage.Member(build(read_sweep(config).points[0].configs[0]), None, None)
+    first = first._replace(theta=first.experiment.theta)
+    config.sweep.memory_bytes = 2 * train_stage.bytes_of_run(first)
+    rows = sweep.run_sweep(config, str(tmp_path / "sweep"), Console(quiet=True))
+    assert rows[1]["num_unconverged"] == 0 < rows[0]["num_unconverged"]
+    point = read_sweep(config).points[2]
+    (alone,) = run(point.configs[0], str(tmp_path / "alone"), Console(quiet=True))
+    # Another program for the same steps: rounding, which Adam makes steps of one size of.
+    own, first = (abs(rows[i]["elbo_optimal"]["mean"] - alone["elbo_optimal"]["mean"]) for i in (2, 0))
+    assert own < 0.02
+    assert first > 0.1
 
 
 def test_what_is_wrong_with_any_point_is_said_before_the_first_begins(tmp_path):

@@ -33,9 +33,10 @@ TITLES = {
     "L\\[q_phi]": "elbo_amortized",
     "L\\[q*]": "elbo_optimal",
     "log p(x) >=": "log_evidence",
-    "amortization gap": "amortization",
-    "approximation gap": "approximation",
+    "amortization gap": "amortization_gap",
+    "approximation gap": "approximation_gap",
 }
+SPLITS = ("train", "validation", "test", "simulated", "corrupted")
 COLOURS = ("#4477aa", "#ee8866", "#228833", "#aa3377", "#777777")
 
 
@@ -63,9 +64,8 @@ def read(directory: Path) -> Run:
                 arrays[config["seed"]] = dict(stored)
         except FileNotFoundError as error:
             missing = Path(error.filename).name
-            raise CompareError(
-                f"{directory} has no {missing}: give the directory of a finished run, or of a sweep's place"
-            ) from None
+            line = f"{directory} has no {missing}: give the directory of a finished run"
+            raise CompareError(f"{line}, or of a place of a sweep, as SWEEP/regime=amortized") from None
         except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
             raise CompareError(f"{place} cannot be read: {error}") from None
         configs[config["seed"]] = config
@@ -78,14 +78,14 @@ def places(run: Run) -> list[tuple[str, str]]:
         {tuple(key.split("/")[:2]) for key in arrays if key.endswith("/elbo_optimal")}
         for arrays in run.arrays.values()
     ]
-    return sorted(set.intersection(*found))
+    return sorted(set.intersection(*found), key=lambda place: (SPLITS.index(place[0]), place[1]))
 
 
 def quantity(run: Run, seed: int, place: tuple[str, str], name: str) -> np.ndarray | None:
     """One number a datapoint; None of what needs an encoder, where the family has none."""
     (split, family), arrays = place, run.arrays[seed]
     amortized = arrays.get(f"{split}/{family}/elbo_amortized")
-    if amortized is None and name in ("elbo_amortized", "amortization"):
+    if amortized is None and name in ("elbo_amortized", "amortization_gap"):
         return None
     optimal = np.float64(arrays[f"{split}/{family}/elbo_optimal"])
     gap = Gap(
@@ -93,7 +93,7 @@ def quantity(run: Run, seed: int, place: tuple[str, str], name: str) -> np.ndarr
         optimal,
         np.float64(arrays[f"{split}/log_evidence"]),
     )
-    return getattr(gap, name)
+    return getattr(gap, name.removesuffix("_gap"))
 
 
 def _of_one(run: Run, place: tuple[str, str], name: str) -> dict[str, float] | None:
@@ -176,18 +176,20 @@ def compare(runs: Sequence[Run]) -> list[dict[str, Any]]:
 def table(rows: list[dict[str, Any]]) -> Table:
     drawn = Table(
         caption="nats per datapoint, mean ± standard error; below each run what it has more than the first, "
-        "with the error of that (~ where it is unpaired)",
+        "with the error of the difference over what both measured (~ where it is unpaired)",
         box=SIMPLE_HEAD,
     )
     for title in ("split", "family", "run"):
-        drawn.add_column(title, overflow="fold")
+        drawn.add_column(title, overflow="fold", min_width=36 if title == "run" else None)
     for title in TITLES:
         drawn.add_column(title, justify="right", min_width=14)
     for row in rows:
         cells = [report.cell(row[name]) for name in TITLES.values()]
         drawn.add_row(row["split"], row["family"], row["run"], *cells)
         if row["less_first"] is not None:
-            drawn.add_row("", "", "more", *(_signed(row["less_first"][name]) for name in TITLES.values()))
+            leads = [row["less_first"][name] for name in TITLES.values()]
+            over = next(lead["over"] for lead in leads if lead is not None)
+            drawn.add_row("", "", f"less the first, over {over}", *map(_signed, leads))
     return drawn
 
 
@@ -244,7 +246,8 @@ def plot(path: Path, rows: list[dict[str, Any]]) -> None:
         axis.set_yticks(range(len(TITLES)), [title.replace("\\", "") for title in TITLES])
         axis.set_ylim(len(TITLES) - 0.5, -0.5)
         axis.set_title(", ".join(panel), fontsize=10)
-        axis.set_xlabel(f"nats more than {rows[0]['run']} (two errors)")
+        axis.locator_params(axis="x", nbins=5)
+    drawn.supxlabel(f"nats more than {rows[0]['run']}; bars: ± 2 standard errors", fontsize=10)
     axes[0].legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0.0, 1.06))
     drawn.savefig(path, dpi=120)
 
@@ -257,7 +260,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="directory of a finished run")
     parser.add_argument("--output", type=Path, help="write compare.csv and compare.png there")
     arguments = parser.parse_args(argv)
-    console = Console(width=None if sys.stdout.isatty() else 150)
+    console = Console(width=None if sys.stdout.isatty() else 180)
     try:
         if len(arguments.runs) < 2:
             raise CompareError("give two runs or more")

@@ -22,7 +22,7 @@ from vaelab.measure import Outcome, Trained, measure
 from vaelab.rows import arrays, rows
 from vaelab.rundir import finished, in_use, open_directory
 from vaelab.train_stage import Member, train
-from vaelab.types import Params
+from vaelab.types import ConfigError, Params
 
 NUM_PICTURES = 12
 
@@ -38,7 +38,11 @@ def run(config: ConfigDict, workdir: str, console: Console) -> list[dict[str, An
     if "study" in config:
         _study(config, directory, console)
         return []
-    done = finished(directory / "gap.json", config, console)
+    try:
+        done = finished(directory / "gap.json", config, console)
+    except ConfigError:
+        build(config)  # what is wrong with the config itself is the better thing to say
+        raise
     if done is not None:
         _show(done["rows"], console)
         return done["rows"]
@@ -114,7 +118,7 @@ def _write_results(
 
 
 def _pictures(experiment: Experiment, outcomes: dict[str, Outcome], theta: Params) -> dict[str, np.ndarray]:
-    """Data, reconstructions at the centre (eps = 0) of the encoder's q and of q*, draws from the model."""
+    """Data, decodings of the centre (eps = 0) of the amortized q and of q*, draws from the model."""
     latent_model, family = experiment.latent_model, next(iter(experiment.families.values()))
     split, outcome = next(iter(outcomes.items()))
     fitted, x_NxD = outcome.fits[family.name], outcome.points.inputs.x_NxD
@@ -128,8 +132,8 @@ def _pictures(experiment: Experiment, outcomes: dict[str, Outcome], theta: Param
     count = min(NUM_PICTURES, len(x_NxD))
     z_NxK = jax.random.normal(experiment.keys.pictures, (count, latent_model.latent_dim))
     return {
-        split: x_NxD[:NUM_PICTURES],
-        "encoder": at_mean(fitted.phi_start),
-        "optimum": at_mean(fitted.inference.phi_P),
-        "model": np.asarray(decode(theta, z_NxK)),
+        f"{split} data": x_NxD[:NUM_PICTURES],
+        f"by the {outcome.amortized.get(family.name, 'start')}": at_mean(fitted.phi_start),
+        "by q*": at_mean(fitted.inference.phi_P),
+        "from the prior": np.asarray(decode(theta, z_NxK)),
     }

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
@@ -26,7 +27,8 @@ COLOURS = {
 
 
 def _name(row: dict[str, Any], names: list[str]) -> str:
-    return ", ".join(row["settings"].get(name, "") for name in names)
+    values = ((name, row["settings"].get(name, "")) for name in names)
+    return ", ".join("affine" if name.endswith("hidden") and v == "none" else v for name, v in values)
 
 
 def _settings(rows: list[dict[str, Any]]) -> list[str]:
@@ -87,28 +89,33 @@ def plot(path: Path, rows: list[dict[str, Any]]) -> None:
     for axis, panel in zip(axes, panels, strict=True):
         mine = [row for row, own in zip(rows, panel_of, strict=True) if own == panel]
         for key, colour in COLOURS.items():
-            places = [
-                (position, row[key]["mean"], row[key]["stderr"])
-                for position, row in enumerate(mine)
-                if row[key] is not None and math.isfinite(row[key]["mean"])
-            ]
-            if places:
-                position, mean, stderr = zip(*places, strict=True)
-                axis.errorbar(
-                    position, mean, stderr, fmt="o-", capsize=4, color=colour, label=key.replace("_", " ")
-                )
+            # A place without the gap is one of no number: the line breaks there.
+            places = [row[key] or {"mean": math.nan, "stderr": math.nan} for row in mine]
+            mean, stderr = (np.array([place[part] for place in places], float) for part in ("mean", "stderr"))
+            if np.isfinite(mean).any():
+                label = key.replace("_", " ")
+                axis.errorbar(range(len(mine)), mean, stderr, fmt="o-", capsize=4, color=colour, label=label)
         axis.set_xticks(
             range(len(mine)), [_name(row, names) for row in mine], rotation=30, ha="right", fontsize=8
         )
         axis.set_xlim(-0.5, len(mine) - 0.5)
-        axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
         axis.set_title(", ".join(panel), fontsize=10)
     axes[0].set_ylabel("nats a datapoint")
-    # The test split, which comes last, has the most gaps.
-    handles, labels = axes[-1].get_legend_handles_labels()
-    drawn.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False, fontsize=8)
-    highest = max(axis.get_ylim()[1] for axis in axes)
+    handle_of = {
+        label: handle
+        for axis in axes
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    drawn.legend(
+        handle_of.values(),
+        handle_of,
+        loc="outside upper center",
+        ncols=len(handle_of),
+        frameon=False,
+        fontsize=8,
+    )
+    lowest, highest = zip(*(axis.get_ylim() for axis in axes), strict=True)
     for axis in axes:
-        axis.set_ylim(top=highest)
-    drawn.supxlabel(", ".join(" ".join(name.replace("_", " ").split(".")) for name in names), fontsize=10)
+        axis.set_ylim(min(0.0, *lowest), max(highest))
+    drawn.supxlabel(", ".join(names), fontsize=10)
     drawn.savefig(path, dpi=120)

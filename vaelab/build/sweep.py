@@ -52,6 +52,13 @@ class Sweep(NamedTuple):
     memory_bytes: int
 
 
+def varied(config: ConfigDict) -> tuple[str, ...]:
+    """The settings on the axes of config.sweep, in so far as it is well formed."""
+    axes = config.sweep.get("axes", ())
+    pairs = [axis for axis in axes if isinstance(axis, tuple | list) and len(axis) == 2]
+    return tuple(name for names, _ in pairs for name in ([names] if isinstance(names, str) else names))
+
+
 def read_sweep(config: ConfigDict) -> Sweep:
     """Every combination of the axes of config.sweep, with num_seeds runs from config.seed on each.
 
@@ -93,10 +100,8 @@ def _together(section: Section, one_program: Any, varied: set[str]) -> tuple[str
         if name not in varied:
             raise section.error("one_program", f"{name!r} is not an axis of the sweep")
         if name not in NUMBERS:
-            line = (
-                f"{name!r} changes shapes or the program itself: leave it out; there are {', '.join(NUMBERS)}"
-            )
-            raise section.error("one_program", line)
+            line = f"{name!r} changes shapes, or the program itself: leave it out"
+            raise section.error("one_program", f"{line}; there are {', '.join(NUMBERS)}")
     return tuple(one_program)
 
 
