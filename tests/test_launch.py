@@ -100,16 +100,19 @@ def test_no_workdir():
     [
         (["--config.train.num_steps=0"], "--config.train.num_steps=0: must be an integer of 1 or more"),
         (["--config.data.name=minst"], "did you mean 'mnist'"),
-        (
-            ["--config=experiments/encoder_capacity.py", "--config.encoder.hidden=(10,)"],
-            "--config.encoder.hidden=(10,): the sweep varies it: change --config.sweep.axes",
-        ),
         (["--config.data.name=mnist", "--config.data.data_dir=/none"], "python -m vaelab.prepare mnist"),
     ],
 )
 def test_a_setting_that_cannot_be(arguments, says, tmp_path):
     result = launch("--config=experiments/digits_gap.py:smoke", *arguments, f"--workdir={tmp_path / 'run'}")
     assert_one_line(result, says=says)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_flag_for_what_a_sweep_varies(tmp_path):
+    config = "--config=experiments/encoder_capacity.py:smoke"
+    result = launch(config, "--config.encoder.hidden=(10,)", f"--workdir={tmp_path / 'run'}")
+    assert_one_line(result, says="--config.encoder.hidden=(10,): the sweep varies it: change")
     assert not (tmp_path / "run").exists()
 
 
