@@ -13,7 +13,7 @@ from vaelab import data, posterior
 from vaelab.build import build, build_study, optimizer
 from vaelab.build import experiment as build_experiment
 from vaelab.build import regime as build_regime
-from vaelab.build.sweep import points
+from vaelab.build.sweep import read_sweep
 from vaelab.keys import named_key
 from vaelab.settings import Section
 from vaelab.types import ConfigError
@@ -63,7 +63,7 @@ def test_every_experiment_builds_and_reads_every_key(name, variant, images_at_ha
     if "study" in config:
         build_study(config)
         return
-    runs = [point.configs[0] for point in points(config)] if "sweep" in config else [config]
+    runs = [point.configs[0] for point in read_sweep(config).points] if "sweep" in config else [config]
     for run_config in runs:
         check_built(build(run_config))
 
