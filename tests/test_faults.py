@@ -196,7 +196,8 @@ def test_sigterm_under_load(trial, uninterrupted, tmp_path):
     try:
         for _ in range(2):
             status, message = terminated(workdir, draw.uniform(0.0, 1.0))
-            assert status == 143, message
+            # -15: Python itself was not there yet; to a shell that is 143 too.
+            assert status in (143, -signal.SIGTERM), message
         finish(workdir, *LONG)
     finally:
         load.kill()
