@@ -110,7 +110,7 @@ def test_what_cannot_be_one_program_is_one_clear_line(one_program, message):
         read_sweep(config)
 
 
-def test_a_run_under_its_own_numbers_is_the_run_alone(tmp_path):
+def test_a_run_under_its_own_numbers_is_the_run_alone(tmp_path, monkeypatch):
     """Two rates and two tolerances as one program, two runs at a time; the rates make the difference."""
     config = swept(
         (
@@ -122,7 +122,15 @@ def test_a_run_under_its_own_numbers_is_the_run_alone(tmp_path):
     first = train_stage.Member(build(read_sweep(config).points[0].configs[0]), None, None)
     first = first._replace(theta=first.experiment.theta)
     config.sweep.memory_bytes = 2 * train_stage.bytes_of_run(first)
+    original, at_once = train_loop.train_chunk_together, []
+
+    def counted(states, *arguments, **settings):
+        at_once.append(len(states.step))
+        return original(states, *arguments, **settings)
+
+    monkeypatch.setattr(train_loop, "train_chunk_together", counted)
     rows = sweep.run_sweep(config, str(tmp_path / "sweep"), Console(quiet=True))
+    assert set(at_once) == {2}  # and the third alone
     assert rows[1]["num_unconverged"] == 0 < rows[0]["num_unconverged"]
     point = read_sweep(config).points[2]
     (alone,) = run(point.configs[0], str(tmp_path / "alone"), Console(quiet=True))
@@ -130,6 +138,50 @@ def test_a_run_under_its_own_numbers_is_the_run_alone(tmp_path):
     own, first = (abs(rows[i]["elbo_optimal"]["mean"] - alone["elbo_optimal"]["mean"]) for i in (2, 0))
     assert own < 0.02
     assert first > 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "changes"),
+    [
+        ("train.optimizer.learning_rate", (1e-3, 3e-3), {}),
+        ("train.optimizer.final_scale", (0.1, 0.5), {"train.optimizer.schedule": "cosine"}),
+        ("train.optimizer.final_scale", (0.1, 0.5), {"train.optimizer.schedule": "linear"}),
+        ("train.optimizer.final_scale", (0.1, 0.5), {"train.optimizer.schedule": "exponential"}),
+        ("train.optimizer.final_scale", (0.1, 0.5), {"train.optimizer.schedule": "powers_of_three"}),
+        ("train.optimizer.b1", (0.9, 0.5), {}),
+        ("train.optimizer.b2", (0.999, 0.5), {}),
+        ("train.optimizer.eps", (1e-8, 1e-1), {}),
+        ("train.optimizer.weight_decay", (1e-2, 1.0), {"train.optimizer.name": "adamw"}),
+        ("train.optimizer.clip_norm", (200.0, 1e-3), {"train.optimizer.eps": 1e-2}),
+        ("objective.beta", (1.0, 0.3), {"objective.name": "beta_elbo"}),
+        ("objective.warmup_steps", (5, 20), {"objective.name": "beta_elbo"}),
+        ("objective.min_kl", (0.5, 5.0), {"objective.name": "free_bits"}),
+        ("objective.alpha", (0.5, -0.5), {"objective.name": "renyi", "objective.num_samples": 4}),
+    ],
+)
+def test_every_number_does_as_an_argument_what_it_does_in_the_config(name, values, changes):
+    """Two values as one program against each in a config of its own, over 20 steps."""
+    points = read_sweep(swept((name, values), **changes)).points
+    alone = [build(point.configs[0]) for point in points]
+    stage, split = alone[0].stages[0], alone[0].train_split
+    state = train.init_state(stage.system, jax.random.key(0), alone[0].theta)
+    settings = {"num_steps": 20, "batch_size": 20, "chunk_size": 20}
+    data, key = (split.pixels_NxD, split.index_N), jax.random.key(1)
+    ((one, other),) = train_loop.fit_together(
+        [state, state],
+        *data,
+        [key, key],
+        [point.numbers for point in points],
+        system_of=stage.system_of,
+        order_seeds=[0, 0],
+        **settings,
+    )
+    for experiment, together in zip(alone, (one, other), strict=True):
+        (by_itself,) = train_loop.fit(
+            state, *data, key, system=experiment.stages[0].system, order_seed=0, **settings
+        )
+        np.testing.assert_allclose(together.metrics.bound, by_itself.metrics.bound, rtol=1e-4)
+    assert np.max(np.abs(one.metrics.bound - other.metrics.bound)) > 0.02
 
 
 def test_what_is_wrong_with_any_point_is_said_before_the_first_begins(tmp_path):

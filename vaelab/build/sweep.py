@@ -95,7 +95,7 @@ def _together(section: Section, one_program: Any, varied: set[str]) -> tuple[str
     if not isinstance(one_program, tuple | list):
         raise section.error("one_program", "must be a tuple of names of axes, or ('auto',)")
     # A flag turns a,b into one name of a tuple.
-    one_program = [part for name in one_program for part in name.split(",")]
+    one_program = [part for name in one_program for part in str(name).split(",")]
     for name in one_program:
         if name not in varied:
             raise section.error("one_program", f"{name!r} is not an axis of the sweep")
