@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import defaults, digits_gap, linear_gaussian
+from experiments import defaults, digits_gap, linear_gaussian, mean_field_vs_encoder
 from vaelab import data, posterior
 from vaelab.build import build, build_study, optimizer
 from vaelab.build import experiment as build_experiment
@@ -373,6 +373,12 @@ def test_observed_once_is_the_evaluations_x():
     experiment = build(config)
     np.testing.assert_array_equal(experiment.train_split.pixels_NxD, experiment.inputs["train"].x_NxD)
     assert set(np.unique(experiment.train_split.pixels_NxD)) == {0.0, 1.0}
+
+
+def test_smoke_comes_last_in_whatever_order():
+    one, other = (mean_field_vs_encoder.get_config(names) for names in ("stopped,smoke", "smoke,stopped"))
+    assert one.to_json() == other.to_json()
+    assert {config.train.num_steps for p in read_sweep(one).points for config in p.configs} == {40, 20}
 
 
 def test_powers_of_three_are_eight_stages_each_three_times_as_long_as_the_last():

@@ -212,6 +212,14 @@ def test_another_config_is_refused_and_nothing_is_overwritten(finished):
     assert (workdir / "config.json").read_bytes() == before
 
 
+def test_a_wrong_value_is_said_before_that_the_directory_is_anothers(finished):
+    workdir, _ = finished
+    config = digits_gap.get_config("smoke")
+    config.train.optimizer.learning_rate = -1.0
+    with pytest.raises(ConfigError, match=r"learning_rate=-1\.0: must be"):
+        quiet_run(config, workdir)
+
+
 def test_results_without_a_config_are_refused(tmp_path):
     (tmp_path / "gap.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"no config.json: take another --workdir"):
