@@ -26,6 +26,8 @@ from rich.console import Console
 from rich.table import Table
 
 from vaelab import report
+from vaelab.build.evaluate import MADE_SPLITS
+from vaelab.build.model import SPLITS
 from vaelab.gap import Gap, mean_and_stderr
 from vaelab.rundir import differences
 
@@ -36,7 +38,7 @@ TITLES = {
     "amortization gap": "amortization_gap",
     "approximation gap": "approximation_gap",
 }
-SPLITS = ("train", "validation", "test", "simulated", "corrupted")
+ORDER = (*SPLITS, *MADE_SPLITS)
 COLOURS = ("#4477aa", "#ee8866", "#228833", "#aa3377", "#777777")
 
 
@@ -78,7 +80,7 @@ def places(run: Run) -> list[tuple[str, str]]:
         {tuple(key.split("/")[:2]) for key in arrays if key.endswith("/elbo_optimal")}
         for arrays in run.arrays.values()
     ]
-    return sorted(set.intersection(*found), key=lambda place: (SPLITS.index(place[0]), place[1]))
+    return sorted(set.intersection(*found), key=lambda place: (ORDER.index(place[0]), place[1]))
 
 
 def quantity(run: Run, seed: int, place: tuple[str, str], name: str) -> np.ndarray | None:
