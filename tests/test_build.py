@@ -393,6 +393,14 @@ def test_powers_of_three_are_eight_stages_each_three_times_as_long_as_the_last()
             assert float(schedule(step)) == pytest.approx(1e-3 * 10 ** (-i / 7), rel=1e-5), (i, step)
 
 
+def test_exponential_falls_by_the_same_part_in_every_step():
+    config = digits_gap.get_config()
+    config.train.optimizer.update({"schedule": "exponential", "final_scale": 0.25, "learning_rate": 1e-3})
+    schedule = optimizer._schedule(Section(config.train.optimizer), 100)
+    for step, rate in ((0, 1e-3), (50, 0.5e-3), (100, 0.25e-3)):
+        assert float(schedule(step)) == pytest.approx(rate, rel=1e-6)
+
+
 def spied(monkeypatch):
     """The numbers of steps that the solvers of section `learning.local` are made for."""
     seen, original = [], build_regime.gaussian_solver
