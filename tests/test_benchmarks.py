@@ -89,6 +89,13 @@ def test_local_inference_loses_little(trained):
 
 
 @pytest.mark.slow
+def test_runs_together_are_timed_against_one_alone():
+    found = output("benchmarks/runs_together.py", "--runs", "2", "--num_steps", "20", "--rounds", "2")
+    assert found["ratio"]["min"] <= found["ratio"]["median"] <= found["ratio"]["max"]
+    assert len(found["alone_ms"]) == len(found["together_ms"]) == 2
+
+
+@pytest.mark.slow
 def test_a_table_of_sixty_thousand_rows_fits_two_gigabytes():
     found = output("benchmarks/mean_field_table.py", "--rounds", "1", "--num_steps", "40")
     assert found["table_bytes"] == 60_000 * 100 * 4

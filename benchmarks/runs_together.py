@@ -1,0 +1,102 @@
+"""Training several runs as one program against each alone:
+
+    python benchmarks/runs_together.py --config=experiments/digits_gap.py --runs=8
+
+Chunks of steps of the runs of a sweep (`train_chunk_together`) and of a single one (`train_chunk`), compiled
+before and in turn. Prints one JSON line: milliseconds a step of one run, in each way, of every round, and
+their ratio (below 1 the runs are faster together).
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def config_of(path: str):
+    name, _, variant = path.partition(":")
+    spec = importlib.util.spec_from_file_location("experiment", ROOT / name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(variant)
+
+
+def milliseconds(config, num_runs: int, num_steps: int, rounds: int) -> tuple[list[float], list[float]]:
+    """A step of one run: (alone, together), of every round."""
+    import jax
+    import jax.numpy as jnp
+
+    from vaelab import train_loop
+    from vaelab.build import build
+    from vaelab.data import batch_indices
+    from vaelab.train import init_state
+
+    experiment = build(config)
+    stage, split = experiment.stages[0], experiment.train_split
+    data = jnp.asarray(split.pixels_NxD), jnp.asarray(split.index_N)
+    rows = np.stack(
+        [
+            batch_indices(
+                seed, 0, num_steps, batch_size=experiment.train.batch_size, num_points=len(split.index_N)
+            )
+            for seed in range(num_runs)
+        ]
+    )
+    keys = jax.random.split(jax.random.key(0), num_runs)
+
+    def states():
+        found = [init_state(stage.system, key, experiment.theta) for key in keys]
+        # A copy, as the first step takes the buffers that it is given, and those of the initialisers' constants.
+        return jax.tree.map(jnp.copy, found[0]), jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
+
+    def timed(train, *arguments, **static) -> float:
+        jax.block_until_ready(arguments)
+        began = time.perf_counter()
+        jax.block_until_ready(train(*arguments, **static))
+        return 1e3 * (time.perf_counter() - began) / num_steps
+
+    alone, together = [], []
+    for _ in range(1 + rounds):  # the first compiles
+        state, stacked = states()
+        alone.append(timed(train_loop.train_chunk, state, rows[0], *data, keys[0], system=stage.system))
+        of_all = timed(
+            train_loop.train_chunk_together, stacked, rows, *data, keys, {}, system_of=stage.system_of
+        )
+        together.append(of_all / num_runs)
+    return alone[1:], together[1:]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", default="experiments/digits_gap.py", help="an experiment, with :variant")
+    parser.add_argument("--runs", type=int, default=8)
+    parser.add_argument("--num_steps", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    sys.path.insert(0, str(ROOT))
+    alone, together = milliseconds(
+        config_of(arguments.config), arguments.runs, arguments.num_steps, arguments.rounds
+    )
+    ratios = [b / a for a, b in zip(alone, together, strict=True)]
+    found = {
+        "benchmark": "runs_together",
+        "config": arguments.config,
+        "cores": os.cpu_count(),
+        "runs": arguments.runs,
+        "alone_ms": alone,
+        "together_ms": together,
+        "ratio": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
+    }
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
