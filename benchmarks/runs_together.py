@@ -54,7 +54,7 @@ def milliseconds(config, num_runs: int, num_steps: int, rounds: int) -> tuple[li
 
     def states():
         found = [init_state(stage.system, key, experiment.theta) for key in keys]
-        # A copy, as the first step takes the buffers that it is given, and those of the initialisers' constants.
+        # A copy: a step takes the buffers that it is given, the initialisers' constants among them.
         return jax.tree.map(jnp.copy, found[0]), jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
 
     def timed(train, *arguments, **static) -> float:
