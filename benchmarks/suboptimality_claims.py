@@ -30,19 +30,19 @@ def claims(runs: dict, split: str) -> dict[str, dict[str, float]]:
     base = (DIAGONAL, SMALL)
     found = {}
     for key in ((DIAGONAL, SMALL), (DIAGONAL, LARGE)):
-        less = of(key, DIAGONAL, "amortization") - of(key, DIAGONAL, "approximation")
+        less = of(key, DIAGONAL, "amortization_gap") - of(key, DIAGONAL, "approximation_gap")
         found[f"amortization less approximation, encoder {key[1]}"] = mean_and_stderr(less)
-    for quantity in ("amortization", "approximation", "log_evidence"):
+    for quantity in ("amortization_gap", "approximation_gap", "log_evidence"):
         more = of((DIAGONAL, LARGE), DIAGONAL, quantity) - of(base, DIAGONAL, quantity)
-        found[f"larger encoder, more {quantity}"] = mean_and_stderr(more)
+        found[f"larger encoder, more {quantity.replace('_', ' ')}"] = mean_and_stderr(more)
     for family, hidden in runs:
         if family == DIAGONAL:
             continue
-        more = of((family, hidden), DIAGONAL, "approximation") - of(base, DIAGONAL, "approximation")
+        more = of((family, hidden), DIAGONAL, "approximation_gap") - of(base, DIAGONAL, "approximation_gap")
         found[f"diagonal q lacks more on the decoder of {family}"] = mean_and_stderr(more)
-        for quantity in ("amortization", "inference"):
+        for quantity in ("amortization_gap", "inference_gap"):
             more = of((family, hidden), family, quantity) - of(base, DIAGONAL, quantity)
-            found[f"{family}, more {quantity} gap"] = mean_and_stderr(more)
+            found[f"{family}, more {quantity.replace('_', ' ')}"] = mean_and_stderr(more)
     for (family, hidden), run in runs.items():
         (arrays,) = run.arrays.values()
         certificate = mean_and_stderr(arrays[f"{split}/{family}/excess"])

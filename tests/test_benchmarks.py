@@ -58,8 +58,8 @@ def test_the_claims_of_the_published_study_are_differences_of_gaps(tmp_path):
     for row in output("benchmarks/suboptimality_claims.py", "--run", tmp_path)["rows"]:
         means = {name: value["mean"] for name, value in row.items() if isinstance(value, dict)}
         assert means["amortization less approximation, encoder (200, 200)"] == pytest.approx(1.0)
-        assert means["larger encoder, more amortization"] == pytest.approx(-0.5)
-        assert means["larger encoder, more approximation"] == pytest.approx(0.25)
+        assert means["larger encoder, more amortization gap"] == pytest.approx(-0.5)
+        assert means["larger encoder, more approximation gap"] == pytest.approx(0.25)
         assert means["diagonal q lacks more on the decoder of cholesky"] == pytest.approx(18.0)
         assert means["cholesky, more amortization gap"] == pytest.approx(1.0)
         assert means["cholesky, more inference gap"] == pytest.approx(-0.5)
