@@ -96,8 +96,11 @@ def test_failed_download_names_the_url(stub_tensorflow, tmp_path):
 
 
 def test_absent_tensorflow_names_the_package(tmp_path, monkeypatch, capsys):
-    importlib.import_module("tensorflow_datasets")  # under a None below it would stay half imported
-    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    # Not a None in sys.modules, which TFDS takes for a loaded TensorFlow.
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "tensorflow" else find_spec(name)
+    )
     assert_refused(main(capsys, "mnist", "--data_dir", tmp_path), "pip install tensorflow-cpu")
     assert not (tmp_path / "mnist").exists()
 
