@@ -76,25 +76,20 @@ def plot(results: Path) -> None:
     if recipes.exists():
         rows = json.loads(recipes.read_text())["rows"]
         names = list(dict.fromkeys(row["family"] for row in rows))
-        most = max(len([row for row in rows if row["family"] == name]) for name in names)
-        drawn, axes = figure(len(names), 5.2 * len(names), 1.0 + 0.3 * most)
-        for axis, name in zip(axes, names, strict=True):
-            mine = [row for row in rows if row["family"] == name]
-            for position, row in enumerate(mine):
-                axis.errorbar(
-                    row["loss"],
-                    position,
-                    xerr=row["stderr"],
-                    fmt="o",
-                    capsize=3,
-                    color=COLOURS[row["solver"]],
-                )
-            axis.set_yticks(range(len(mine)), [_label(row) for row in mine], fontsize=8)
-            axis.set_ylim(most - 0.5, -0.5)
-            axis.set(xscale="log", title=name.replace("_", " "))
-            axis.set_xlim(1e-3, 5.0)
-            axis.grid(axis="x", alpha=0.3)
-            axis.set_xlabel("loss against a long run, nats")
+        rows.sort(key=lambda row: names.index(row["family"]))
+        drawn, (axis,) = figure(1, 8.0, 1.0 + 0.24 * len(rows))
+        for position, row in enumerate(rows):
+            colour = COLOURS[row["solver"]]
+            axis.errorbar(row["loss"], position, xerr=row["stderr"], fmt="o", capsize=3, color=colour)
+            if position and row["family"] != rows[position - 1]["family"]:
+                axis.axhline(position - 0.5, color="#777777", linewidth=0.8)
+        labels = [f"{row['family'].replace('_', ' ')}: {_label(row)}" for row in rows]
+        axis.set_yticks(range(len(rows)), labels)
+        axis.set_ylim(len(rows) - 0.5, -0.5)
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.grid(axis="x", alpha=0.3)
+        axis.set_xlabel("loss against a long run, nats")
         drawn.savefig(results / "local_inference.png", dpi=110)
 
 

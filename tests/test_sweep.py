@@ -233,6 +233,9 @@ def test_rows_are_means_over_seeds_with_their_error(swept_runs):
     assert [float(line["amortization_gap"]) for line in table] == [
         row["amortization_gap"]["mean"] for row in rows
     ]
+    for count in ("num_seeds", "num_points", "num_unconverged", "num_broken_orders"):
+        assert [int(line[count]) for line in table] == [row[count] for row in rows]
+    assert {line["num_failed"] for line in table} == {"0"}
     assert (workdir / "sweep.png").stat().st_size > 1000
 
 

@@ -152,6 +152,7 @@ def plot(path: Path, rows: list[dict[str, Any]]) -> None:
     axis.plot(encoder["milliseconds"], 0.0, "D", color="black", label="the encoder alone", zorder=5)
     axis.set_xscale("log")
     axis.set_yscale("symlog", linthresh=1.0, subs=(2, 5))
+    axis.set_ylim(bottom=1.3 * min(row["gained"]["mean"] - row["gained"]["stderr"] for row in rows))
     for ticks in (axis.xaxis, axis.yaxis):
         ticks.set_major_formatter("{x:g}")
     axis.set_xlabel("milliseconds a datapoint")

@@ -84,10 +84,12 @@ def to_csv(rows: list[dict[str, Any]]) -> bytes:
     names = list(dict.fromkeys(name for row in rows for name in row["settings"]))
     errors = [f"{quantity}{part}" for quantity in QUANTITIES for part in ("", "_stderr")]
     writer = csv.writer(buffer)
-    writer.writerow([*names, "split", "family", "num_seeds", *errors])
+    counts = ("num_seeds", "num_points", "num_unconverged", "num_broken_orders")
+    writer.writerow([*names, "split", "family", *counts, "num_failed", *errors])
     for row in rows:
         statistics = [row.get(quantity) or {"mean": "", "stderr": ""} for quantity in QUANTITIES]
         cells = [cell for s in statistics for cell in (s["mean"], s["stderr"])]
         about = [row["settings"].get(name, "") for name in names]
-        writer.writerow([*about, row["split"], row["family"], row["num_seeds"], *cells])
+        about += [row["split"], row["family"], *(row.get(count, "") for count in counts)]
+        writer.writerow([*about, len(row["failed"]), *cells])
     return buffer.getvalue().encode()
