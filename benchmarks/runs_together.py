@@ -66,7 +66,7 @@ def milliseconds(config, num_runs: int, num_steps: int, rounds: int) -> tuple[li
     alone, together = [], []
     for _ in range(1 + rounds):  # the first compiles
         state, stacked = states()
-        alone.append(timed(train_loop.train_chunk, state, rows[0], *data, keys[0], system=stage.system))
+        alone.append(timed(train_loop.train_chunk, state, rows[0], *data, keys[0], system=stage.trained))
         of_all = timed(
             train_loop.train_chunk_together, stacked, rows, *data, keys, {}, system_of=stage.system_of
         )

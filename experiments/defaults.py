@@ -103,6 +103,11 @@ def get_config() -> ConfigDict:
     config.train.validation_samples = 10  # draws for each validation datapoint
     # Steps in a row that may be left out, as their gradient is not finite; 0 stops at the first.
     config.train.max_skipped = 0
+    # At most so many devices share each batch, which they divide. With 1 the trained model does not depend on
+    # how many devices there are; with more it does, by the rounding of each step.
+    config.train.devices = 1
+    # float32, or bfloat16 for the networks in training; what is measured is always float32
+    config.train.dtype = "float32"
     config.train.optimizer = optimizer("adam", clip_norm=200.0)
 
     # On the trained model, held fixed: an encoder of each family that has none.

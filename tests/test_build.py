@@ -2,6 +2,7 @@
 
 import importlib
 import pathlib
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from vaelab.build import regime as build_regime
 from vaelab.build.sweep import read_sweep
 from vaelab.keys import named_key
 from vaelab.settings import Section
+from vaelab.train import init_state
 from vaelab.types import ConfigError
 
 EXPERIMENTS = sorted(
@@ -453,3 +455,29 @@ def test_a_local_solver_of_the_config_can_be_differentiated(name):
     found_PxP = jax.jacobian(gradient)(phi_P)
     differences = [(gradient(phi_P + d) - gradient(phi_P - d)) / 0.02 for d in 0.01 * jnp.eye(4)]
     np.testing.assert_allclose(found_PxP, jnp.stack(differences, axis=1), rtol=1e-3, atol=2e-3)
+
+
+def test_bfloat16_is_for_the_networks_in_training_alone():
+    experiment = build(changed(digits_gap.get_config(), "train.dtype", "bfloat16"))
+    exact = build(digits_gap.get_config())
+    stage, x_D = experiment.stages[0], experiment.inputs["test"].x_NxD[0]
+    state = init_state(stage.system, jax.random.key(0), experiment.theta)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves((state.theta, state.psi))} == {"float32"}
+
+    def phi(system):
+        return system.regime.encode(state.psi, x_D)
+
+    half, whole = phi(stage.trained), phi(stage.system)
+    assert half.dtype == jnp.float32
+    np.testing.assert_array_equal(whole, phi(exact.stages[0].system))
+    # A bfloat16 has 8 bits; and it is not float32 either.
+    error = np.abs(half - whole).max() / np.abs(whole).max()
+    assert 1e-5 < error < 2.0**-5
+    z_K = jnp.ones(experiment.latent_model.latent_dim)
+    models = stage.trained.model, stage.system.model
+    half, whole = (float(model.log_likelihood(state.theta, x_D, z_K)) for model in models)
+    assert half != whole
+    assert half == pytest.approx(whole, rel=0.02)
+    in_bfloat16 = ["bf16" in str(jax.make_jaxpr(partial(m.mean, state.theta))(z_K)) for m in models]
+    assert in_bfloat16 == [True, False]
+    assert stage.system.model is experiment.latent_model

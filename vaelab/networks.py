@@ -4,9 +4,10 @@ import math
 from collections.abc import Callable, Sequence
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
-from vaelab.types import Array, Network, SharedPhi
+from vaelab.types import Array, Network, Params, SharedPhi
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": nn.relu,
@@ -169,6 +170,16 @@ def convolutional_decoder(
         raise ValueError(f"{len(channels)} layers of stride 2 need sides in multiples of {shrink}")
     module = ConvolutionalDecoder(image_shape, tuple(channels), hidden, outputs_per_dim, activation)
     return _as_network(module, latent_dim)
+
+
+def in_bfloat16(network: Network) -> Network:
+    """The network computed in bfloat16, from the same float32 parameters, with outputs in float32."""
+
+    def apply(params: Params, x: Array) -> Array:
+        half, x = jax.tree.map(lambda a: a.astype(jnp.bfloat16), (params, x))
+        return network.apply(half, x).astype(jnp.float32)
+
+    return network._replace(apply=apply)
 
 
 def with_constants(network: Network, values_R: Array) -> Network:

@@ -13,7 +13,8 @@ from rich.console import Console
 from vaelab import report
 from vaelab.build import Experiment, Stage
 from vaelab.checkpoint import Checkpointer
-from vaelab.stop import deferred
+from vaelab.processes import greatest
+from vaelab.stop import Stopped, deferred
 from vaelab.train import TrainState, init_state
 from vaelab.train_loop import NonFiniteError, Progress, bytes_per_run, evaluator, fit, fit_together
 from vaelab.types import Params
@@ -39,7 +40,7 @@ def bytes_of_run(member: Member) -> int:
             jax.eval_shape(lambda s=stage.system: init_state(s, jax.random.key(0), member.theta)),
             split.pixels_NxD,
             split.index_N,
-            system=stage.system,
+            system=stage.trained,
             batch_size=member.experiment.train.batch_size,
         )
         for stage in member.experiment.stages
@@ -120,7 +121,7 @@ def _train(stage: Stage, stores: list[_Store], console: Console) -> list[TrainSt
         for chunk in _chunks(stage, stores):
             seconds += time.perf_counter() - began
             step = int(chunk[0].state.step)
-            stopping, ends = signalled() is not None, step == stage.num_steps
+            stopping, ends = greatest(signalled() or 0), step == stage.num_steps
             due = step % settings.evaluate_every == 0 or ends
             lines = []
             for number, (store, progress) in enumerate(zip(stores, chunk, strict=True)):
@@ -130,13 +131,13 @@ def _train(stage: Stage, stores: list[_Store], console: Console) -> list[TrainSt
                 for line in progress.skipped:
                     console.print(f"left out {line}", style="red", highlight=False)
                 validation = _validation(store, evaluate, progress) if due else {}
-                lines.append(store.keep(progress, validation, seconds, last=ends or stopping))
+                lines.append(store.keep(progress, validation, seconds, last=ends or stopping > 0))
             shown = {
                 n: float(np.mean([line[n] for line in lines if n in line])) for n in names if _any(lines, n)
             }
             advance(len(chunk[0].metrics.bound), **shown)
             if stopping:
-                break  # and `deferred` raises
+                raise Stopped(stopping)
             began = time.perf_counter()
     return [failed.get(number, store.state) for number, store in enumerate(stores)]
 
@@ -153,12 +154,13 @@ def _chunks(stage: Stage, stores: list[_Store]) -> Iterator[Sequence[Progress]]:
         "batch_size": experiment.train.batch_size,
         "chunk_size": experiment.train.chunk_size,
         "max_skipped": experiment.train.max_skipped,
+        "devices": experiment.train.devices,
     }
     if len(stores) == 1:
         (store,) = stores
         order_seed = store.experiment.order_seed
         for progress in fit(
-            store.state, *data, store.key, system=stage.system, order_seed=order_seed, **settings
+            store.state, *data, store.key, system=stage.trained, order_seed=order_seed, **settings
         ):
             yield (progress,)
         return

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from vaelab import data
+from vaelab import data, networks
 from vaelab.build.evaluate import EvaluateSettings, evaluate_settings, inference_settings
 from vaelab.build.model import SPLITS, decoder_model, linear_gaussian, simulated
 from vaelab.build.model import dataset as load_dataset
@@ -25,7 +25,7 @@ from vaelab.local_fit import InferenceSettings
 from vaelab.regime import amortized
 from vaelab.settings import Section
 from vaelab.train import System
-from vaelab.types import Key, LatentModel, Params, PosteriorFamily
+from vaelab.types import Key, LatentModel, Network, Params, PosteriorFamily
 
 OBSERVATIONS: Mapping[str, Callable] = {
     "binarize": data.binarize,
@@ -34,6 +34,16 @@ OBSERVATIONS: Mapping[str, Callable] = {
 }
 
 Observe = Callable[[Key, jax.Array], jax.Array]
+
+
+def _as_it_is(network: Network) -> Network:
+    return network
+
+
+DTYPES: Mapping[str, Callable[[Network], Network]] = {
+    "float32": _as_it_is,
+    "bfloat16": networks.in_bfloat16,
+}
 
 
 class Inputs(NamedTuple):
@@ -55,6 +65,7 @@ class TrainSettings(NamedTuple):
     keep_checkpoints: int
     validation_samples: int
     max_skipped: int
+    devices: int
 
 
 class Keys(NamedTuple):
@@ -79,13 +90,15 @@ class Keys(NamedTuple):
 class Stage(NamedTuple):
     """One training: of the model with the trained family (`train`), or of an encoder on it, held fixed.
 
-    system_of(numbers) is the system with other numbers in the config, by their names, traced ones too: those
-    of its objective and optimizer.
+    system: as it is measured, in float32; trained: as it is trained, in the config's train.dtype.
+    system_of(numbers) is the trained one with other numbers in the config, by their names, traced ones too:
+    those of its objective and optimizer.
     """
 
     name: str
     family: str
     system: System
+    trained: System
     num_steps: int
     system_of: Callable[[Mapping[str, jax.Array]], System]
 
@@ -141,7 +154,17 @@ def build(config: Any) -> Experiment:
         x_NxD, _ = _observed(key_observe, train_split, observe, 0)
         train_split, observe_training = train_split._replace(pixels_NxD=x_NxD), data.identity
     inference = inference_settings(top, family_of)
-    stages = _stages(top, latent_model, dataset, observe_training, train, family_of, inference)
+    stages_with = partial(_stages, top, dataset, observe_training, train, family_of, inference)
+    stages = stages_with(latent_model, _as_it_is)
+    computed = top.section("train").choice("dtype", DTYPES)
+    if computed is not _as_it_is:
+        trained_model = latent_model
+        if data_section.value("name") != "simulated":
+            trained_model = decoder_model(model_section, dataset, data_section.value("observation"), computed)
+        stages = tuple(
+            stage._replace(trained=other.trained, system_of=other.system_of)
+            for stage, other in zip(stages, stages_with(trained_model, computed), strict=True)
+        )
     regime = learned_in(top.section("learning"))
     encoded = tuple(dict.fromkeys(s.family for s in stages if s.name != "train" or regime != "mean_field"))
     evaluate = evaluate_settings(top, family_of, inference, encoded)
@@ -179,7 +202,7 @@ def renumbered(experiment: Experiment, seed: int, numbers: Mapping[str, float]) 
     """
     keys, stages, evaluate = _keys(seed), experiment.stages, experiment.evaluate
     if numbers:
-        stages = tuple(stage._replace(system=stage.system_of(numbers)) for stage in stages)
+        stages = tuple(stage._replace(trained=stage.system_of(numbers)) for stage in stages)
     if TOLERANCE in numbers:
         tolerance = float(numbers[TOLERANCE])
         inference = {name: s._replace(tolerance=tolerance) for name, s in evaluate.inference.items()}
@@ -226,6 +249,7 @@ def _train_settings(top: Section) -> TrainSettings:
         keep_checkpoints=section.integer("keep_checkpoints", 2),
         validation_samples=section.integer("validation_samples", 2),
         max_skipped=section.integer("max_skipped", 0),
+        devices=section.integer("devices", 1),
     )
     periods = {"evaluate_every": settings.evaluate_every, "checkpoint_every": settings.checkpoint_every}
     for name, period in periods.items():
@@ -236,13 +260,15 @@ def _train_settings(top: Section) -> TrainSettings:
 
 def _stages(
     top: Section,
-    latent_model: LatentModel,
     dataset: data.DataSet,
     observe: Observe,
     train: TrainSettings,
     families: dict[str, PosteriorFamily],
     inference: dict[str, InferenceSettings],
+    latent_model: LatentModel,
+    computed: Callable[[Network], Network],
 ) -> tuple[Stage, ...]:
+    """computed: how the networks of the encoders are, those of the model being in it."""
     learn, learning = top.section("model").boolean("learn"), top.section("learning")
     refit_steps = top.section("refit").integer("num_steps", 0)
     refitted = tuple(families)
@@ -250,7 +276,7 @@ def _stages(
         refitted = top.section("refit").choices("families", families)
 
     encoders = {
-        name: encoder(top.section("encoder"), family, dataset.image_shape)
+        name: encoder(top.section("encoder"), family, dataset.image_shape, computed)
         for name, family in families.items()
     }
     trained, family = next(iter(families.items()))
@@ -290,7 +316,8 @@ def _stage(top: Section, train: TrainSettings, name: str, num_steps: int, **fixe
         optimizer = adam(section.section("train").section("optimizer"), num_updates, train.max_skipped)
         return System(objective=bound, kl_weight=kl_weight, optimizer=optimizer, **fixed)
 
-    return Stage(name, family.name, system_of({}), num_steps, system_of)
+    system = system_of({})
+    return Stage(name, family.name, system, system, num_steps, system_of)
 
 
 def _families(top: Section, latent_dim: int, batch_size: int) -> dict[str, PosteriorFamily]:

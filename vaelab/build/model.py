@@ -1,6 +1,7 @@
 """Data sets and latent-variable models from a config."""
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import numpy as np
 from vaelab import data, likelihood, model, networks
 from vaelab.keys import named_key
 from vaelab.settings import Section
-from vaelab.types import LatentModel, Params
+from vaelab.types import LatentModel, Network, Params
 
 SPLITS = ("train", "validation", "test")
 
@@ -78,7 +79,13 @@ def _likelihood(section: Section, observation: str, max_value: int) -> likelihoo
     return density
 
 
-def decoder_model(section: Section, dataset: data.DataSet, observation: str) -> LatentModel:
+def decoder_model(
+    section: Section,
+    dataset: data.DataSet,
+    observation: str,
+    computed: Callable[[Network], Network] | None = None,
+) -> LatentModel:
+    """computed: how the decoder's network is, `in_bfloat16` say."""
     if section.value("name") != "decoder":
         raise section.error("name", "must be decoder, or linear_gaussian with data.name=simulated")
     density = _likelihood(section.section("likelihood"), observation, dataset.max_value)
@@ -97,6 +104,7 @@ def decoder_model(section: Section, dataset: data.DataSet, observation: str) -> 
     else:
         size = density.outputs_per_dim * math.prod(dataset.image_shape)
         decoder = networks.mlp_decoder(latent_dim, hidden, size, activation=activation)
+    decoder = computed(decoder) if computed else decoder
     if density.learned:
         decoder = networks.with_constants(decoder, jnp.array(density.learned))
     affine = section.value("network") == "mlp" and not hidden

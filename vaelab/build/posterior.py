@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from vaelab import networks, posterior
 from vaelab.build.model import convolutional
 from vaelab.settings import Section
-from vaelab.types import Encoder, PosteriorFamily
+from vaelab.types import Encoder, Network, PosteriorFamily
 
 FAMILIES: Mapping[str, Callable[[int, Section], PosteriorFamily]] = {
     "diagonal": lambda K, section: posterior.diagonal(K),
@@ -49,8 +49,16 @@ def families(section: Section, names: tuple[str, ...], latent_dim: int) -> dict[
     return {name: FAMILIES[name](latent_dim, section) for name in ordered}
 
 
-def encoder(section: Section, family: PosteriorFamily, image_shape: tuple[int, ...]) -> Encoder:
-    """x -> phi; what a flow shares among datapoints is learned beside the network."""
+def encoder(
+    section: Section,
+    family: PosteriorFamily,
+    image_shape: tuple[int, ...],
+    computed: Callable[[Network], Network],
+) -> Encoder:
+    """x -> phi; what a flow shares among datapoints is learned beside the network.
+
+    computed: how the network itself is, `in_bfloat16` say.
+    """
     hidden, output_scale = section.widths("hidden"), section.number("output_scale")
     activation = section.choice("activation", networks.ACTIVATIONS)
     init_P = family.init()
@@ -61,6 +69,7 @@ def encoder(section: Section, family: PosteriorFamily, image_shape: tuple[int, .
         network = networks.convolutional_encoder(image_shape, channels, hidden[0], init_P[:own], **sizes)
     else:
         network = networks.mlp_encoder(math.prod(image_shape), hidden, init_P[:own], **sizes)
+    network = computed(network)
     return networks.with_shared(network, init_P[own:]) if family.shared_size else network
 
 
