@@ -28,6 +28,12 @@ config_flags.DEFINE_config_file(
 flags.DEFINE_string(
     "workdir", None, "Directory of this run. The same command on it goes on where the last one stopped."
 )
+flags.DEFINE_string(
+    "coordinator", None, "HOST:PORT of the first of several processes; Slurm and Cloud TPU need no flags."
+)
+flags.DEFINE_integer("num_processes", None, "With --coordinator: how many processes there are.")
+flags.DEFINE_integer("process_id", None, "With --coordinator: which of them this one is, from 0 on.")
+flags.DEFINE_integer("wait_seconds", 300, "How long several processes wait for each other at the start.")
 
 
 def _fail(message: str, status: int) -> int:
@@ -97,13 +103,19 @@ def _main(_: list[str]) -> int:
     logging.set_verbosity(logging.WARNING)
     if not FLAGS.workdir:
         return _fail("--workdir=DIR is needed: the directory of this run", 2)
+    several = (FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
+    if None in several and several != (None,) * 3:
+        return _fail("--coordinator, --num_processes and --process_id go together", 2)
     _keep_compiled_programs()
     # Imported here, so that --help and a mistyped flag do not wait for JAX.
+    import jax
     from rich.console import Console
 
     from vaelab.build.sweep import varied
     from vaelab.checkpoint import CheckpointError
     from vaelab.data import DataError
+    from vaelab.parallel import on_devices
+    from vaelab.processes import ProcessLost, is_first, join, missed
     from vaelab.run import run
     from vaelab.stop import Stopped, listen
     from vaelab.sweep import run_sweep
@@ -116,22 +128,41 @@ def _main(_: list[str]) -> int:
             if name in given:
                 line = "the sweep varies it: change --config.sweep.axes, or leave it out"
                 return _fail(f"--config.{name}={given[name]}: {line}", 2)
+    try:
+        join(*several, wait_seconds=FLAGS.wait_seconds)
+    except ProcessLost as error:
+        return _fail(str(error), 1)
     # Elsewhere than on a terminal, wide enough for a table of three families, or of a sweep.
     sweep = "sweep" in FLAGS.config
-    console = Console(width=None if sys.stdout.isatty() else 190 if sweep else 100)
+    width = None if sys.stdout.isatty() else 190 if sweep else 100
+    console = Console(width=width, quiet=not is_first())
     listen()
     try:
-        (run_sweep if sweep else run)(FLAGS.config, FLAGS.workdir, console)
+        with on_devices(jax.devices()), missed():
+            (run_sweep if sweep else run)(FLAGS.config, FLAGS.workdir, console)
     except (ConfigError, DataError) as error:
         return _fail(str(error), 2)
-    except (CheckpointError, NonFiniteError) as error:
+    except NonFiniteError as error:
         return _fail(str(error), 1)
+    except (CheckpointError, ProcessLost) as error:
+        return _end(_fail(str(error), 1))
     except OSError as error:
-        return _fail(f"{error.strerror or error}: {error.filename or FLAGS.workdir}", 1)
+        return _end(_fail(f"{error.strerror or error}: {error.filename or FLAGS.workdir}", 1))
     except Stopped as stopped:
         line = f"stopped by {stopped}; the same command goes on with {FLAGS.workdir}"
-        return _fail(line, 128 + stopped.number)
+        return _end(_fail(line, 128 + stopped.number))
     return 0
+
+
+def _end(status: int) -> int:
+    """Of several processes this one ends at once, without waiting for others that may not end as well."""
+    import jax
+
+    from vaelab.processes import leave
+
+    if jax.process_count() > 1:
+        leave(status)
+    return status
 
 
 def _stopped_early(number: int, _: object) -> None:

@@ -9,7 +9,8 @@ import vaelab
 
 LAYERS = [
     {"__init__", "types"},
-    {"networks", "likelihood", "linalg", "data", "checkpoint", "parallel", "settings", "keys", "stop"},
+    {"networks", "likelihood", "linalg", "data", "settings", "keys", "stop", "memory", "processes"},
+    {"checkpoint", "parallel"},
     {"posterior"},
     {"model", "prepare"},
     {"objective"},

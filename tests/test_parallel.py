@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vaelab.parallel import Memory, bytes_per_row, map_datapoints
+from vaelab.memory import Memory, bytes_per_row
+from vaelab.parallel import map_datapoints
 from vaelab.types import ConfigError
 
 X_NxD = np.arange(22.0, dtype=np.float32).reshape(11, 2)

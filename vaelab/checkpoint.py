@@ -12,8 +12,8 @@ manifest: what every leaf is, and a sha256 over all of it.
 One array and not one for each leaf: Orbax reads arrays concurrently and gives up at the first bad
 one, and every other one then prints a traceback of its own.
 
-DIR is on a local or shared file system. With several processes each one calls every method, and
-every leaf is whole on every process, as process 0 writes it all.
+With several processes each one calls every method, and every leaf is whole on every process. The first
+one alone writes and reads, so DIR may be on a disk that no other sees.
 """
 
 import hashlib
@@ -32,7 +32,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
+
+from vaelab.processes import of_first
 
 State = Any  # a pytree of jax arrays, typed keys among them
 Leaf = jax.Array | jax.ShapeDtypeStruct
@@ -132,8 +133,15 @@ class Checkpointer:
             )
         self._directory = Path(directory).absolute()
         self._warn = warn
-        keep = ocp.checkpoint_managers.LatestN(max_to_keep)
-        options = ocp.CheckpointManagerOptions(preservation_policy=keep)
+        self._manager: ocp.CheckpointManager | None = None
+        of_first(lambda: self._open(max_to_keep))
+
+    def _open(self, max_to_keep: int) -> None:
+        options = ocp.CheckpointManagerOptions(
+            create=False,
+            preservation_policy=ocp.checkpoint_managers.LatestN(max_to_keep),
+            multiprocessing_options=ocp.options.MultiprocessingOptions(active_processes={0}),
+        )
         with self._writing():
             self._directory.mkdir(parents=True, exist_ok=True)
             self._manager = ocp.CheckpointManager(self._directory, options=options)
@@ -151,6 +159,8 @@ class Checkpointer:
 
     def save(self, step: int, state: State) -> None:
         """Copies `state` to the host, then writes it in the background."""
+        if self._manager is None:
+            return
         leaves = _leaves(state)
         described, packed = _describe(leaves), _pack(leaves)
         manifest = {"leaves": described, "sha256": _sha256(described, packed)}
@@ -177,6 +187,16 @@ class Checkpointer:
         jax.ShapeDtypeStruct will do. Newer steps that cannot be read or do not match their sha256
         are moved aside, but not before an older good one is found.
         """
+        found = of_first(lambda: self._newest(template))
+        if found is None:
+            return None
+        step, packed = found
+        leaves = _leaves(template)
+        restored = _unpack(packed, leaves)
+        return step, jax.tree.unflatten(jax.tree.structure(template), [restored[p] for p in leaves])
+
+    def _newest(self, template: State) -> tuple[int, np.ndarray] | None:
+        """The newest good step, and its bytes."""
         with self._writing():
             self._manager.wait_until_finished()
         damaged: dict[int, str] = {}
@@ -186,10 +206,10 @@ class Checkpointer:
             except Exception as error:
                 damaged[step] = _one_line(error)
                 continue
-            state = self._fit(step, described, packed, template)
+            self._check_fit(step, described, template)
             with self._writing():
                 self._move_aside(damaged, step)
-            return step, state
+            return step, packed
         if damaged or any(self._directory.glob("damaged-*")):
             reason = next(iter(damaged.values()), "moved aside earlier")
             raise CheckpointError(
@@ -200,6 +220,8 @@ class Checkpointer:
 
     def close(self) -> None:
         """Waits for the save in flight."""
+        if self._manager is None:
+            return
         try:
             with self._writing():
                 self._manager.wait_until_finished()
@@ -224,9 +246,8 @@ class Checkpointer:
             raise ValueError("its bytes do not match its sha256")
         return described, packed
 
-    def _fit(self, step: int, saved: dict[str, str], packed: np.ndarray, template: State) -> State:
-        leaves = _leaves(template)
-        wanted = _describe(leaves)
+    def _check_fit(self, step: int, saved: dict[str, str], template: State) -> None:
+        wanted = _describe(_leaves(template))
         for path in wanted | saved:
             if wanted.get(path) != saved.get(path):
                 raise CheckpointError(
@@ -234,20 +255,16 @@ class Checkpointer:
                     f" is {saved.get(path, 'absent')} there and {wanted.get(path, 'absent')} here;"
                     " use the configuration it was trained with, or another directory"
                 )
-        restored = _unpack(packed, leaves)
-        return jax.tree.unflatten(jax.tree.structure(template), [restored[p] for p in leaves])
 
     def _move_aside(self, damaged: dict[int, str], good_step: int) -> None:
-        if jax.process_index() == 0:
-            for step, reason in damaged.items():
-                names = (f"damaged-{step}-{n}" for n in itertools.count(1))
-                aside = next(name for name in names if not (self._directory / name).exists())
-                (self._directory / str(step)).rename(self._directory / aside)
-                self._warn(
-                    f"checkpoint {step} in {self._directory} is damaged ({reason}): moved it to"
-                    f" {aside}, resuming from step {good_step}"
-                )
+        for step, reason in damaged.items():
+            names = (f"damaged-{step}-{n}" for n in itertools.count(1))
+            aside = next(name for name in names if not (self._directory / name).exists())
+            (self._directory / str(step)).rename(self._directory / aside)
+            self._warn(
+                f"checkpoint {step} in {self._directory} is damaged ({reason}): moved it to"
+                f" {aside}, resuming from step {good_step}"
+            )
         if damaged:
-            multihost_utils.sync_global_devices("damaged checkpoints are moved aside")
             # Orbax refuses a step no later than one it believes to be there.
             self._manager.reload()

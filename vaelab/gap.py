@@ -14,7 +14,6 @@ import itertools
 import math
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -86,8 +85,7 @@ def exact_gap(
             model.exact.log_evidence(theta, x_D),
         )
 
-    with jax.default_matmul_precision("highest"):
-        return map_datapoints(one, theta, (x_NxD, phi_NxP), chunk_size=1000)
+    return map_datapoints(one, theta, (x_NxD, phi_NxP), chunk_size=1000)
 
 
 def num_broken(

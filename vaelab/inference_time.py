@@ -19,9 +19,11 @@ from vaelab.build import Experiment
 from vaelab.gap import mean_and_stderr
 from vaelab.inference import Loop, ascend, same_law
 from vaelab.measure import Trained
+from vaelab.memory import Memory
 from vaelab.model import bind
 from vaelab.objective import estimate_elbo
-from vaelab.parallel import Memory, map_datapoints
+from vaelab.parallel import map_datapoints
+from vaelab.processes import is_first
 from vaelab.report import figure
 from vaelab.rundir import stored_json
 from vaelab.types import Key, Params
@@ -42,7 +44,8 @@ def measure_inference_time(
         return []
     compute = functools.partial(_measure, experiment, trained)
     rows = stored_json(directory / "stages" / "inference_time.json", compute, console)
-    plot(directory / "inference_time.png", rows)
+    if is_first():
+        plot(directory / "inference_time.png", rows)
     return rows
 
 
@@ -76,21 +79,20 @@ def _measure(experiment: Experiment, trained: Trained) -> list[dict[str, Any]]:
             score, (trained.theta, experiment.keys.evaluate), rows, chunk_size=experiment.evaluate.memory
         )
 
-    with jax.default_matmul_precision("highest"):
-        encoded_NxP, encoder_ms = _timed(encode, trained.psis[name], inputs, experiment.evaluate.memory)
-        prior_NxP = np.tile(np.asarray(family.init()), (len(encoded_NxP), 1))
-        encoded_N = elbo(encoded_NxP)
-        rows = [_row("encoder", 0, encoder_ms, encoded_N, encoded_N)]
-        for start, phi_NxP in zip(STARTS, (encoded_NxP, prior_NxP), strict=True):
-            for loop in experiment.evaluate.inference_times:
-                found_NxP, ms = _timed(
-                    functools.partial(fit, loop),
-                    (trained.theta, experiment.keys.inference),
-                    (*inputs, phi_NxP),
-                    experiment.evaluate.memory,
-                )
-                total = ms + (encoder_ms if start == "encoder" else 0.0)
-                rows.append(_row(start, loop.num_steps, total, elbo(found_NxP), encoded_N))
+    encoded_NxP, encoder_ms = _timed(encode, trained.psis[name], inputs, experiment.evaluate.memory)
+    prior_NxP = np.tile(np.asarray(family.init()), (len(encoded_NxP), 1))
+    encoded_N = elbo(encoded_NxP)
+    rows = [_row("encoder", 0, encoder_ms, encoded_N, encoded_N)]
+    for start, phi_NxP in zip(STARTS, (encoded_NxP, prior_NxP), strict=True):
+        for loop in experiment.evaluate.inference_times:
+            found_NxP, ms = _timed(
+                functools.partial(fit, loop),
+                (trained.theta, experiment.keys.inference),
+                (*inputs, phi_NxP),
+                experiment.evaluate.memory,
+            )
+            total = ms + (encoder_ms if start == "encoder" else 0.0)
+            rows.append(_row(start, loop.num_steps, total, elbo(found_NxP), encoded_N))
     return rows
 
 

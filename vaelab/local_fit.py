@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab.inference import Inference, infer, same_law
+from vaelab.memory import Memory
 from vaelab.model import bind
 from vaelab.objective import Estimate, elbo_pairs, estimate_mean
-from vaelab.parallel import Memory, Progress, map_datapoints, rows_at_a_time
+from vaelab.parallel import Progress, map_datapoints, rows_at_a_time
 from vaelab.solver import SolverOf
 from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
 
@@ -144,35 +145,34 @@ def fit_locally(
     what a datapoint comes to does not depend on which others are with it. The two reported bounds share draws
     that the solver never saw. `progress` counts the first round of each start.
     """
-    with jax.default_matmul_precision("highest"):
-        found = [
-            _rounds(
-                _round(model, family, settings._replace(tolerance=0.0)),
-                (theta, key, settings.tolerance),
-                data,
-                np.broadcast_to(np.asarray(family.init()), phi_start_NxP.shape)
-                if start == "prior"
-                else phi_start_NxP,
-                range(number * settings.max_rounds, (number + 1) * settings.max_rounds),
-                chunk_size,
-                progress,
-            )
-            for number, start in enumerate(starts)
-        ]
-
-        def score(purpose: str, *phis: np.ndarray) -> tuple[Estimate, ...]:
-            one = _score(model, family, settings, purpose)
-            return map_datapoints(one, (theta, key), (*data, phis), chunk_size=chunk_size)
-
-        best_N = np.zeros(len(phi_start_NxP), int)
-        if len(starts) > 1:
-            *bounds, _ = score("select", *(fit.phi_P for fit, _ in found))
-            values = np.stack([bound.value for bound in bounds])
-            best_N = np.argmax(np.where(np.isfinite(values), values, -np.inf), axis=0)
-        chosen = jax.tree.map(
-            lambda *parts: np.stack(parts)[best_N, np.arange(len(best_N))], *(fit for fit, _ in found)
+    found = [
+        _rounds(
+            _round(model, family, settings._replace(tolerance=0.0)),
+            (theta, key, settings.tolerance),
+            data,
+            np.broadcast_to(np.asarray(family.init()), phi_start_NxP.shape)
+            if start == "prior"
+            else phi_start_NxP,
+            range(number * settings.max_rounds, (number + 1) * settings.max_rounds),
+            chunk_size,
+            progress,
         )
-        at_start, at_optimum, gain = score("score", phi_start_NxP, chosen.phi_P)
+        for number, start in enumerate(starts)
+    ]
+
+    def score(purpose: str, *phis: np.ndarray) -> tuple[Estimate, ...]:
+        one = _score(model, family, settings, purpose)
+        return map_datapoints(one, (theta, key), (*data, phis), chunk_size=chunk_size)
+
+    best_N = np.zeros(len(phi_start_NxP), int)
+    if len(starts) > 1:
+        *bounds, _ = score("select", *(fit.phi_P for fit, _ in found))
+        values = np.stack([bound.value for bound in bounds])
+        best_N = np.argmax(np.where(np.isfinite(values), values, -np.inf), axis=0)
+    chosen = jax.tree.map(
+        lambda *parts: np.stack(parts)[best_N, np.arange(len(best_N))], *(fit for fit, _ in found)
+    )
+    at_start, at_optimum, gain = score("score", phi_start_NxP, chosen.phi_P)
     rounds_N = np.sum([rounds_N for _, rounds_N in found], axis=0)
     return LocalFit(
         phi_start_NxP, at_start, chosen, at_optimum, gain, rounds_N, np.array(starts)[best_N] == "prior"

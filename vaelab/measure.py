@@ -25,6 +25,7 @@ from vaelab.evidence.calibration import Calibration, calibration
 from vaelab.inference import same_law
 from vaelab.model import bind
 from vaelab.parallel import Progress, map_datapoints
+from vaelab.processes import of_first
 from vaelab.regime import Table
 from vaelab.rundir import stored, stored_json
 from vaelab.splits import Measured, datapoints
@@ -132,7 +133,8 @@ def _in_blocks(
     """compute(rows, progress) over blocks of `size` rows, each stored as it is done; joined in order."""
     blocks = [slice(start, min(start + size, count)) for start in range(0, count, size)]
     paths = [stages / f"{stage.replace(' ', '_')}_{rows.start}.npz" for rows in blocks]
-    if all(path.exists() for path in paths):
+    there = of_first(lambda: [path.exists() for path in paths])
+    if all(there):
         parts = [
             stored(path, template, functools.partial(compute, rows, lambda done: None), console)
             for path, rows in zip(paths, blocks, strict=True)
@@ -140,8 +142,7 @@ def _in_blocks(
     else:
         with report.progress_bar(console, stage, total or count, unit) as advance:
             parts = []
-            for path, rows in zip(paths, blocks, strict=True):
-                done = path.exists()
+            for path, rows, done in zip(paths, blocks, there, strict=True):
                 parts.append(stored(path, template, functools.partial(compute, rows, advance), console))
                 if done:
                     advance((rows.stop - rows.start) * (total or count) // count)
@@ -306,11 +307,10 @@ def _both_bounds(
         phi_NxP = np.broadcast_to(np.asarray(family.init()), phi_NxP.shape)
 
     data = tuple(array[rows] for array in (*points.inputs, points.z_NxK, phi_NxP))
-    with jax.default_matmul_precision("highest"):
-        return map_datapoints(
-            _from_both_sides(model, family, settings.annealing),
-            (theta, experiment.keys.bidirectional),
-            data,
-            chunk_size=experiment.evaluate.memory,
-            progress=progress,
-        )
+    return map_datapoints(
+        _from_both_sides(model, family, settings.annealing),
+        (theta, experiment.keys.bidirectional),
+        data,
+        chunk_size=experiment.evaluate.memory,
+        progress=progress,
+    )

@@ -1,24 +1,100 @@
-"""One function of one datapoint, over many datapoints: the only loop over data outside training."""
+"""The devices of a run, and one function of one datapoint over many datapoints on all of them.
+
+A run has one device, JAX's first, unless `on_devices` says otherwise; `launch.py` gives it all devices of all
+processes. They form one mesh with the axes `runs` (runs that are trained together) and `data` (datapoints).
+What goes onto it is the same on every process, and what comes back is whole on every process.
+"""
 
 import functools
-import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import jax
-import jax.extend as jex
 import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
+from vaelab.memory import Memory, bytes_per_row
 from vaelab.types import ConfigError
 
 Progress = Callable[[int], None]
 """Called with the number of datapoints just finished."""
 
+_devices: tuple[jax.Device, ...] | None = None
 
-class Memory(NamedTuple):
-    """As many rows at a time as fit, by `bytes_per_row`, in so many bytes."""
 
-    bytes: int
+@contextmanager
+def on_devices(devices: Sequence[jax.Device]) -> Iterator[None]:
+    """Inside, a run has these devices: with several processes all devices of each."""
+    global _devices
+    before, _devices = _devices, tuple(devices)
+    try:
+        yield
+    finally:
+        _devices = before
+
+
+def num_devices() -> int:
+    return 1 if _devices is None else len(_devices)
+
+
+def device_mesh(data: int) -> Mesh | None:
+    """The run's devices, in rows of `data` of them; None where there is a single one."""
+    if num_devices() == 1:
+        return None
+    return Mesh(np.array(_devices).reshape(-1, data), ("runs", "data"))
+
+
+def training_mesh(at_most: int, batch_size: int) -> Mesh | None:
+    """`device_mesh` with `at_most` devices to a batch: a divisor of the batch and of all devices."""
+    n = num_devices()
+    return device_mesh(max(d for d in range(1, min(at_most, n) + 1) if n % d == 0 and batch_size % d == 0))
+
+
+def over_runs(function: Callable[..., Any], mesh: Mesh | None, in_specs: Any, out_specs: Any) -> Any:
+    """The function on each part of `runs` by itself; what happens along `data` is left to the compiler."""
+    if mesh is None:
+        return function
+    return jax.shard_map(
+        function,
+        mesh=mesh,
+        in_specs=in_specs,
+        out_specs=out_specs,
+        axis_names={"runs"},
+        check_vma=False,
+    )
+
+
+def place(tree: Any, mesh: Mesh | None, *axes: str | None) -> Any:
+    """The arrays, the same on every process, divided over these axes of the mesh and copied over the others.
+
+    The leading sizes are multiples of the axes' sizes. Typed keys are arrays too.
+    """
+    if mesh is None:
+        return tree
+    sharding = NamedSharding(mesh, P(*axes))
+
+    def put(a: Any) -> jax.Array:
+        if isinstance(a, jax.Array) and jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(put(jax.random.key_data(a)), impl=jax.random.key_impl(a))
+        host = np.asarray(a)
+        return jax.make_array_from_callback(host.shape, sharding, lambda part: host[part])
+
+    return jax.tree.map(put, tree)
+
+
+def on_host(tree: Any) -> Any:
+    """The arrays whole, as NumPy's, on every process, which all take part."""
+    if all(not isinstance(a, jax.Array) or a.is_fully_addressable for a in jax.tree.leaves(tree)):
+        return jax.device_get(tree)
+    return multihost_utils.process_allgather(tree, tiled=True)
+
+
+def local(tree: Any) -> Any:
+    """Of arrays that are copied over the mesh, this process's own copy, which is the same memory."""
+    return jax.tree.map(lambda a: a.addressable_data(0), tree)
 
 
 def map_datapoints(
@@ -32,19 +108,23 @@ def map_datapoints(
     """[function(shared, row) for each row], vmapped and compiled over chunks of `chunk_size` rows.
 
     rows: a pytree of arrays with the same leading size N > 0; the result is a pytree of NumPy arrays with
-    leading size N, in the same order. The last chunk is filled up with copies of its last row, so
-    that one program is compiled; results do not depend on the chunk beyond float rounding, provided
-    that `function` takes its randomness from the row alone. The program is kept for as long as
-    `function` is: pass the same object to compile once. Raises ConfigError where one row takes more than
-    the Memory given.
+    leading size N, in the same order. Each device takes rows of its own with a copy of `shared`. The last
+    chunk is filled up with copies of its last row, so that one program is compiled; results do not depend on
+    the chunk, or on the number of devices, beyond float rounding, provided that `function` takes its
+    randomness from the row alone. Matrix products are in float32 on every device. The program is kept for as
+    long as `function` is: pass the same object to compile once. Raises ConfigError where one row takes more
+    than the Memory given.
     """
     num_rows = jax.tree.leaves(rows)[0].shape[0]
     size = rows_at_a_time(function, shared, rows, chunk_size)
-    compiled = _compiled(function)
+    mesh = device_mesh(num_devices())
+    compiled, shared = _compiled(function, mesh), place(shared, mesh)
     chunks = []
     for start in range(0, num_rows, size):
         position = np.minimum(np.arange(start, start + size), num_rows - 1)
-        result = jax.device_get(compiled(shared, jax.tree.map(lambda a: a[position], rows)))
+        chunk = place(jax.tree.map(lambda a: a[position], rows), mesh, "data")
+        with jax.default_matmul_precision("highest"):
+            result = on_host(compiled(shared, chunk))
         count = min(size, num_rows - start)
         chunks.append(jax.tree.map(lambda a: a[:count], result))
         progress(count)
@@ -52,15 +132,24 @@ def map_datapoints(
 
 
 @functools.lru_cache(maxsize=16)
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return jax.jit(jax.vmap(function, (None, 0)))
+def _compiled(function: Callable[..., Any], mesh: Mesh | None) -> Callable[..., Any]:
+    many = jax.vmap(function, (None, 0))
+    if mesh is None:
+        return jax.jit(many)
+    # Each device runs the program of its own rows: nothing in it, a loop's end say, waits for another's.
+    return jax.jit(
+        jax.shard_map(many, mesh=mesh, in_specs=(P(), P("data")), out_specs=P("data"), check_vma=False)
+    )
 
 
 def rows_at_a_time(function: Callable[..., Any], shared: Any, rows: Any, chunk_size: int | Memory) -> int:
-    """The rows of a chunk, N at most. Raises ConfigError where one row takes more than the Memory."""
-    num_rows = jax.tree.leaves(rows)[0].shape[0]
+    """The rows of a chunk: as many on every device, and no more than N but for that.
+
+    Raises ConfigError where one row takes more than the Memory.
+    """
+    num_rows = -(-jax.tree.leaves(rows)[0].shape[0] // num_devices())  # of one device
     if not isinstance(chunk_size, Memory):
-        return min(chunk_size, num_rows)
+        return num_devices() * min(-(-chunk_size // num_devices()), num_rows)
     needed = bytes_per_row(function, shared, rows)
     if needed > chunk_size.bytes:
         raise ConfigError(
@@ -69,43 +158,4 @@ def rows_at_a_time(function: Callable[..., Any], shared: Any, rows: Any, chunk_s
         )
     # So many chunks as must be, of about the same size: the last one is filled up with copies.
     num_chunks = -(-num_rows // min(chunk_size.bytes // needed, num_rows))
-    return -(-num_rows // num_chunks)
-
-
-def bytes_per_row(function: Callable[..., Any], shared: Any, rows: Any) -> int:
-    """About what a row of `map_datapoints` takes: the most of the traced program's arrays that live at once.
-
-    Nothing is compiled or run. The compiler keeps less alive where it fuses and more where it copies.
-    """
-    rows = jax.tree.map(lambda a: jax.ShapeDtypeStruct((TRACED_ROWS, *a.shape[1:]), a.dtype), rows)
-    return -(-peak_bytes(jax.vmap(function, (None, 0)), shared, rows) // TRACED_ROWS)
-
-
-def peak_bytes(function: Callable[..., Any], *arguments: Any) -> int:
-    """The most bytes that a call has alive at once, its arguments left out, by shapes alone."""
-    return _peak_bytes(jax.make_jaxpr(function)(*arguments).jaxpr)
-
-
-TRACED_ROWS = 64  # so many that what they share counts for little
-
-
-def _peak_bytes(jaxpr: jex.core.Jaxpr) -> int:
-    """The most bytes alive at once, the inputs left out: each array from its equation to its last use."""
-    last_use = {v: i for i, e in enumerate(jaxpr.eqns) for v in e.invars if isinstance(v, jex.core.Var)}
-    last_use |= {v: len(jaxpr.eqns) for v in jaxpr.outvars if isinstance(v, jex.core.Var)}
-    alive, peak = {}, 0
-    for i, equation in enumerate(jaxpr.eqns):
-        parts = jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr)
-        inside = max((_peak_bytes(getattr(p, "jaxpr", p)) for p in parts if _is_jaxpr(p)), default=0)
-        made = {v: math.prod(v.aval.shape) * v.aval.dtype.itemsize for v in equation.outvars}
-        # A loop writes its outputs beside what lives inside; anything else hands its own over.
-        beside = equation.primitive.name in ("scan", "while")
-        here = inside + sum(made.values()) if beside else max(inside, sum(made.values()))
-        peak = max(peak, sum(alive.values()) + here)
-        alive |= made
-        alive = {v: size for v, size in alive.items() if last_use.get(v, -1) > i}
-    return peak
-
-
-def _is_jaxpr(value: Any) -> bool:
-    return isinstance(value, jex.core.Jaxpr | jex.core.ClosedJaxpr)
+    return num_devices() * -(-num_rows // num_chunks)

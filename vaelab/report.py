@@ -20,6 +20,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from vaelab.processes import is_first
+
 QUANTITIES = {
     "amortized L\\[q_phi]": "elbo_amortized",
     "optimal L\\[q*]": "elbo_optimal",
@@ -47,7 +49,7 @@ class MetricsLog:
 
     def forget_after(self, stage: str, step: int) -> None:
         """Drops what an interrupted run wrote beyond the step that it resumes from, or half wrote."""
-        if not self._path.exists():
+        if not is_first() or not self._path.exists():
             return
         kept = []
         for line in self._path.read_text().splitlines():
@@ -60,12 +62,19 @@ class MetricsLog:
         write_whole(self._path, "".join(kept).encode())
 
     def write(self, stage: str, step: int, **values: float) -> None:
+        if not is_first():
+            return
         with self._path.open("a") as file:
             file.write(json.dumps({"stage": stage, "step": step, **values}) + "\n")
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file so that a reader, or a run after a kill, finds it whole or not at all."""
+    """Writes a file so that a reader, or a run after a kill, finds it whole or not at all.
+
+    The first process does; the others write nothing.
+    """
+    if not is_first():
+        return
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(content)
     partial.replace(path)

@@ -19,6 +19,7 @@ from vaelab import report
 from vaelab.build import Experiment, build, build_study
 from vaelab.inference_time import flat, measure_inference_time
 from vaelab.measure import Outcome, Trained, measure
+from vaelab.processes import is_first
 from vaelab.rows import arrays, rows
 from vaelab.rundir import finished, in_use, open_directory
 from vaelab.train_stage import Member, train
@@ -90,7 +91,8 @@ def _study(config: ConfigDict, directory: Path, console: Console) -> None:
         with in_use(open_directory(directory, config), console):
             found = compute()
             tables = found.tables
-            found.plot(directory / "study.png")
+            if is_first():
+                found.plot(directory / "study.png")
             report.write_whole(results, (json.dumps(tables, indent=2) + "\n").encode())
     for title, entries in tables.items():
         console.print(report.plain_table(title, entries))
@@ -106,6 +108,8 @@ def _write_results(
     theta: Params,
 ) -> None:
     """The plots, the arrays, and `gap.json` last, as it marks the run as finished."""
+    if not is_first():
+        return
     report.plot_gaps(directory / "gaps.png", rows, per_datapoint)
     if len(experiment.image_shape) == 2:
         report.plot_images(

@@ -13,7 +13,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 
+from vaelab.processes import of_first
 from vaelab.report import write_whole
 from vaelab.types import ConfigError
 
@@ -32,6 +33,11 @@ def open_directory(workdir: Path, config: ConfigDict) -> Path:
     Raises ConfigError if it belongs to a run of another config, or cannot be written.
     """
     text = config.to_json_best_effort(indent=2, sort_keys=True) + "\n"
+    of_first(lambda: _open(workdir, text))
+    return workdir
+
+
+def _open(workdir: Path, text: str) -> None:
     path = workdir / "config.json"
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -57,7 +63,6 @@ def open_directory(workdir: Path, config: ConfigDict) -> Path:
             f"{workdir} belongs to a run of another config ({'; '.join(changed[:3])}"
             f"{'; ...' if len(changed) > 3 else ''}): take another --workdir"
         )
-    return workdir
 
 
 @contextmanager
@@ -67,24 +72,29 @@ def in_use(directory: Path, console: Console) -> Iterator[None]:
     The lock is the kernel's (flock): it goes with the process that holds it, however that ends, so a file
     that is left behind keeps nobody out. Raises ConfigError where another holds it.
     """
-    with (directory / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "another launch"
-            raise ConfigError(
-                f"{directory} is in use by {holder}: wait for it, or take another --workdir"
-            ) from None
-        except OSError as error:
-            line = f"{directory} cannot be locked ({error.strerror or error}): launch on it once at a time"
-            console.print(line, style="red", highlight=False)
-        file.truncate(0)
-        since = time.strftime("%Y-%m-%d %H:%M:%S")
-        file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}\n")
-        file.flush()
+    with ExitStack() as held:
+        of_first(lambda: _lock(directory, held, console))
         yield
-        file.truncate(0)
+
+
+def _lock(directory: Path, held: ExitStack, console: Console) -> None:
+    file = held.enter_context((directory / "lock").open("a+"))
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "another launch"
+        raise ConfigError(
+            f"{directory} is in use by {holder}: wait for it, or take another --workdir"
+        ) from None
+    except OSError as error:
+        line = f"{directory} cannot be locked ({error.strerror or error}): launch on it once at a time"
+        console.print(line, style="red", highlight=False)
+    file.truncate(0)
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}\n")
+    file.flush()
+    held.callback(file.truncate, 0)
 
 
 def differences(one: Any, other: Any, path: str = "config") -> list[tuple[str, Any, Any]]:
@@ -97,27 +107,33 @@ def differences(one: Any, other: Any, path: str = "config") -> list[tuple[str, A
 
 def stored_json(path: Path, compute: Callable[[], Any], console: Console) -> Any:
     """compute(), or what an earlier run of it left at `path`, as JSON."""
-    if path.exists():
-        try:
-            return json.loads(path.read_text())
-        except ValueError:
-            set_aside(path, console)
-    result = compute()
-    write_whole(path, (json.dumps(result, indent=2) + "\n").encode())
-    return json.loads(path.read_text())
+    found = of_first(lambda: _json_at(path, console))
+    if found is None:
+        text = json.dumps(compute(), indent=2) + "\n"
+        write_whole(path, text.encode())
+        found = json.loads(text)
+    return found
+
+
+def _json_at(path: Path, console: Console) -> Any:
+    """What is in the file; None where there is none, or where it is damaged and now set aside."""
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except ValueError:
+        set_aside(path, console)
+        return None
 
 
 def finished(results: Path, config: ConfigDict, console: Console) -> Any:
     """What a finished run of this config left in `results`; None where it is not there, or damaged."""
-    if not results.exists():
+    if not of_first(results.exists):
         return None
     open_directory(results.parent, config)
-    try:
-        content = json.loads(results.read_text())
-    except ValueError:
-        set_aside(results, console)
-        return None
-    console.print(f"{results.parent} is finished; its results:", highlight=False)
+    content = of_first(lambda: _json_at(results, console))
+    if content is not None:
+        console.print(f"{results.parent} is finished; its results:", highlight=False)
     return content
 
 
@@ -131,15 +147,23 @@ def set_aside(path: Path, console: Console) -> None:
 def stored(path: Path, template: Any, compute: Callable[[], Any], console: Console) -> Any:
     """compute(), or what an earlier run of it left at `path`; `template` gives the structure."""
     treedef = jax.tree.structure(template)
-    if path.exists():
-        try:
-            # The zip holds a checksum of each array.
-            with path.open("rb") as file, np.load(file) as arrays:
-                return jax.tree.unflatten(treedef, [arrays[str(i)] for i in range(treedef.num_leaves)])
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-            set_aside(path, console)
+    leaves = of_first(lambda: _arrays_at(path, treedef.num_leaves, console))
+    if leaves is not None:
+        return jax.tree.unflatten(treedef, leaves)
     result = compute()
     buffer = io.BytesIO()
     np.savez(buffer, **{str(i): leaf for i, leaf in enumerate(jax.tree.leaves(result))})
     write_whole(path, buffer.getvalue())
     return result
+
+
+def _arrays_at(path: Path, count: int, console: Console) -> list[np.ndarray] | None:
+    """As `_json_at`; the zip holds a checksum of each array."""
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            return [arrays[str(i)] for i in range(count)]
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        set_aside(path, console)
+        return None

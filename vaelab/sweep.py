@@ -20,6 +20,8 @@ from rich.console import Console
 from vaelab import report, sweep_report
 from vaelab.build import Experiment, build, renumbered
 from vaelab.build.sweep import Point, read_sweep
+from vaelab.parallel import num_devices
+from vaelab.processes import is_first, of_first
 from vaelab.run import complete, run
 from vaelab.rundir import finished, in_use, open_directory
 from vaelab.sweep_rows import rows_of, to_csv
@@ -66,7 +68,8 @@ def run_sweep(config: ConfigDict, workdir: str, console: Console) -> Rows:
                 found.setdefault(one.point.name, []).append(rows)
         rows = [row for point in sweep.points for row in rows_of(point, found[point.name])]
         report.write_whole(directory / "sweep.csv", to_csv(rows))
-        sweep_report.plot(directory / "sweep.png", rows)
+        if is_first():
+            sweep_report.plot(directory / "sweep.png", rows)
         report.write_whole(directory / "sweep.json", report.to_json(rows))
     _show(rows, console)
     console.print(f"results are in {directory}", highlight=False)
@@ -75,7 +78,7 @@ def run_sweep(config: ConfigDict, workdir: str, console: Console) -> Rows:
 
 def _rows_of_runs(runs: list[_Run], memory_bytes: int, console: Console) -> list[Rows | str]:
     """The rows of each run's `gap.json`, or the line that says where its training came to its end."""
-    if all((one.directory / "gap.json").exists() for one in runs):
+    if of_first(lambda: all((one.directory / "gap.json").exists() for one in runs)):
         quiet = Console(quiet=True)
         return [run(one.config, str(one.directory), quiet) for one in runs]
     first = build(runs[0].config)
@@ -90,7 +93,8 @@ def _rows_of_runs(runs: list[_Run], memory_bytes: int, console: Console) -> list
                 Member(experiment, experiment.theta, one.directory, one.point.numbers)
                 for experiment, one in zip(experiments, runs, strict=True)
             ]
-            size = max(1, memory_bytes // bytes_of_run(members[0]))
+            # The devices divide them, where several do not share each batch.
+            size = num_devices() * max(1, memory_bytes // bytes_of_run(members[0]))
             for start in range(0, len(members), size):
                 lines = _train(members[start : start + size], console)
                 failed |= {start + number: line for number, line in lines.items()}

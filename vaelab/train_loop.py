@@ -9,11 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 
 from vaelab.data import batch_indices, observe
+from vaelab.memory import peak_bytes
 from vaelab.model import bind
 from vaelab.objective import estimate_elbo
-from vaelab.parallel import map_datapoints, peak_bytes
+from vaelab.parallel import local, map_datapoints, on_host, over_runs, place, training_mesh
+from vaelab.processes import as_on_first
 from vaelab.regime import Batch
 from vaelab.train import REFINE, StepMetrics, System, TrainState, train_step
 from vaelab.types import Array, Key, Params
@@ -24,30 +28,54 @@ class NonFiniteError(FloatingPointError):
 
 
 def _chunk(
-    state: TrainState, rows_TxB: Array, pixels_NxD: Array, index_N: Array, key: Key, *, system: System
+    state: TrainState,
+    rows_TxB: Array,
+    pixels_NxD: Array,
+    index_N: Array,
+    key: Key,
+    *,
+    system: System,
+    on_mesh: bool = False,
 ) -> tuple[TrainState, StepMetrics]:
     """T steps as one scan over the rows of each batch; metrics have a leading T.
 
     Step t uses fold_in(key, t), once for the observations (dynamic binarisation) and once for the draws.
+    on_mesh: whether this is traced for a mesh, whose devices along `data` share each batch.
     """
+    constrain = jax.lax.with_sharding_constraint if on_mesh else lambda tree, _: tree
 
     def step(state: TrainState, rows_B: Array) -> tuple[TrainState, StepMetrics]:
         key_observe, key_draws = jax.random.split(jax.random.fold_in(key, state.step))
+        rows_B = constrain(rows_B, P("data"))
         index_B = index_N[rows_B]
         x_BxD = observe(key_observe, pixels_NxD[rows_B], index_B, observation=system.observe)
-        return train_step(state, Batch(x_BxD, rows_B, index_B), key_draws, system=system)
+        state, metrics = train_step(state, Batch(x_BxD, rows_B, index_B), key_draws, system=system)
+        return constrain(state, P()), metrics
 
     return jax.lax.scan(step, state, rows_TxB)
 
 
-train_chunk = jax.jit(_chunk, static_argnames="system", donate_argnames="state")
+@partial(jax.jit, static_argnames=("system", "mesh"), donate_argnames="state")
+def train_chunk(
+    state: TrainState,
+    rows_TxB: Array,
+    pixels_NxD: Array,
+    index_N: Array,
+    key: Key,
+    *,
+    system: System,
+    mesh: Mesh | None = None,
+) -> tuple[TrainState, StepMetrics]:
+    """T steps, of batches of these rows of the data; metrics have a leading T."""
+    chunk = partial(_chunk, system=system, on_mesh=mesh is not None)
+    return over_runs(chunk, mesh, P(), P())(state, rows_TxB, pixels_NxD, index_N, key)
 
 
 SystemOf = Callable[[Mapping[str, Array]], System]
 """The system with these numbers in it, by name, traced ones too."""
 
 
-@partial(jax.jit, static_argnames="system_of", donate_argnames="states")
+@partial(jax.jit, static_argnames=("system_of", "mesh"), donate_argnames="states")
 def train_chunk_together(
     states: TrainState,
     rows_RxTxB: Array,
@@ -57,13 +85,19 @@ def train_chunk_together(
     numbers_R: dict[str, Array],
     *,
     system_of: SystemOf,
+    mesh: Mesh | None = None,
 ) -> tuple[TrainState, StepMetrics]:
     """`train_chunk` of R runs as one program: a leading R on the states, rows, keys, numbers and metrics."""
 
-    def run(state, rows_TxB, key, numbers):
-        return _chunk(state, rows_TxB, pixels_NxD, index_N, key, system=system_of(numbers))
+    def run(state, rows_TxB, pixels_NxD, index_N, key, numbers):
+        system = system_of(numbers)
+        return _chunk(state, rows_TxB, pixels_NxD, index_N, key, system=system, on_mesh=mesh is not None)
 
-    return jax.vmap(run)(states, rows_RxTxB, keys_R, numbers_R)
+    together = jax.vmap(run, in_axes=(0, 0, None, None, 0, 0))
+    specs = (P("runs"), P("runs"), P(), P(), P("runs"), P("runs"))
+    return over_runs(together, mesh, specs, P("runs"))(
+        states, rows_RxTxB, pixels_NxD, index_N, keys_R, numbers_R
+    )
 
 
 class Progress(NamedTuple):
@@ -91,6 +125,7 @@ def fit(
     batch_size: int,
     chunk_size: int,
     max_skipped: int = 0,
+    devices: int = 1,
 ) -> Iterator[Progress]:
     """Trains from `state.step` to `num_steps`, yielding after each chunk of `chunk_size` steps.
 
@@ -102,19 +137,27 @@ def fit(
     Raises NonFiniteError, naming the step and the datapoint, where more than max_skipped steps in a row
     have a bound or a gradient that is not finite. To go on past such a step, the system's optimizer must
     leave it out, as optax.apply_if_finite(optimizer, max_skipped) does.
+
+    devices: so many at most share each batch; the gradient is that of the whole batch.
     """
-    pixels_NxD, index_N = jnp.asarray(pixels_NxD), jnp.asarray(index_N)
-    state, watch = jax.tree.map(jnp.copy, state), _Watch(state, max_skipped)
-    for start, length in _lengths(int(state.step), num_steps, chunk_size):
-        rows_TxB = batch_indices(
-            order_seed, start, length, batch_size=batch_size, num_points=pixels_NxD.shape[0]
-        )
-        state, metrics = train_chunk(state, rows_TxB, pixels_NxD, index_N, key, system=system)
-        metrics = jax.device_get(metrics)
+    mesh = training_mesh(devices, batch_size)
+    if mesh is not None and mesh.shape["data"] == 1:
+        mesh = None  # every process trains the same run
+    fixed = place((jnp.asarray(pixels_NxD), jnp.asarray(index_N), key), mesh)
+    start_step, watch = int(state.step), _Watch(state, max_skipped)
+    state = place(jax.tree.map(jnp.copy, state), mesh)
+    for start, length in _lengths(start_step, num_steps, chunk_size):
+        rows_TxB = batch_indices(order_seed, start, length, batch_size=batch_size, num_points=len(pixels_NxD))
+        rows_TxB = place(rows_TxB, mesh, None, "data")
+        state, metrics = train_chunk(state, rows_TxB, *fixed, system=system, mesh=mesh)
+        if mesh is None:
+            state, metrics = own, _ = as_on_first((state, jax.device_get(metrics)))
+        else:
+            own, metrics = local(state), on_host(metrics)
         skipped, failed = watch.see(start, metrics)
         if failed:
             raise NonFiniteError(failed)
-        yield Progress(state, metrics, skipped)
+        yield Progress(own, metrics, skipped)
 
 
 def fit_together(
@@ -130,6 +173,7 @@ def fit_together(
     batch_size: int,
     chunk_size: int,
     max_skipped: int = 0,
+    devices: int = 1,
 ) -> Iterator[tuple[Progress, ...]]:
     """`fit` of several runs at the same step as one program, with a Progress for each after each chunk.
 
@@ -137,26 +181,32 @@ def fit_together(
 
     Each run is that of `fit` but for the rounding of another program. One that meets a value that is not
     finite is marked as failed, and what is yielded of it from then on is of no value; the others go on.
+    The runs are divided over the devices, with `devices` of them at most to each batch.
     """
-    pixels_NxD, index_N = jnp.asarray(pixels_NxD), jnp.asarray(index_N)
+    mesh = training_mesh(devices, batch_size)
+    # As many on each device: the last is repeated for that, and what becomes of its copies is not looked at.
+    parts = 1 if mesh is None else mesh.shape["runs"]
+    filled = [min(number, len(states) - 1) for number in range(-(-len(states) // parts) * parts)]
     watches = [_Watch(state, max_skipped) for state in states]
-    stacked, keys_R = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states), jnp.stack(keys)
-    numbers_R = {name: jnp.float32([run[name] for run in numbers]) for name in numbers[0]}
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(states[i] for i in filled))
+    keys_R = jnp.stack([keys[i] for i in filled])
+    numbers_R = {name: jnp.float32([numbers[i][name] for i in filled]) for name in numbers[0]}
+    stacked, keys_R, numbers_R = place((stacked, keys_R, numbers_R), mesh, "runs")
+    data = place((jnp.asarray(pixels_NxD), jnp.asarray(index_N)), mesh)
     for start, length in _lengths(int(states[0].step), num_steps, chunk_size):
-        rows_RxTxB = np.stack(
-            [
-                batch_indices(seed, start, length, batch_size=batch_size, num_points=pixels_NxD.shape[0])
-                for seed in order_seeds
-            ]
-        )
+        rows = [
+            batch_indices(seed, start, length, batch_size=batch_size, num_points=len(pixels_NxD))
+            for seed in order_seeds
+        ]
+        rows_RxTxB = place(np.stack([rows[i] for i in filled]), mesh, "runs", None, "data")
         stacked, metrics = train_chunk_together(
-            stacked, rows_RxTxB, pixels_NxD, index_N, keys_R, numbers_R, system_of=system_of
+            stacked, rows_RxTxB, *data, keys_R, numbers_R, system_of=system_of, mesh=mesh
         )
-        metrics = jax.device_get(metrics)
+        metrics, whole = on_host(metrics), stacked if mesh is None else on_host(stacked)
         chunk = []
         for number, watch in enumerate(watches):
-            state, own = jax.tree.map(lambda a, number=number: a[number], (stacked, metrics))
-            chunk.append(Progress(state, own, *watch.see(start, own)))
+            state, own = jax.tree.map(lambda a, number=number: a[number], (whole, metrics))
+            chunk.append(Progress(jax.tree.map(jnp.asarray, state), own, *watch.see(start, own)))
         yield tuple(chunk)
 
 

@@ -14,7 +14,7 @@ from vaelab.build.optimizer import flow_solver, gaussian_solver
 from vaelab.build.posterior import FAMILIES
 from vaelab.inference import Loop
 from vaelab.local_fit import InferenceSettings
-from vaelab.parallel import Memory
+from vaelab.memory import Memory
 from vaelab.settings import Section
 from vaelab.solver import SolverOf
 from vaelab.types import PosteriorFamily

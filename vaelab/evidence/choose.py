@@ -13,8 +13,9 @@ import numpy as np
 
 from vaelab.evidence.estimator import Estimator
 from vaelab.evidence.weights import Evidence
+from vaelab.memory import Memory
 from vaelab.model import bind
-from vaelab.parallel import Memory, Progress, map_datapoints
+from vaelab.parallel import Progress, map_datapoints
 from vaelab.types import Key, LatentModel, Params
 
 

@@ -1,0 +1,52 @@
+"""How much memory a program takes, by the shapes of its traced arrays alone: nothing is compiled or run."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.extend as jex
+
+TRACED_ROWS = 64  # so many that what they share counts for little
+
+
+class Memory(NamedTuple):
+    """As many rows at a time as fit, by `bytes_per_row`, in so many bytes of each device."""
+
+    bytes: int
+
+
+def bytes_per_row(function: Callable[..., Any], shared: Any, rows: Any) -> int:
+    """About what a row of `map_datapoints` takes: the most of the program's arrays that live at once.
+
+    The compiler keeps less alive where it fuses and more where it copies.
+    """
+    rows = jax.tree.map(lambda a: jax.ShapeDtypeStruct((TRACED_ROWS, *a.shape[1:]), a.dtype), rows)
+    return -(-peak_bytes(jax.vmap(function, (None, 0)), shared, rows) // TRACED_ROWS)
+
+
+def peak_bytes(function: Callable[..., Any], *arguments: Any) -> int:
+    """The most bytes that a call has alive at once, its arguments left out, by shapes alone."""
+    return _peak_bytes(jax.make_jaxpr(function)(*arguments).jaxpr)
+
+
+def _peak_bytes(jaxpr: jex.core.Jaxpr) -> int:
+    """The most bytes alive at once, the inputs left out: each array from its equation to its last use."""
+    last_use = {v: i for i, e in enumerate(jaxpr.eqns) for v in e.invars if isinstance(v, jex.core.Var)}
+    last_use |= {v: len(jaxpr.eqns) for v in jaxpr.outvars if isinstance(v, jex.core.Var)}
+    alive, peak = {}, 0
+    for i, equation in enumerate(jaxpr.eqns):
+        parts = jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr)
+        inside = max((_peak_bytes(getattr(p, "jaxpr", p)) for p in parts if _is_jaxpr(p)), default=0)
+        made = {v: math.prod(v.aval.shape) * v.aval.dtype.itemsize for v in equation.outvars}
+        # A loop writes its outputs beside what lives inside; anything else hands its own over.
+        beside = equation.primitive.name in ("scan", "while")
+        here = inside + sum(made.values()) if beside else max(inside, sum(made.values()))
+        peak = max(peak, sum(alive.values()) + here)
+        alive |= made
+        alive = {v: size for v, size in alive.items() if last_use.get(v, -1) > i}
+    return peak
+
+
+def _is_jaxpr(value: Any) -> bool:
+    return isinstance(value, jex.core.Jaxpr | jex.core.ClosedJaxpr)
