@@ -96,6 +96,15 @@ def test_runs_together_are_timed_against_one_alone():
 
 
 @pytest.mark.slow
+def test_a_sweep_is_timed_against_its_launches():
+    found = output(
+        "benchmarks/sweep_against_launches.py", "--config=experiments/digits_gap.py:smoke", "--runs=2"
+    )
+    assert len(found["launch_seconds"]) == 2
+    assert found["ratio"] == pytest.approx(found["sweep_seconds"] / sum(found["launch_seconds"]))
+
+
+@pytest.mark.slow
 def test_a_table_of_sixty_thousand_rows_fits_two_gigabytes():
     found = output("benchmarks/mean_field_table.py", "--rounds", "1", "--num_steps", "40")
     assert found["table_bytes"] == 60_000 * 100 * 4
