@@ -24,10 +24,19 @@ if "VAELAB_TEST_CACHE" not in os.environ:
 import jax
 import pytest
 
+from vaelab.memory import release_programs
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", os.environ["VAELAB_TEST_CACHE"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def programs():
+    """Many hundred programs in one process take all memory maps that it may have."""
+    yield
+    release_programs()
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist, which puts the group into the name of the test

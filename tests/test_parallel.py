@@ -1,11 +1,13 @@
 """`map_datapoints` is a map: order, remainder and chunk change nothing."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vaelab.memory import Memory, bytes_per_row
+from vaelab.memory import Memory, bytes_per_row, release_programs
 from vaelab.parallel import map_datapoints
 from vaelab.types import ConfigError
 
@@ -98,6 +100,21 @@ def test_memory_is_estimated_to_within_a_few_times_of_what_the_compiler_takes(wi
     compiled = jax.jit(jax.vmap(network, (None, 0))).lower(shared, rows_NxD).compile()
     taken = compiled.memory_analysis().temp_size_in_bytes / 200
     assert taken / 2 < bytes_per_row(network, shared, rows_NxD) < 6 * taken
+
+
+def test_programs_are_let_go_of_before_the_kernel_has_no_more_maps(monkeypatch):
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("only Linux counts them there")
+    held, read = maps.read_bytes().count(b"\n"), Path.read_text
+    cleared = []
+    monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(True))
+    for most, is_released in ((3 * held, False), (held, True)):
+        monkeypatch.setattr(
+            Path, "read_text", lambda path, n=most: str(n) if path.name == "max_map_count" else read(path)
+        )
+        assert release_programs() is is_released
+    assert cleared == [True]
 
 
 def test_a_memory_holds_as_many_rows_as_fit_and_changes_no_result():

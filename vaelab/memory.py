@@ -1,7 +1,9 @@
 """How much memory a program takes, by the shapes of its traced arrays alone: nothing is compiled or run."""
 
+import gc
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +25,24 @@ def bytes_per_row(function: Callable[..., Any], shared: Any, rows: Any) -> int:
     """
     rows = jax.tree.map(lambda a: jax.ShapeDtypeStruct((TRACED_ROWS, *a.shape[1:]), a.dtype), rows)
     return -(-peak_bytes(jax.vmap(function, (None, 0)), shared, rows) // TRACED_ROWS)
+
+
+def release_programs() -> bool:
+    """Lets go of all compiled programs where half of the memory maps that a process may have are taken.
+
+    On a CPU a program takes dozens of them, and XLA crashes without a word where there are no more (on Linux
+    vm.max_map_count). What is called again is then compiled again, or read from the cache on disk.
+    """
+    try:
+        most = int(Path("/proc/sys/vm/max_map_count").read_text())
+        held = Path("/proc/self/maps").read_bytes().count(b"\n")
+    except OSError:
+        return False
+    if held < most // 2:
+        return False
+    jax.clear_caches()
+    gc.collect()
+    return True
 
 
 def peak_bytes(function: Callable[..., Any], *arguments: Any) -> int:

@@ -20,6 +20,7 @@ from rich.console import Console
 from vaelab import report, sweep_report
 from vaelab.build import Experiment, build, renumbered
 from vaelab.build.sweep import Point, read_sweep
+from vaelab.memory import release_programs
 from vaelab.parallel import num_devices
 from vaelab.processes import is_first, of_first
 from vaelab.run import complete, run
@@ -57,6 +58,7 @@ def run_sweep(config: ConfigDict, workdir: str, console: Console) -> Rows:
     with in_use(open_directory(directory, config), console):
         for number, program in enumerate(sweep.programs, 1):
             points = [sweep.points[i] for i in program]
+            release_programs()
             names = "; ".join(point.name for point in points)
             console.print(f"{number} of {len(sweep.programs)}: {names}", style="bold", highlight=False)
             runs = [
