@@ -25,18 +25,22 @@ bench: $(READY)
 	test -f $(WORKDIR)/gap.json || $(MAKE) demo
 	$(BIN)/python benchmarks/run.py --run=$(WORKDIR)
 
-# The sweeps that docs/amortization.md and the headers of their experiments report; MNIST and Fashion-MNIST must have
-# been prepared. What is done is not done again. JOBS at a time, one thread each, but for the one that takes times.
-# NAME@VARIANT goes to runs/NAME_VARIANT; the longest is first, so that the end is even.
+# Every run that README and docs report; MNIST and Fashion-MNIST must have been prepared. What is done is not done again.
+# JOBS at a time, one thread each, but for those that take times.
+# NAME@VARIANT goes to runs/NAME_VARIANT; the longest are first, so that the end is even.
 JOBS ?= 2
 SWEEPS = encoder_capacity decoder_capacity training_set_size posterior_family kl_warmup latent_dim mean_field_vs_encoder
 TIMING = mean_field_vs_encoder@timing
 STUDIES = inference_suboptimality \
-	$(addprefix mean_field_vs_encoder@,mnist mnist$(comma)equal_time equal_time stopped long full) $(SWEEPS)
+	$(addprefix mean_field_vs_encoder@,mnist mnist$(comma)equal_time equal_time stopped long full) $(SWEEPS) \
+	mnist_convolutional $(addprefix mnist_families@,iaf real_nvp full cholesky low_rank) mnist_gap fashion_gap \
+	reparameterization gradient_variance linear_gaussian
 SMOKES = $(addsuffix @smoke,inference_suboptimality $(SWEEPS))
 
 studies: $(READY)
 	$(call launch,$(TIMING))
+	$(call launch,full_covariance_kl)
+	$(call launch,family_cost)
 	$(MAKE) --jobs=$(JOBS) --no-print-directory --output-sync=target $(addprefix launch@,$(STUDIES))
 
 studies-smoke: $(READY)
