@@ -61,6 +61,7 @@ def test_two_processes_end_with_the_results_of_one(alone, tmp_path):
     assert files(tmp_path / "two") == files(alone)
 
 
+@pytest.mark.slow
 def test_the_disk_of_the_first_process_is_enough(tmp_path):
     """The others write nothing, and take from the first what they go on from."""
     first, second = (tmp_path / name for name in ("first", "second"))
@@ -141,6 +142,7 @@ def test_the_flags_of_several_processes_go_together(flags, tmp_path):
     assert message == "launch.py: --coordinator, --num_processes and --process_id go together\n"
 
 
+@pytest.mark.slow
 def test_slurm_says_what_the_flags_would(tmp_path):
     """The variables of two tasks on one node."""
     processes = [
