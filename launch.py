@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import sys
+import time
 import traceback
 from pathlib import Path
 
@@ -140,17 +141,20 @@ def _main(_: list[str]) -> int:
     try:
         with on_devices(jax.devices()), missed():
             (run_sweep if sweep else run)(FLAGS.config, FLAGS.workdir, console)
-    except (ConfigError, DataError) as error:
-        return _fail(str(error), 2)
-    except NonFiniteError as error:
-        return _fail(str(error), 1)
-    except (CheckpointError, ProcessLost) as error:
+    except (ConfigError, DataError) as error:  # which may be wrong on one host alone
+        return _end(_fail(str(error), 2))
+    except (CheckpointError, NonFiniteError, ProcessLost) as error:
         return _end(_fail(str(error), 1))
     except OSError as error:
         return _end(_fail(f"{error.strerror or error}: {error.filename or FLAGS.workdir}", 1))
     except Stopped as stopped:
         line = f"stopped by {stopped}; the same command goes on with {FLAGS.workdir}"
         return _end(_fail(line, 128 + stopped.number))
+    except Exception:
+        if jax.process_count() == 1:
+            raise
+        traceback.print_exc()
+        return _end(1)
     return 0
 
 
@@ -158,9 +162,11 @@ def _end(status: int) -> int:
     """Of several processes this one ends at once, without waiting for others that may not end as well."""
     import jax
 
-    from vaelab.processes import leave
+    from vaelab.processes import is_first, leave
 
     if jax.process_count() > 1:
+        if is_first():
+            time.sleep(2.0)  # JAX aborts the others as the first one is gone: they may be saying the same
         leave(status)
     return status
 

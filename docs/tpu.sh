@@ -5,6 +5,7 @@
 #   docs/tpu.sh install             put this commit, its requirements and libtpu on every host
 #   docs/tpu.sh prepare DATA_SET    write an image data set on every host
 #   docs/tpu.sh launch FLAGS...     start, or go on with, launch.py FLAGS on every host
+#   docs/tpu.sh stop                save what is being trained, and end launch.py on every host
 #   docs/tpu.sh collect RUN [DIR]   copy the run directory RUN of the first host to DIR, else to RUN here
 #   docs/tpu.sh delete              give the slice back
 #
@@ -34,6 +35,7 @@ copy() { # WORKER FROM TO
 }
 
 cd "$(dirname "$0")/.."
+uv="~/.local/bin/uv pip install --quiet --python .venv"
 [ $# -ge 1 ] || usage
 step=$1
 shift
@@ -51,23 +53,33 @@ case $step in
     git archive --prefix=vaelab/ --output="$archive" HEAD
     copy all "$archive" "$TPU_NAME:"
     # The TPU library of the very JAX that requirements.txt has pinned for the hosts' Python.
-    pinned='$(.venv/bin/pip list --format=freeze | sed -n s/^jax==//p)'
-    on_hosts all "tar xzf vaelab.tar.gz && cd vaelab && python3 -m venv .venv && .venv/bin/pip install --quiet \
--r requirements.txt && .venv/bin/pip install --quiet \"jax[tpu]==$pinned\""
+    # Python 3.11 by uv, whatever the image has; the TPU library of the very JAX that requirements.txt pins.
+    pinned='$(~/.local/bin/uv pip list --quiet --python .venv --format=freeze | sed -n s/^jax==//p)'
+    on_hosts all "tar xzf vaelab.tar.gz && cd vaelab && python3 -m pip install --quiet --user uv \
+&& ~/.local/bin/uv venv --quiet --clear --python 3.11 .venv && $uv -r requirements.txt && $uv \"jax[tpu]==$pinned\""
     ;;
   prepare)
     [ $# -eq 1 ] || usage
-    on_hosts all "cd vaelab && python3 -m venv ../prepare && ../prepare/bin/pip install --quiet \
--r requirements.txt tensorflow-cpu && JAX_PLATFORMS=cpu ../prepare/bin/python -m vaelab.prepare $(printf '%q' "$1")"
+    on_hosts all "cd vaelab && $uv tensorflow-cpu && JAX_PLATFORMS=cpu .venv/bin/python -m vaelab.prepare \
+$(printf '%q' "$1")"
     ;;
   launch)
     [ $# -ge 1 ] || usage
-    on_hosts all "cd vaelab && .venv/bin/python launch.py $(printf '%q ' "$@")"
+    on_hosts all "cd vaelab && echo \$\$ > launch.pid && exec .venv/bin/python launch.py $(printf '%q ' "$@")"
+    ;;
+  stop)
+    on_hosts all 'kill -TERM "$(cat vaelab/launch.pid)"'
     ;;
   collect)
     [ $# -ge 1 ] || usage
-    mkdir -p "$(dirname "${2:-$1}")"
-    copy 0 "$TPU_NAME:vaelab/$1" "${2:-$1}"
+    to=${2:-$1}
+    if [ -e "$to" ]; then
+      echo "docs/tpu.sh: $to is there already: name another DIR" >&2
+      exit 2
+    fi
+    mkdir -p "$(dirname "$to")"
+    case $1 in /*) from=$1 ;; *) from=vaelab/$1 ;; esac
+    copy 0 "$TPU_NAME:$from" "$to"
     ;;
   delete)
     gcloud compute tpus tpu-vm delete "$TPU_NAME" --zone="$ZONE"

@@ -44,19 +44,19 @@ def test_every_host_gets_the_commit_and_the_jax_that_is_pinned(script, tmp_path)
     assert done.returncode == 0, done.stderr
     assert asked.count("--worker=all") == 2
     command = asked[-1].removeprefix("--command=")
-    assert command.startswith("tar xzf vaelab.tar.gz && cd vaelab && python3 -m venv .venv && ")
-    venv = tmp_path / "vaelab" / ".venv" / "bin"
-    venv.mkdir(parents=True)
-    stand_ins = {tmp_path / "tar": "", tmp_path / "python3": ""}
-    stand_ins[venv / "pip"] = f'[ $1 = list ] && echo jax==1.2.3 || echo "$@" >> {tmp_path}/pip'
-    for path, content in stand_ins.items():
+    (tmp_path / "vaelab").mkdir()
+    uv = tmp_path / ".local" / "bin" / "uv"
+    uv.parent.mkdir(parents=True)
+    list_or_note = f'case "$2" in list) echo jax==1.2.3 ;; *) echo "$@" >> {tmp_path}/uv ;; esac'
+    for path, content in {tmp_path / "tar": "", tmp_path / "python3": "", uv: list_or_note}.items():
         path.write_text(f"#!/bin/sh\n{content}\n")
         path.chmod(0o755)
-    path = f"{tmp_path}:{os.environ['PATH']}"
-    subprocess.run(["bash", "-c", command], cwd=tmp_path, env={"PATH": path}, check=True)
-    assert (tmp_path / "pip").read_text().splitlines() == [
-        "install --quiet -r requirements.txt",
-        "install --quiet jax[tpu]==1.2.3",
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, env=env, check=True)
+    assert (tmp_path / "uv").read_text().splitlines() == [
+        "venv --quiet --clear --python 3.11 .venv",
+        "pip install --quiet --python .venv -r requirements.txt",
+        "pip install --quiet --python .venv jax[tpu]==1.2.3",
     ]
 
 
@@ -65,7 +65,9 @@ def test_flags_reach_every_host_as_they_were_given(script):
     done, asked = script("launch", *flags, **NAMED)
     assert done.returncode == 0, done.stderr
     assert "--worker=all" in asked
-    command = asked[-1].removeprefix("--command=cd vaelab && .venv/bin/python launch.py ")
+    start = "--command=cd vaelab && echo $$ > launch.pid && exec .venv/bin/python launch.py "
+    assert asked[-1].startswith(start)
+    command = asked[-1].removeprefix(start)
     assert shlex.split(command) == flags
 
 
@@ -73,6 +75,20 @@ def test_a_run_is_collected_from_the_first_host(script, tmp_path):
     done, asked = script("collect", "runs/one", str(tmp_path / "here" / "one"), **NAMED)
     assert done.returncode == 0, done.stderr
     assert asked[-3:] == ["--worker=0", "slice:vaelab/runs/one", str(tmp_path / "here" / "one")]
+
+
+def test_nothing_here_is_written_over(script, tmp_path):
+    (tmp_path / "one").mkdir()
+    done, asked = script("collect", "runs/one", str(tmp_path / "one"), **NAMED)
+    assert done.returncode == 2
+    assert "is there already: name another DIR" in done.stderr
+    assert asked == []
+
+
+def test_every_host_is_told_to_stop(script):
+    done, asked = script("stop", **NAMED)
+    assert done.returncode == 0, done.stderr
+    assert asked[-2:] == ["--worker=all", '--command=kill -TERM "$(cat vaelab/launch.pid)"']
 
 
 @pytest.mark.parametrize(

@@ -218,6 +218,12 @@ class Checkpointer:
             )
         return None
 
+    def wait(self) -> None:
+        """Until the save in flight is on the disk."""
+        if self._manager is not None:
+            with self._writing():
+                self._manager.wait_until_finished()
+
     def close(self) -> None:
         """Waits for the save in flight."""
         if self._manager is None:

@@ -27,6 +27,7 @@ _GONE = "another process of this run is gone, or this one was killed: the same c
 _WATCH = "import sys; sys.stdin.read() or sys.stderr.write(sys.argv[1])"
 _watcher: subprocess.Popen | None = None
 
+PIECE_BYTES = 2**28
 HEARTBEAT_SECONDS = 30  # after which a process that is gone is missed, where nothing was waiting for it
 
 
@@ -87,7 +88,7 @@ def missed() -> Iterator[None]:
         yield
     except (jax.errors.JaxRuntimeError, ValueError) as error:
         # JAX raises the one or the other, with the status of the call that failed as its first word.
-        if jax.process_count() == 1 or not re.match("[A-Z_]+: ", str(error)):
+        if jax.process_count() == 1 or not re.match("(?!RESOURCE_EXHAUSTED)[A-Z_]+: ", str(error)):
             raise
         raise ProcessLost(f"{_GONE} ({_first_line(error)})") from error
 
@@ -131,9 +132,15 @@ def of_first(compute: Callable[[], T]) -> T:
 
 
 def _broadcast(content: bytes) -> bytes:
-    size = int(multihost_utils.broadcast_one_to_all(np.int64(len(content))))
-    sent = np.frombuffer(content, np.uint8) if is_first() else np.zeros(size, np.uint8)
-    return multihost_utils.broadcast_one_to_all(sent).tobytes()
+    # As bytes, and in pieces: JAX would make the length an int32.
+    length = np.frombuffer(np.int64(len(content)).tobytes(), np.uint8)
+    size = int(np.asarray(multihost_utils.broadcast_one_to_all(length)).view(np.int64)[0])
+    pieces = []
+    for start in range(0, size, PIECE_BYTES):
+        count = min(PIECE_BYTES, size - start)
+        mine = np.frombuffer(content, np.uint8, count, start) if is_first() else np.zeros(count, np.uint8)
+        pieces.append(multihost_utils.broadcast_one_to_all(mine).tobytes())
+    return b"".join(pieces)
 
 
 def as_on_first(tree: Any) -> Any:

@@ -20,7 +20,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from vaelab.processes import is_first
+from vaelab.processes import is_first, of_first
 
 QUANTITIES = {
     "amortized L\\[q_phi]": "elbo_amortized",
@@ -49,7 +49,10 @@ class MetricsLog:
 
     def forget_after(self, stage: str, step: int) -> None:
         """Drops what an interrupted run wrote beyond the step that it resumes from, or half wrote."""
-        if not is_first() or not self._path.exists():
+        of_first(lambda: self._forget_after(stage, step))
+
+    def _forget_after(self, stage: str, step: int) -> None:
+        if not self._path.exists():
             return
         kept = []
         for line in self._path.read_text().splitlines():

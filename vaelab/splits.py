@@ -26,7 +26,8 @@ def datapoints(experiment: Experiment, split: str, theta: Params) -> Measured:
     if split == "simulated":
         index_N = FIRST_SIMULATED + np.arange(settings.max_points or SIMULATED, dtype=np.int32)
         draw = jax.jit(jax.vmap(partial(_simulated, experiment, theta, keys.simulate)))
-        z_NxK, x_NxD = jax.device_get(draw(index_N))
+        with jax.default_matmul_precision("highest"):
+            z_NxK, x_NxD = jax.device_get(draw(index_N))
         return Measured(Inputs(x_NxD, index_N), z_NxK)
     if split == "corrupted":
         return Measured(corrupted(keys.corrupt, experiment.inputs["test"], settings.corruption))

@@ -21,7 +21,7 @@ from vaelab import report, sweep_report
 from vaelab.build import Experiment, build, renumbered
 from vaelab.build.sweep import Point, read_sweep
 from vaelab.memory import release_programs
-from vaelab.parallel import num_devices
+from vaelab.parallel import training_mesh
 from vaelab.processes import is_first, of_first
 from vaelab.run import complete, run
 from vaelab.rundir import finished, in_use, open_directory
@@ -95,8 +95,9 @@ def _rows_of_runs(runs: list[_Run], memory_bytes: int, console: Console) -> list
                 Member(experiment, experiment.theta, one.directory, one.point.numbers)
                 for experiment, one in zip(experiments, runs, strict=True)
             ]
-            # The devices divide them, where several do not share each batch.
-            size = num_devices() * max(1, memory_bytes // bytes_of_run(members[0]))
+            mesh = training_mesh(first.train.devices, first.train.batch_size)
+            parts = 1 if mesh is None else mesh.shape["runs"]
+            size = parts * max(1, memory_bytes // bytes_of_run(members[0]))
             for start in range(0, len(members), size):
                 lines = _train(members[start : start + size], console)
                 failed |= {start + number: line for number, line in lines.items()}

@@ -153,7 +153,7 @@ def fit(
         if mesh is None:
             state, metrics = own, _ = as_on_first((state, jax.device_get(metrics)))
         else:
-            own, metrics = local(state), on_host(metrics)
+            own, metrics = as_on_first((local(state), on_host(metrics)))
         skipped, failed = watch.see(start, metrics)
         if failed:
             raise NonFiniteError(failed)

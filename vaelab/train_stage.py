@@ -137,6 +137,9 @@ def _train(stage: Stage, stores: list[_Store], console: Console) -> list[TrainSt
             }
             advance(len(chunk[0].metrics.bound), **shown)
             if stopping:
+                for store in stores:
+                    store.checkpoints.wait()
+                greatest(0)  # nobody leaves before the first process has saved
                 raise Stopped(stopping)
             began = time.perf_counter()
     return [failed.get(number, store.state) for number, store in enumerate(stores)]

@@ -48,7 +48,8 @@ def simulated(section: Section, latent_model: LatentModel, theta: Params) -> dat
         key_z, key_x = jax.random.split(jax.random.fold_in(key, index))
         return latent_model.sample(theta, key_x, jax.random.normal(key_z, (latent_model.latent_dim,)))
 
-    x_NxD = np.asarray(jax.vmap(draw)(index_N))
+    with jax.default_matmul_precision("highest"):
+        x_NxD = np.asarray(jax.vmap(draw)(index_N))
     splits, start = {}, 0
     for name in SPLITS:
         rows = slice(start, start + sizes[name])
