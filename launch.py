@@ -116,7 +116,7 @@ def _main(_: list[str]) -> int:
     from vaelab.checkpoint import CheckpointError
     from vaelab.data import DataError
     from vaelab.parallel import on_devices
-    from vaelab.processes import ProcessLost, is_first, join, missed
+    from vaelab.processes import ProcessLost, are_several, is_first, join, missed
     from vaelab.run import run
     from vaelab.stop import Stopped, listen
     from vaelab.sweep import run_sweep
@@ -151,7 +151,7 @@ def _main(_: list[str]) -> int:
         line = f"stopped by {stopped}; the same command goes on with {FLAGS.workdir}"
         return _end(_fail(line, 128 + stopped.number))
     except Exception:
-        if jax.process_count() == 1:
+        if not are_several():
             raise
         traceback.print_exc()
         return _end(1)
@@ -160,11 +160,9 @@ def _main(_: list[str]) -> int:
 
 def _end(status: int) -> int:
     """Of several processes this one ends at once, without waiting for others that may not end as well."""
-    import jax
+    from vaelab.processes import are_several, is_first, leave
 
-    from vaelab.processes import is_first, leave
-
-    if jax.process_count() > 1:
+    if are_several():
         if is_first():
             time.sleep(2.0)  # JAX aborts the others as the first one is gone: they may be saying the same
         leave(status)

@@ -3,11 +3,14 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
-from tests.launches import TINY, begin, begin_together, finish, finish_together, outcome
+from tests.launches import ROOT, TINY, begin, begin_together, finish, finish_together, outcome
+from vaelab import processes
 from vaelab.processes import greatest, of_first
 
 # So many steps that the fits converge: short of that a rounding grows with each step.
@@ -163,6 +166,20 @@ def test_slurm_says_what_the_flags_would(tmp_path):
     messages = [process.communicate(timeout=120)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], messages
     assert json.loads((tmp_path / "two" / "gap.json").read_text())["rows"][0]["num_points"] == 16
+
+
+def test_a_single_process_is_told_so_without_its_devices(tmp_path):
+    """vaelab.compare writes files, and should not take a GPU for it."""
+    code = "from vaelab.processes import is_first, of_first; assert is_first() and of_first(lambda: 1) == 1"
+    env = {**os.environ, "JAX_PLATFORMS": "none_such"}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, check=True)
+
+
+def test_what_is_sent_in_pieces_comes_whole(monkeypatch):
+    monkeypatch.setattr(processes, "PIECE_BYTES", 7)
+    for size in (0, 1, 7, 8, 21, 100):
+        content = bytes(range(size))
+        assert processes._broadcast(content) == content
 
 
 def test_one_process_is_the_first_of_one():

@@ -88,7 +88,7 @@ def missed() -> Iterator[None]:
         yield
     except (jax.errors.JaxRuntimeError, ValueError) as error:
         # JAX raises the one or the other, with the status of the call that failed as its first word.
-        if jax.process_count() == 1 or not re.match("(?!RESOURCE_EXHAUSTED)[A-Z_]+: ", str(error)):
+        if not are_several() or not re.match("(?!RESOURCE_EXHAUSTED)[A-Z_]+: ", str(error)):
             raise
         raise ProcessLost(f"{_GONE} ({_first_line(error)})") from error
 
@@ -110,13 +110,18 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0][:200]
 
 
+def are_several() -> bool:
+    """Whether this is one of several. Without asking JAX for its devices, where nobody has joined others."""
+    return jax.distributed.is_initialized() and jax.process_count() > 1
+
+
 def is_first() -> bool:
-    return jax.process_index() == 0
+    return not are_several() or jax.process_index() == 0
 
 
 def of_first(compute: Callable[[], T]) -> T:
     """compute() of the first process, on every process; what it raises there is raised on every one."""
-    if jax.process_count() == 1:
+    if not are_several():
         return compute()
     result: Any = None
     error: Exception | None = None
@@ -145,13 +150,13 @@ def _broadcast(content: bytes) -> bytes:
 
 def as_on_first(tree: Any) -> Any:
     """The arrays as the first process has them: on an accelerator two may differ in their rounding."""
-    if jax.process_count() == 1:
+    if not are_several():
         return tree
     return jax.tree.map(jnp.asarray, multihost_utils.broadcast_one_to_all(jax.device_get(tree)))
 
 
 def greatest(here: int) -> int:
     """The greatest of what the processes have."""
-    if jax.process_count() == 1:
+    if not are_several():
         return here
     return int(np.max(multihost_utils.process_allgather(np.int32(here))))
