@@ -150,10 +150,8 @@ def fit(
         rows_TxB = batch_indices(order_seed, start, length, batch_size=batch_size, num_points=len(pixels_NxD))
         rows_TxB = place(rows_TxB, mesh, None, "data")
         state, metrics = train_chunk(state, rows_TxB, *fixed, system=system, mesh=mesh)
-        if mesh is None:
-            state, metrics = own, _ = as_on_first((state, jax.device_get(metrics)))
-        else:
-            own, metrics = as_on_first((local(state), on_host(metrics)))
+        own, metrics = as_on_first((state if mesh is None else local(state), on_host(metrics)))
+        state = own if mesh is None else state
         skipped, failed = watch.see(start, metrics)
         if failed:
             raise NonFiniteError(failed)
