@@ -144,7 +144,7 @@ def build(config: Any) -> Experiment:
     else:
         dataset = load_dataset(data_section)
         observe = partial(data_section.choice("observation", OBSERVATIONS), max_value=dataset.max_value)
-        latent_model = decoder_model(model_section, dataset, data_section.value("observation"))
+        latent_model = decoder_model(model_section, dataset, data_section.value("observation"), _as_it_is)
         train, family_of = _trained(top, latent_model)
         theta = latent_model.init(keys.model)
 

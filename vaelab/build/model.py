@@ -84,7 +84,7 @@ def decoder_model(
     section: Section,
     dataset: data.DataSet,
     observation: str,
-    computed: Callable[[Network], Network] | None = None,
+    computed: Callable[[Network], Network],
 ) -> LatentModel:
     """computed: how the decoder's network is, `in_bfloat16` say."""
     if section.value("name") != "decoder":
@@ -105,7 +105,7 @@ def decoder_model(
     else:
         size = density.outputs_per_dim * math.prod(dataset.image_shape)
         decoder = networks.mlp_decoder(latent_dim, hidden, size, activation=activation)
-    decoder = computed(decoder) if computed else decoder
+    decoder = computed(decoder)
     if density.learned:
         decoder = networks.with_constants(decoder, jnp.array(density.learned))
     affine = section.value("network") == "mlp" and not hidden
