@@ -42,10 +42,16 @@ def begin(workdir, *settings, limit=None, **env):
     )
 
 
-def finish(workdir, *settings):
-    process = begin(workdir, *settings)
+def finish(workdir, *settings, **env):
+    process = begin(workdir, *settings, **env)
     _, message = process.communicate(timeout=300)
     assert process.returncode == 0, message
+
+
+def one_device():
+    """Where the tests themselves have eight."""
+    flags = [flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag]
+    return {"XLA_FLAGS": " ".join(flags)}
 
 
 def begin_together(count, workdir, *settings):
@@ -55,9 +61,8 @@ def begin_together(count, workdir, *settings):
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     several = (f"--coordinator={address}", f"--num_processes={count}")
-    flags = [flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag]
     return [
-        begin(place, *settings, *several, f"--process_id={number}", XLA_FLAGS=" ".join(flags))
+        begin(place, *settings, *several, f"--process_id={number}", **one_device())
         for number, place in enumerate(workdirs)
     ]
 

@@ -72,6 +72,19 @@ def test_one_function_compiles_once_for_all_its_chunks_and_calls():
     assert traces == [(2,)]
 
 
+def test_everything_measured_has_products_in_float32():
+    """On a CPU every precision is the same, so it is asked for where the program is traced."""
+    traced = []
+
+    def product(shared, x_D):
+        traced.append(jax.config.jax_default_matmul_precision)
+        return x_D @ shared
+
+    with jax.default_matmul_precision("bfloat16"):
+        map_datapoints(product, jnp.ones((2, 2)), X_NxD, chunk_size=5)
+    assert set(traced) == {"highest"}
+
+
 def test_shared_values_are_arguments_and_not_constants():
     def scale(shared, x_D):
         return shared["a"] * x_D

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.launches import ROOT, TINY, begin, begin_together, finish, finish_together, outcome
+from tests.launches import ROOT, TINY, begin, begin_together, finish, finish_together, one_device, outcome
 from vaelab import processes
 from vaelab.processes import greatest, of_first
 
@@ -51,13 +51,13 @@ def files(workdir):
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
+    """One process with one device."""
     workdir = tmp_path_factory.mktemp("processes") / "one"
-    finish(workdir, *CONVERGED)
+    finish(workdir, *CONVERGED, **one_device())
     return workdir
 
 
 def test_two_processes_end_with_the_results_of_one(alone, tmp_path):
-    """By the eight devices of one process, and by two processes with a device each."""
     finish_together(2, tmp_path / "two", *CONVERGED)
     assert_same(arrays(tmp_path / "two"), arrays(alone))
     assert_same_steps(tmp_path / "two", alone)
@@ -76,6 +76,13 @@ def test_the_disk_of_the_first_process_is_enough(tmp_path):
     finish_together(2, (first, second), *TINY)  # from the checkpoint at step 20
     assert outcome(first) == expected
     assert not second.exists()
+
+
+@pytest.mark.slow
+def test_eight_devices_end_with_the_results_of_one(alone, tmp_path):
+    finish(tmp_path / "eight", *CONVERGED)
+    assert_same(arrays(tmp_path / "eight"), arrays(alone))
+    assert_same_steps(tmp_path / "eight", alone)
 
 
 @pytest.mark.slow
