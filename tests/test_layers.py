@@ -26,6 +26,7 @@ LAYERS = [
     {"build"},
     {"splits", "train_stage"},
     {"measure"},
+    {"trained"},
     {"inference_time"},
     {"rows"},
     {"run"},

@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from experiments import linear_gaussian
 from tests import training
 from tests.oracles import LOG_2PI
-from vaelab import likelihood, measure, model, networks, objective, posterior, regime, train, train_loop
+from vaelab import likelihood, model, networks, objective, posterior, regime, train, train_loop, trained
 from vaelab.build import build
 from vaelab.gap import exact_gap, mean_and_stderr
 from vaelab.inference import Loop, ascend, infer, same_law
@@ -440,7 +440,7 @@ def test_rows_are_found_by_their_index_whatever_the_order_of_the_examples():
     split = experiment.train_split._replace(index_N=index_N)
     phi_NxP = jnp.arange(4.0)[:, None] + jnp.zeros((4, 10))
     table = regime.Table(phi_NxP, ())
-    found = measure._rows_of_table(
+    found = trained._rows_of_table(
         experiment._replace(train_split=split), table, np.array([10, 40, 30], np.int32)
     )
     np.testing.assert_array_equal(found[:, 0], [1.0, 3.0, 0.0])

@@ -18,7 +18,6 @@ from rich.console import Console
 from vaelab.build import Experiment
 from vaelab.gap import mean_and_stderr
 from vaelab.inference import Loop, ascend, same_law
-from vaelab.measure import Trained
 from vaelab.memory import Memory
 from vaelab.model import bind
 from vaelab.objective import estimate_elbo
@@ -26,6 +25,7 @@ from vaelab.parallel import map_datapoints
 from vaelab.processes import is_first
 from vaelab.report import figure
 from vaelab.rundir import stored_json
+from vaelab.trained import Trained
 from vaelab.types import Key, Params
 
 REPEATS, MAX_POINTS = 3, 500

@@ -13,4 +13,9 @@ def named_key(seed: int, purpose: str) -> Key:
     The purpose's checksum is folded in, a number of 32 bits, so that keys of different purposes stay apart
     from each other and from what `split` and `fold_in` with a step or an index make of key(seed).
     """
-    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(purpose.encode()))
+    return purpose_key(jax.random.key(seed), purpose)
+
+
+def purpose_key(key: Key, purpose: str) -> Key:
+    """`named_key` under a key."""
+    return jax.random.fold_in(key, zlib.crc32(purpose.encode()))

@@ -15,7 +15,7 @@ from vaelab.inference import Inference, infer, same_law
 from vaelab.memory import Memory
 from vaelab.model import bind
 from vaelab.objective import Estimate, elbo_pairs, estimate_mean
-from vaelab.parallel import Progress, map_datapoints, rows_at_a_time
+from vaelab.parallel import Progress, map_datapoints, rows_at_a_time, take
 from vaelab.solver import SolverOf
 from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
 
@@ -203,7 +203,7 @@ def _rounds(
             break
         # Filled up with copies to one whole chunk at least, so that the same program serves.
         filled = left[np.minimum(np.arange(max(left.size, size)), left.size - 1)]
-        rows = (*(array[filled] for array in data), fitted.phi_P[filled])
+        rows = take((*data, fitted.phi_P), filled)
         again = map_datapoints(one, shared, rows, chunk_size=size)
         for whole, part in zip(jax.tree.leaves(fitted), jax.tree.leaves(again), strict=True):
             whole[left] = part[: left.size]

@@ -13,52 +13,49 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from rich.console import Console
 
 from vaelab import local_fit, report
-from vaelab.build import Experiment, Inputs
+from vaelab.build import EvaluateSettings, Inputs, Keys
 from vaelab.evidence import Choice, Estimator, Evidence, choose_estimator, estimate_log_evidence
 from vaelab.evidence.annealing import Annealing
 from vaelab.evidence.bdmc import Bidirectional, bidirectional
 from vaelab.evidence.calibration import Calibration, calibration
-from vaelab.inference import same_law
 from vaelab.model import bind
-from vaelab.parallel import Progress, map_datapoints
+from vaelab.parallel import Progress, map_datapoints, take
 from vaelab.processes import of_first
-from vaelab.regime import Table
 from vaelab.rundir import stored, stored_json
-from vaelab.splits import Measured, datapoints
-from vaelab.train import TrainState
+from vaelab.splits import Measured
 from vaelab.types import Key, LatentModel, Params, PosteriorFamily
 
 
-class Trained(NamedTuple):
-    """What training left: theta; psi of each family's encoder; the table, of mean-field learning."""
+class Subject(NamedTuple):
+    """A model with what gives phi of a datapoint: what `measure` measures.
 
+    keys: the fields inference, evidence, pilot, bidirectional and calibrate are used.
+    amortized: what gave each family's phi that the optimum is compared with; a family that is not in it has
+        none, and is fitted from wherever the inner loop starts.
+    start: (family, inputs) -> phi_NxP, where the inner loop of these datapoints starts.
+    """
+
+    model: LatentModel
     theta: Params
-    psis: dict[str, Params]
-    table: Table | None = None
-
-    def after(self, family: str, state: TrainState) -> "Trained":
-        """With what a training of this family left."""
-        if isinstance(state.psi, Table):
-            return Trained(state.theta, {}, state.psi)
-        return self._replace(theta=state.theta, psis={**self.psis, family: state.psi})
+    families: dict[str, PosteriorFamily]
+    settings: EvaluateSettings
+    keys: Keys
+    amortized: dict[str, str]
+    start: Callable[[str, Inputs], np.ndarray]
 
 
 class Outcome(NamedTuple):
     """All that was measured on one split; `rows` makes rows of it.
 
-    amortized: what gave each family's phi that the optimum is compared with; a family that is not in it had
-        none, and was fitted from wherever the inner loop starts.
     choice: how the estimator was chosen, where a pilot was asked for.
     bidirectional, calibrations: both bounds, and those of each family's q*, on simulated data.
     """
 
     points: Measured
     fits: dict[str, local_fit.LocalFit]
-    amortized: dict[str, str]
     seconds: dict[str, float]
     estimator: Estimator
     choice: dict[str, Any] | None
@@ -67,21 +64,14 @@ class Outcome(NamedTuple):
     calibrations: dict[str, Calibration]
 
 
-def measure(
-    experiment: Experiment,
-    split: str,
-    trained: Trained,
-    directory: Path,
-    console: Console,
-) -> Outcome:
+def measure(subject: Subject, split: str, points: Measured, directory: Path, console: Console) -> Outcome:
     """Every stage of one split, or what is stored of it in the directory."""
-    theta = trained.theta
-    points, settings = datapoints(experiment, split, theta), experiment.evaluate
+    settings = subject.settings
     stages, count = directory / "stages", len(points.inputs.index_N)
     in_blocks = functools.partial(_in_blocks, count=count, size=settings.points_per_save, console=console)
     fits, seconds = {}, {}
     for name in settings.families:
-        fit = functools.partial(_fit, experiment, split, name, trained, points)
+        fit = functools.partial(_fit, subject, name, points)
         stage, total = f"inference {split} {name}", count * len(settings.starts)
         template = local_fit.LocalFit.template(), 0
         fits[name], seconds_N = in_blocks(
@@ -96,11 +86,11 @@ def measure(
     phis = tuple(sources[source](name) for name, source in settings.evidence.proposals)
     estimators, choice = settings.evidence.estimators, None
     if len(estimators) > 1:
-        choose = functools.partial(_choose, experiment, theta, points, phis)
+        choose = functools.partial(_choose, subject, points, phis)
         choice = stored_json(stages / f"choice_{split}.json", choose, console)
         console.print(f"evidence {split}: {choice['reason']}", highlight=False)
     estimator = estimators[choice["winner"] if choice else 0]
-    weigh = functools.partial(_weigh, experiment, estimator, theta, points, phis)
+    weigh = functools.partial(_weigh, subject, estimator, points, phis)
     evidence = in_blocks(stages, f"evidence {split}", Evidence.template(), weigh)
     both = None
     if points.z_NxK is not None and settings.evidence.start in (*fits, "prior"):
@@ -109,13 +99,12 @@ def measure(
             stages,
             f"two-sided {split}",
             template,
-            functools.partial(_both_bounds, experiment, theta, points, fits),
+            functools.partial(_both_bounds, subject, points, fits),
         )
     calibrations = {}
     if points.z_NxK is not None:
-        calibrations = {name: _calibrate(experiment, name, points, fit) for name, fit in fits.items()}
-    amortized = {name: how for name in fits if (how := _amortized(experiment, split, name, trained))}
-    return Outcome(points, fits, amortized, seconds, estimator, choice, evidence, both, calibrations)
+        calibrations = {name: _calibrate(subject, name, points, fit) for name, fit in fits.items()}
+    return Outcome(points, fits, seconds, estimator, choice, evidence, both, calibrations)
 
 
 def _in_blocks(
@@ -150,25 +139,19 @@ def _in_blocks(
 
 
 def _fit(
-    experiment: Experiment,
-    split: str,
-    name: str,
-    trained: Trained,
-    points: Measured,
-    rows: slice,
-    progress: Progress,
+    subject: Subject, name: str, points: Measured, rows: slice, progress: Progress
 ) -> tuple[local_fit.LocalFit, np.ndarray]:
     """(the local fits, the seconds they took)."""
-    began, settings = time.perf_counter(), experiment.evaluate
-    inputs = type(points.inputs)(*(array[rows] for array in points.inputs))
+    began, settings = time.perf_counter(), subject.settings
+    inputs = take(points.inputs, rows)
     fitted = local_fit.fit_locally(
-        experiment.latent_model,
-        experiment.families[name],
+        subject.model,
+        subject.families[name],
         settings.inference[name],
-        trained.theta,
+        subject.theta,
         inputs,
-        _starts(experiment, split, name, trained, inputs),
-        experiment.keys.inference,
+        subject.start(name, inputs),
+        subject.keys.inference,
         starts=settings.starts,
         chunk_size=settings.memory,
         progress=progress,
@@ -176,61 +159,13 @@ def _fit(
     return fitted, np.float64(time.perf_counter() - began)
 
 
-def _amortized(experiment: Experiment, split: str, name: str, trained: Trained) -> str | None:
-    """What gives this family's phi on this split: its encoder, with or without steps, or the table."""
-    first = experiment.stages[0]
-    if trained.table is not None and split == "train" and name == first.family:
-        return "table"
-    if name not in trained.psis:
-        return None
-    refined = experiment.regime == "semi_amortized" and name == first.family
-    return "encoder and steps" if refined else "encoder"
-
-
-def _starts(experiment: Experiment, split: str, name: str, trained: Trained, inputs: Inputs) -> np.ndarray:
-    """phi of the family as it was learned, of each datapoint: a row of the table or the encoder's.
-
-    Of a family that has none, of the trained encoder's law projected; where there is no such projection
-    either, the prior.
-    """
-    how, target = _amortized(experiment, split, name, trained), experiment.families[name]
-    if how == "table":
-        return _rows_of_table(experiment, trained.table, inputs.index_N)
-    encoder_name = name if how else next(iter(trained.psis), None)
-    if encoder_name is None:
-        return np.tile(np.asarray(target.init()), (len(inputs.index_N), 1))
-    # The last stage of a family is the one that has its encoder.
-    source = next(s.system for s in reversed(experiment.stages) if s.family == encoder_name)
-
-    def encode(shared: tuple[Params, Params, Key], row: tuple[jax.Array, jax.Array]) -> jax.Array:
-        (theta, psi, key), (x_D, index) = shared, row
-        phi_P = source.regime.recognise(theta, psi, x_D, jax.random.fold_in(key, index))
-        if how:
-            return ravel_pytree(phi_P)[0]
-        if target.project is None or source.family.location_scale is None:
-            return target.init()
-        return target.project(*source.family.location_scale(phi_P))
-
-    shared = (trained.theta, trained.psis[encoder_name], experiment.keys.recognise)
-    return map_datapoints(encode, shared, tuple(inputs), chunk_size=1000)
-
-
-def _rows_of_table(experiment: Experiment, table: Table, index_N: np.ndarray) -> np.ndarray:
-    """phi of the datapoints of these indices, in the coordinates of the family."""
-    system = experiment.stages[0].system
-    order_N = np.argsort(experiment.train_split.index_N)
-    row_N = order_N[np.searchsorted(experiment.train_split.index_N[order_N], index_N)]
-    convert = functools.partial(same_law, family=system.regime.family, other=system.family)
-    return np.asarray(jax.vmap(convert)(table.phi_NxP[row_N]))
-
-
-def _calibrate(experiment: Experiment, name: str, points: Measured, fit: local_fit.LocalFit) -> Calibration:
+def _calibrate(subject: Subject, name: str, points: Measured, fit: local_fit.LocalFit) -> Calibration:
     return calibration(
-        experiment.families[name],
+        subject.families[name],
         fit.inference.phi_P,
         points.inputs.index_N,
         points.z_NxK,
-        experiment.keys.calibrate,
+        subject.keys.calibrate,
         num_draws=RANKED_DRAWS,
     )
 
@@ -238,18 +173,16 @@ def _calibrate(experiment: Experiment, name: str, points: Measured, fit: local_f
 RANKED_DRAWS = 199  # so that 20 bins of ranks are alike
 
 
-def _choose(
-    experiment: Experiment, theta: Params, points: Measured, phis: tuple[np.ndarray, ...]
-) -> dict[str, Any]:
+def _choose(subject: Subject, points: Measured, phis: tuple[np.ndarray, ...]) -> dict[str, Any]:
     """The choice as it is stored: {"winner", "reason", "trials": [...]}."""
-    settings = experiment.evaluate
+    settings = subject.settings
     choice: Choice = choose_estimator(
-        experiment.latent_model,
+        subject.model,
         settings.evidence.estimators,
-        theta,
+        subject.theta,
         points.inputs,
         phis,
-        experiment.keys.pilot,
+        subject.keys.pilot,
         pilot_points=settings.evidence.pilot_points,
         chunk_size=settings.memory,
     )
@@ -257,22 +190,20 @@ def _choose(
 
 
 def _weigh(
-    experiment: Experiment,
+    subject: Subject,
     estimator: Estimator,
-    theta: Params,
     points: Measured,
     phis: tuple[np.ndarray, ...],
     rows: slice,
     progress: Progress,
 ) -> Evidence:
     return estimate_log_evidence(
-        experiment.latent_model,
+        subject.model,
         estimator,
-        theta,
-        tuple(array[rows] for array in points.inputs),
-        tuple(phi_NxP[rows] for phi_NxP in phis),
-        experiment.keys.evidence,
-        chunk_size=experiment.evaluate.memory,
+        subject.theta,
+        *take((points.inputs, phis), rows),
+        subject.keys.evidence,
+        chunk_size=subject.settings.memory,
         progress=progress,
     )
 
@@ -292,25 +223,23 @@ def _from_both_sides(
 
 
 def _both_bounds(
-    experiment: Experiment,
-    theta: Params,
+    subject: Subject,
     points: Measured,
     fits: dict[str, local_fit.LocalFit],
     rows: slice,
     progress: Progress,
 ) -> Bidirectional:
     """Bidirectional Monte Carlo at each simulated datapoint, from its q* or the prior."""
-    settings, model = experiment.evaluate.evidence, experiment.latent_model
+    settings = subject.settings.evidence
     name = settings.start if settings.start in fits else next(iter(fits))
-    family, phi_NxP = experiment.families[name], fits[name].inference.phi_P
+    family, phi_NxP = subject.families[name], fits[name].inference.phi_P
     if settings.start == "prior":
         phi_NxP = np.broadcast_to(np.asarray(family.init()), phi_NxP.shape)
 
-    data = tuple(array[rows] for array in (*points.inputs, points.z_NxK, phi_NxP))
     return map_datapoints(
-        _from_both_sides(model, family, settings.annealing),
-        (theta, experiment.keys.bidirectional),
-        data,
-        chunk_size=experiment.evaluate.memory,
+        _from_both_sides(subject.model, family, settings.annealing),
+        (subject.theta, subject.keys.bidirectional),
+        take((*points.inputs, points.z_NxK, phi_NxP), rows),
+        chunk_size=subject.settings.memory,
         progress=progress,
     )

@@ -97,6 +97,11 @@ def local(tree: Any) -> Any:
     return jax.tree.map(lambda a: a.addressable_data(0), tree)
 
 
+def take(tree: Any, rows: Any) -> Any:
+    """These rows of every array: a slice, or positions."""
+    return jax.tree.map(lambda a: a[rows], tree)
+
+
 def map_datapoints(
     function: Callable[..., Any],
     shared: Any,
@@ -122,7 +127,7 @@ def map_datapoints(
     chunks = []
     for start in range(0, num_rows, size):
         position = np.minimum(np.arange(start, start + size), num_rows - 1)
-        chunk = place(jax.tree.map(lambda a: a[position], rows), mesh, "data")
+        chunk = place(take(rows, position), mesh, "data")
         with jax.default_matmul_precision("highest"):
             result = on_host(compiled(shared, chunk))
         count = min(size, num_rows - start)

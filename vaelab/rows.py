@@ -6,22 +6,20 @@ from typing import Any
 import numpy as np
 
 from vaelab import certificate, gap
-from vaelab.build import Experiment
 from vaelab.evidence.bdmc import temperatures_for
 from vaelab.inference import evaluations
-from vaelab.measure import Outcome
+from vaelab.measure import Outcome, Subject
 from vaelab.objective import Estimate
-from vaelab.types import Params
 
 HEAVY = 0.7  # a larger Pareto k-hat says that neither the estimate nor its error is to be trusted
 
 
-def rows(experiment: Experiment, split: str, theta: Params, outcome: Outcome) -> list[dict[str, Any]]:
+def rows(subject: Subject, split: str, outcome: Outcome) -> list[dict[str, Any]]:
     """A row for each family."""
-    return [_row(experiment, split, name, theta, outcome) for name in outcome.fits]
+    return [_row(subject, split, name, outcome) for name in outcome.fits]
 
 
-def arrays(split: str, outcome: Outcome) -> dict[str, np.ndarray]:
+def arrays(subject: Subject, split: str, outcome: Outcome) -> dict[str, np.ndarray]:
     """What stands behind the rows, one number a datapoint under each name."""
     evidence, both = outcome.evidence, outcome.bidirectional
     found = {
@@ -48,20 +46,20 @@ def arrays(split: str, outcome: Outcome) -> dict[str, np.ndarray]:
             "rounds": fitted.rounds,
             "from_prior": fitted.from_prior,
         }
-        if name in outcome.amortized:
+        if name in subject.amortized:
             columns["elbo_amortized"] = fitted.elbo_start.value
             columns["elbo_amortized_stderr"] = fitted.elbo_start.stderr
         found |= {f"{name}/{key}": value for key, value in columns.items()}
     return {f"{split}/{key}": value for key, value in found.items()}
 
 
-def _row(experiment: Experiment, split: str, name: str, theta: Params, outcome: Outcome) -> dict[str, Any]:
+def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str, Any]:
     """One row of `gap.json`, closed forms beside it where the model has them."""
-    fitted, family = outcome.fits[name], experiment.families[name]
-    has_encoder = name in outcome.amortized
+    fitted, family = outcome.fits[name], subject.families[name]
+    has_encoder = name in subject.amortized
     measured = gap.Gap(fitted.elbo_start.value, fitted.elbo_optimal.value, outcome.evidence.log_evidence)
-    settings = experiment.evaluate.inference[name]
-    log_concave = experiment.latent_model.concavity is not None
+    settings = subject.settings.inference[name]
+    log_concave = subject.model.concavity is not None
     evaluations_a_round = evaluations(
         settings.solver(family),
         family,
@@ -72,7 +70,7 @@ def _row(experiment: Experiment, split: str, name: str, theta: Params, outcome: 
     row = {
         "split": split,
         "family": name,
-        "amortized_by": outcome.amortized.get(name),
+        "amortized_by": subject.amortized.get(name),
         "num_points": len(measured.elbo_optimal),
         **gap.summarize(measured, has_encoder=has_encoder),
         "num_unconverged": int(np.sum(~fitted.inference.converged)),
@@ -81,7 +79,7 @@ def _row(experiment: Experiment, split: str, name: str, theta: Params, outcome: 
         "num_negative": int(np.sum(measured.amortization < 0)) if has_encoder else None,
         "decoder_evaluations_per_point": round(evaluations_a_round * float(np.mean(fitted.rounds))),
         "seconds": outcome.seconds[name],
-        **_orders(experiment, split, name, outcome, has_encoder=has_encoder),
+        **_orders(name, outcome, has_encoder=has_encoder),
     }
     k_N = outcome.evidence.pareto_k
     row["log_evidence"] |= {
@@ -94,19 +92,17 @@ def _row(experiment: Experiment, split: str, name: str, theta: Params, outcome: 
     if outcome.choice is not None:
         row["log_evidence"] |= {"reason": outcome.choice["reason"], "trials": outcome.choice["trials"]}
     if outcome.bidirectional is not None:
-        row["two_sided"] = _two_sided(experiment, outcome)
+        row["two_sided"] = _two_sided(subject, outcome)
     if name in outcome.calibrations:
         row["calibration"] = outcome.calibrations[name]._asdict()
-    if experiment.latent_model.exact is not None and family.project is not None:
+    if subject.model.exact is not None and family.project is not None:
         x_NxD = outcome.points.inputs.x_NxD
-        exact = gap.exact_gap(experiment.latent_model, family, theta, x_NxD, fitted.phi_start)
+        exact = gap.exact_gap(subject.model, family, subject.theta, x_NxD, fitted.phi_start)
         row["exact"] = gap.summarize(exact, has_encoder=has_encoder)
     return row
 
 
-def _orders(
-    experiment: Experiment, split: str, name: str, outcome: Outcome, *, has_encoder: bool
-) -> dict[str, Any]:
+def _orders(name: str, outcome: Outcome, *, has_encoder: bool) -> dict[str, Any]:
     """Which of the orders that theory asks for are broken: in the mean, and at how many datapoints.
 
     Every family has the diagonal one in it. What is not finite, or was never moved, is named by its index.
@@ -139,9 +135,9 @@ def _orders(
     return {"broken_orders": broken, "num_broken_orders": counts}
 
 
-def _two_sided(experiment: Experiment, outcome: Outcome) -> dict[str, Any]:
+def _two_sided(subject: Subject, outcome: Outcome) -> dict[str, Any]:
     """Both bounds on simulated data, their width, and the temperatures that the wanted width takes."""
-    both, settings = outcome.bidirectional, experiment.evaluate.evidence
+    both, settings = outcome.bidirectional, subject.settings.evidence
     width = gap.mean_and_stderr(both.width)
     used, wanted = settings.annealing.num_temperatures, settings.wanted_width
     planned = (

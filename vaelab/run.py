@@ -18,12 +18,14 @@ from rich.console import Console
 from vaelab import report
 from vaelab.build import Experiment, build, build_study
 from vaelab.inference_time import flat, measure_inference_time
-from vaelab.measure import Outcome, Trained, measure
+from vaelab.measure import Outcome, Subject, measure
 from vaelab.processes import is_first
 from vaelab.rows import arrays, rows
 from vaelab.rundir import finished, in_use, open_directory
+from vaelab.splits import datapoints
 from vaelab.train_stage import Member, train
-from vaelab.types import ConfigError, Params
+from vaelab.trained import Trained, subject_of
+from vaelab.types import ConfigError, Key
 
 NUM_PICTURES = 12
 
@@ -61,15 +63,17 @@ def complete(
         (state,) = train([Member(experiment, trained.theta, directory)], number, console)
         trained = trained.after(stage.family, state)
 
-    found, per_datapoint, outcomes = [], {}, {}
+    found, per_datapoint, measured = [], {}, {}
     for split in experiment.evaluate.splits:
-        outcomes[split] = measure(experiment, split, trained, directory, console)
-        found += rows(experiment, split, trained.theta, outcomes[split])
-        per_datapoint |= arrays(split, outcomes[split])
+        subject = subject_of(experiment, split, trained)
+        outcome = measure(subject, split, datapoints(experiment, split, trained.theta), directory, console)
+        found += rows(subject, split, outcome)
+        per_datapoint |= arrays(subject, split, outcome)
+        measured[split] = subject, outcome
     timed = measure_inference_time(experiment, trained, directory, console)
     if timed:
         console.print(report.plain_table("ELBO against time", flat(timed)))
-    _write_results(experiment, directory, found, per_datapoint, outcomes, trained.theta)
+    _write_results(experiment, directory, found, per_datapoint, measured)
     if show:
         _show(found, console)
         console.print(f"results are in {directory}", highlight=False)
@@ -104,40 +108,38 @@ def _write_results(
     directory: Path,
     rows: list[dict[str, Any]],
     per_datapoint: dict[str, np.ndarray],
-    outcomes: dict[str, Outcome],
-    theta: Params,
+    measured: dict[str, tuple[Subject, Outcome]],
 ) -> None:
     """The plots, the arrays, and `gap.json` last, as it marks the run as finished."""
     if not is_first():
         return
     report.plot_gaps(directory / "gaps.png", rows, per_datapoint)
     if len(experiment.image_shape) == 2:
-        report.plot_images(
-            directory / "images.png", _pictures(experiment, outcomes, theta), experiment.image_shape
-        )
+        split, (subject, outcome) = next(iter(measured.items()))
+        pictures = _pictures(subject, split, outcome, experiment.keys.pictures)
+        report.plot_images(directory / "images.png", pictures, experiment.image_shape)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **per_datapoint)
     report.write_whole(directory / "per_datapoint.npz", buffer.getvalue())
     report.write_whole(directory / "gap.json", report.to_json(rows))
 
 
-def _pictures(experiment: Experiment, outcomes: dict[str, Outcome], theta: Params) -> dict[str, np.ndarray]:
+def _pictures(subject: Subject, split: str, outcome: Outcome, key: Key) -> dict[str, np.ndarray]:
     """Data, decodings of the centre (eps = 0) of the amortized q and of q*, draws from the model."""
-    latent_model, family = experiment.latent_model, next(iter(experiment.families.values()))
-    split, outcome = next(iter(outcomes.items()))
+    model, theta, family = subject.model, subject.theta, next(iter(subject.families.values()))
     fitted, x_NxD = outcome.fits[family.name], outcome.points.inputs.x_NxD
-    decode = jax.jit(jax.vmap(latent_model.mean, (None, 0)))
+    decode = jax.jit(jax.vmap(model.mean, (None, 0)))
 
     def at_mean(phi_NxP: np.ndarray) -> np.ndarray:
         centre = jax.jit(jax.vmap(family.reparameterize, (0, None)))
-        z_NxK = centre(phi_NxP[:NUM_PICTURES], jnp.zeros(latent_model.latent_dim))
+        z_NxK = centre(phi_NxP[:NUM_PICTURES], jnp.zeros(model.latent_dim))
         return np.asarray(decode(theta, z_NxK))
 
     count = min(NUM_PICTURES, len(x_NxD))
-    z_NxK = jax.random.normal(experiment.keys.pictures, (count, latent_model.latent_dim))
+    z_NxK = jax.random.normal(key, (count, model.latent_dim))
     return {
         f"{split} data": x_NxD[:NUM_PICTURES],
-        f"by the {outcome.amortized.get(family.name, 'start')}": at_mean(fitted.phi_start),
+        f"by the {subject.amortized.get(family.name, 'start')}": at_mean(fitted.phi_start),
         "by q*": at_mean(fitted.inference.phi_P),
         "from the prior": np.asarray(decode(theta, z_NxK)),
     }

@@ -15,7 +15,7 @@ from vaelab.evidence.estimator import Estimator
 from vaelab.evidence.weights import Evidence
 from vaelab.memory import Memory
 from vaelab.model import bind
-from vaelab.parallel import Progress, map_datapoints
+from vaelab.parallel import Progress, map_datapoints, take
 from vaelab.types import Key, LatentModel, Params
 
 
@@ -131,8 +131,7 @@ def choose_estimator(
 
     Raises ValueError where no estimator has a finite result on the pilot.
     """
-    data = tuple(array[:pilot_points] for array in data)
-    phis_NxP = tuple(phi_NxP[:pilot_points] for phi_NxP in phis_NxP)
+    data, phis_NxP = take((data, phis_NxP), slice(pilot_points))
     found = [
         estimate_log_evidence(
             model, one, theta, data, phis_NxP, jax.random.fold_in(key, number), chunk_size=chunk_size
