@@ -8,8 +8,19 @@ import pytest
 import vaelab
 
 LAYERS = [
-    {"__init__", "types"},
-    {"networks", "likelihood", "linalg", "data", "settings", "keys", "stop", "memory", "processes"},
+    {"types"},
+    {
+        "networks",
+        "likelihood",
+        "linalg",
+        "data",
+        "settings",
+        "keys",
+        "stop",
+        "memory",
+        "processes",
+        "defaults",
+    },
     {"checkpoint", "parallel"},
     {"posterior"},
     {"model", "prepare"},
@@ -24,14 +35,15 @@ LAYERS = [
     {"rundir"},
     {"study"},
     {"build"},
-    {"splits", "train_stage"},
+    {"splits", "train_stage", "normalised", "given"},
     {"measure"},
-    {"trained"},
+    {"trained", "given_checks"},
     {"inference_time"},
     {"rows"},
-    {"run"},
+    {"run", "audit"},
     {"sweep_rows", "compare"},
     {"sweep"},
+    {"__init__"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 FILES = sorted(Path(vaelab.__file__).parent.rglob("*.py"))

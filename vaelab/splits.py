@@ -1,6 +1,5 @@
 """The datapoints that are measured: splits of the data, simulated ones, and corrupted ones."""
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -9,7 +8,7 @@ import numpy as np
 
 from vaelab.build import Experiment, Inputs
 from vaelab.evidence.bdmc import simulate
-from vaelab.types import Array, Key, Params
+from vaelab.types import Array, Key, LatentModel, Params
 
 FIRST_SIMULATED = 2**30  # their indices stay apart from those of any data set
 
@@ -24,11 +23,9 @@ class Measured(NamedTuple):
 def datapoints(experiment: Experiment, split: str, theta: Params) -> Measured:
     settings, keys = experiment.evaluate, experiment.keys
     if split == "simulated":
-        index_N = FIRST_SIMULATED + np.arange(settings.max_points or SIMULATED, dtype=np.int32)
-        draw = jax.jit(jax.vmap(partial(_simulated, experiment, theta, keys.simulate)))
-        with jax.default_matmul_precision("highest"):
-            z_NxK, x_NxD = jax.device_get(draw(index_N))
-        return Measured(Inputs(x_NxD, index_N), z_NxK)
+        return simulated(
+            experiment.latent_model, theta, keys.simulate, num_points=settings.max_points or SIMULATED
+        )
     if split == "corrupted":
         return Measured(corrupted(keys.corrupt, experiment.inputs["test"], settings.corruption))
     return Measured(experiment.inputs[split])
@@ -37,8 +34,16 @@ def datapoints(experiment: Experiment, split: str, theta: Params) -> Measured:
 SIMULATED = 1000  # where max_points does not say
 
 
-def _simulated(experiment: Experiment, theta: Params, key: Key, index: Array) -> tuple[Array, Array]:
-    return simulate(experiment.latent_model, theta, jax.random.fold_in(key, index))
+def simulated(model: LatentModel, theta: Params, key: Key, *, num_points: int) -> Measured:
+    """Datapoints of the model itself, each with the z that it was drawn from."""
+
+    def one(index: Array) -> tuple[Array, Array]:
+        return simulate(model, theta, jax.random.fold_in(key, index))
+
+    index_N = FIRST_SIMULATED + np.arange(num_points, dtype=np.int32)
+    with jax.default_matmul_precision("highest"):
+        z_NxK, x_NxD = jax.device_get(jax.jit(jax.vmap(one))(index_N))
+    return Measured(Inputs(x_NxD, index_N), z_NxK)
 
 
 def corrupted(key: Key, inputs: Inputs, probability: float) -> Inputs:

@@ -66,8 +66,8 @@ class LatentModel(NamedTuple):
 
     log_prior(z_K) -> []                       log p(z)
     log_likelihood(theta, x_D, z_K) -> []      log p(x given z)
-    mean(theta, z_K) -> x_D                    E[x given z]
-    sample(theta, key, z_K) -> x_D             x ~ p(x given z)
+    mean(theta, z_K) -> x_D                    E[x given z]; None of a user's density, as it may be
+    sample(theta, key, z_K) -> x_D             x ~ p(x given z)                              so too
     concavity(theta, x_D) -> C_KxK             positive definite, with -Hessian of log p(x, z) in z >= C at
                                                every z; None where log p(x, z) is not known to be concave
     """
@@ -76,8 +76,8 @@ class LatentModel(NamedTuple):
     init: Callable[[Key], Params]
     log_prior: Callable[[Array], Array]
     log_likelihood: Callable[[Params, Array, Array], Array]
-    mean: Callable[[Params, Array], Array]
-    sample: Callable[[Params, Key, Array], Array]
+    mean: Callable[[Params, Array], Array] | None
+    sample: Callable[[Params, Key, Array], Array] | None
     concavity: Callable[[Params, Array], Array] | None = None
     exact: Exact | None = None
 

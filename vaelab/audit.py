@@ -1,0 +1,286 @@
+"""The gaps of any model whose log p(x, z) can be written in JAX: `audit`."""
+
+import hashlib
+import io
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from vaelab import report
+from vaelab.build import Inputs, Keys
+from vaelab.build.audit import audit_config, audit_settings
+from vaelab.gap import mean_and_stderr
+from vaelab.given import AuditError, Given, as_arrays, given_model, typed
+from vaelab.given_checks import check_density, check_encoder, check_sample, encoded_phi
+from vaelab.keys import purpose_key
+from vaelab.measure import Subject, measure
+from vaelab.model import bind
+from vaelab.objective import estimate_elbo
+from vaelab.parallel import map_datapoints, take
+from vaelab.rows import arrays, rows
+from vaelab.rundir import in_use, open_directory, stored_json
+from vaelab.splits import Measured, simulated
+from vaelab.types import Array, ConfigError, Key, Params, PosteriorFamily
+
+GIVEN, SIMULATED = "given", "simulated"
+HINT_POINTS = 200
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an audit found.
+
+    rows: one for each split ("given", and "simulated") and family, as those of `gap.json`: means with
+        standard errors over the datapoints, in nats.
+    per_datapoint: the arrays behind them, under "given/index", "given/diagonal/elbo_optimal", ...
+    notes: what deserves a look: broken orders, and what the encoder seems to return in the place of sigma.
+    """
+
+    rows: list[dict[str, Any]]
+    per_datapoint: dict[str, np.ndarray]
+    notes: list[str] = field(default_factory=list)
+
+    def table(self, console: Console | None = None) -> None:
+        """Prints the rows and the notes."""
+        console = console or Console()
+        console.print(report.gap_table(self.rows))
+        for note in self.notes:
+            console.print(note, style="red", highlight=False, markup=False)
+
+    def save(self, directory: str | Path) -> None:
+        """Writes gap.json, per_datapoint.npz and gaps.png there; the directory is made if need be."""
+        directory = Path(directory).expanduser()
+        directory.mkdir(parents=True, exist_ok=True)
+        report.plot_gaps(directory / "gaps.png", self.rows, self.per_datapoint)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **self.per_datapoint)
+        report.write_whole(directory / "per_datapoint.npz", buffer.getvalue())
+        report.write_whole(directory / "gap.json", report.to_json(self.rows))
+
+
+def audit(
+    log_likelihood: Callable[..., Array] | None,
+    encode: Callable[..., Any] | tuple[Any, Any] | None,
+    x: Any,
+    *,
+    latent_dim: int,
+    key: Key,
+    log_joint: Callable[..., Array] | None = None,
+    family: str | None = None,
+    params: Params | None = None,
+    sample: Callable[..., Any] | None = None,
+    num_simulated: int = 0,
+    families: Sequence[str] = ("diagonal", "full"),
+    evidence: str = "auto",
+    tolerance: float = 0.02,
+    labels: Any = None,
+    weights: Any = None,
+    directory: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    quiet: bool = False,
+) -> Report:
+    """How much of log p(x) an encoder loses at each datapoint, and to what:
+
+        L[q_phi]  <=  L[q*]  <=  log p(x),        L[q] = E_q[log p(x, z) - log q(z)], nats
+
+    amortization gap L[q*] - L[q_phi], approximation gap log p(x) - L[q*] (Cremer, Li & Duvenaud 2018). q* is
+    fitted to each datapoint with the model held fixed.
+
+    log_likelihood: (x, z_K) -> [], log p(x given z) of one datapoint, normalised, in pure JAX; the prior is
+        N(0, I). Or None, and log_joint: (x, z_K) -> [] with any prior. z should be of about unit scale: the
+        inner loop starts at N(0, I) where there is no encoder, and a certificate takes the curvature of
+        log p(x, z) to be 0.1 at least.
+    encode: x -> (mu_K, sigma_K), x -> (mu_K, S_KxK) for z = mu + S eps, or with `family` x -> phi_P; or these
+        computed elsewhere, as arrays of one row a datapoint; or None, and there is no amortized bound.
+    x: arrays of one row a datapoint, in any pytree.
+    params: where given, each function takes them as its first argument; what a function closes over is
+        compiled into every program, which takes long for large networks.
+    sample: (key, z_K) -> x, a draw from p(x given z): with it log_likelihood is checked to be normalised, and
+        num_simulated datapoints are drawn from the model and measured too, with log p(x) from both sides.
+    families, evidence, tolerance, settings: what is fitted, how log p(x) is estimated, and what counts as
+        converged, in nats; other settings of `vaelab.defaults` by their dotted names, as
+        {"evidence.num_samples": 20_000}.
+    labels, weights: one for each datapoint; kept in `per_datapoint` as they are. The means are unweighted.
+    directory: keeps what is done, block by block, so that the same call goes on where it was stopped, and
+        what `Report.save` writes.
+
+    Raises AuditError, with one line, before anything is spent: where something given is not what it should
+    be, where a function of the user raises, and for a directory of another audit.
+    """
+    given = given_model(log_likelihood, log_joint, encode, sample, params, latent_dim, num_simulated)
+    x, count = as_arrays(x)
+    columns = _columns(count, labels=labels, weights=weights)
+    keys = Keys(*(purpose_key(typed(key), purpose) for purpose in Keys._fields))
+    with _one_line(), ExitStack() as held:
+        encoded = check_encoder(given, x, count, family, tuple(families))
+        config = audit_config(
+            tuple(families), encoded, evidence=evidence, tolerance=tolerance, changes=settings or {}
+        )
+        fitted, evaluate = audit_settings(config, latent_dim, encoded)
+        points = {GIVEN: Measured(Inputs(x, np.arange(count, dtype=np.int32)))}
+        subject = Subject(given.model(), given.params, fitted, evaluate, keys, {}, partial(_prior, fitted))
+        subjects = {GIVEN: _amortized(subject, given, encoded, points[GIVEN])}
+        z_NxK = _some_z(subjects[GIVEN], points[GIVEN])
+        values = check_density(given, x, z_NxK)
+        check_sample(given, x, z_NxK[0], keys.corrupt)
+        if num_simulated:
+            points[SIMULATED] = simulated(
+                subject.model, given.params, keys.simulate, num_points=num_simulated
+            )
+            known = encoded if callable(given.encode) else None
+            subjects[SIMULATED] = _amortized(subject, given, known, points[SIMULATED])
+        start_NxP = subjects[GIVEN].start(encoded or next(iter(fitted)), points[GIVEN].inputs)
+        config.given = _fingerprint(x, values, start_NxP, keys.evidence, num_simulated)
+        place = Path(directory or held.enter_context(tempfile.TemporaryDirectory())).expanduser()
+        console = Console(quiet=quiet)
+        held.enter_context(in_use(open_directory(place, config), console))
+        found = _measured(subjects, points, columns, place, console)
+    if directory:
+        found.save(directory)
+    return found
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """What the layers below say of flags is said of the arguments of an audit."""
+    try:
+        yield
+    except AuditError:
+        raise
+    except ConfigError as error:
+        text = str(error).replace("--workdir=", "directory ").replace("--workdir", "directory")
+        raise AuditError(
+            text.replace("--config.", "setting ").replace("a run of another", "another")
+        ) from None
+
+
+def _prior(families: dict[str, PosteriorFamily], name: str, inputs: Inputs) -> np.ndarray:
+    return np.tile(np.asarray(families[name].init()), (len(inputs.index_N), 1))
+
+
+def _amortized(subject: Subject, given: Given, encoded: str | None, points: Measured) -> Subject:
+    """With the encoder's law of each of these points, projected onto a family that has no encoder."""
+    if encoded is None:
+        return subject
+    source, (first, *_) = subject.families[encoded], points.inputs.index_N
+    phi_NxP = encoded_phi(given, source, points.inputs.x_NxD)
+
+    def start(name: str, inputs: Inputs) -> np.ndarray:
+        target, own_NxP = subject.families[name], phi_NxP[inputs.index_N - first]
+        if name == encoded:
+            return own_NxP
+        if target.project is None or source.location_scale is None:
+            return _prior(subject.families, name, inputs)
+        project = jax.jit(jax.vmap(lambda phi_P: target.project(*source.location_scale(phi_P))))
+        return np.asarray(project(own_NxP))
+
+    return subject._replace(amortized={encoded: "encoder"}, start=start)
+
+
+def _some_z(subject: Subject, points: Measured) -> np.ndarray:
+    """A draw for each datapoint, of the encoder's law where there is one, else of N(0, I)."""
+    name = next(iter(subject.families))
+    phi_NxP = subject.start(name, points.inputs)
+    eps_NxK = jax.random.normal(subject.keys.model, (len(phi_NxP), subject.model.latent_dim))
+    return np.asarray(jax.jit(jax.vmap(subject.families[name].reparameterize))(phi_NxP, eps_NxK))
+
+
+def _measured(
+    subjects: dict[str, Subject],
+    points: dict[str, Measured],
+    columns: dict[str, np.ndarray],
+    place: Path,
+    console: Console,
+) -> Report:
+    found, per_datapoint = [], {}
+    for split, subject in subjects.items():
+        outcome = measure(subject, split, points[split], place, console)
+        found += rows(subject, split, outcome)
+        per_datapoint |= arrays(subject, split, outcome)
+    notes = [f"order broken on {row['split']}: {line}" for row in found for line in row["broken_orders"]]
+    hints = stored_json(
+        place / "stages" / "hints.json", partial(_hints, subjects[GIVEN], points[GIVEN]), console
+    )
+    return Report(found, per_datapoint | columns, notes + hints)
+
+
+def _hints(subject: Subject, points: Measured) -> list[str]:
+    """Whether the encoder's bound is far better with another scale in the place of what it returns."""
+    if "diagonal" not in subject.amortized:
+        return []
+    family, settings = subject.families["diagonal"], subject.settings
+    inference = settings.inference["diagonal"]
+    inputs = take(points.inputs, slice(HINT_POINTS))
+    phi_NxP = subject.start("diagonal", inputs)
+    mu_NxK, log_sigma_NxK = np.split(phi_NxP, 2, axis=1)
+    sigma_NxK = np.exp(log_sigma_NxK)
+
+    def bound(shared: tuple[Params, Key], row: tuple[Any, ...]) -> Array:
+        (theta, key), (x_D, index, phi_P) = shared, row
+        log_joint, key = bind(subject.model, theta, x_D), jax.random.fold_in(key, index)
+        draws = {"num_samples": inference.elbo_samples, "chunk_size": inference.elbo_chunk_size}
+        return estimate_elbo(log_joint, family, phi_P, key, **draws).value
+
+    def score(log_sigma_NxK: np.ndarray) -> np.ndarray:
+        data = (*inputs, np.concatenate([mu_NxK, log_sigma_NxK], axis=1))
+        shared = (subject.theta, subject.keys.evaluate)
+        return np.float64(map_datapoints(bound, shared, data, chunk_size=settings.memory))
+
+    own_N = score(log_sigma_NxK)
+    readings = {
+        "the variance": ("sqrt(sigma)", 0.5 * log_sigma_NxK),
+        "log sigma": ("exp(sigma)", sigma_NxK),
+        "the logarithm of the variance": ("exp(sigma / 2)", 0.5 * sigma_NxK),
+    }
+    hints = []
+    for what, (formula, other_NxK) in readings.items():
+        lead = mean_and_stderr(score(other_NxK) - own_N)
+        if lead["mean"] > 5.0 * lead["stderr"]:
+            hints.append(
+                (
+                    lead["mean"],
+                    f"with {formula} in the place of sigma the encoder's bound is "
+                    f"{report.cell(lead)} nats higher: does encode return {what}?",
+                )
+            )
+    return [line for _, line in sorted(hints, reverse=True)[:1]]
+
+
+def _columns(count: int, **given: Any) -> dict[str, np.ndarray]:
+    """What goes along with the datapoints. Raises AuditError where it is not one for each."""
+    found = {name: np.asarray(values) for name, values in given.items() if values is not None}
+    for name, values in found.items():
+        if values.shape[:1] != (count,) or values.dtype == object:
+            raise AuditError(
+                f"{name} must be one for each of the {count:,} datapoints, and has the shape {values.shape}"
+            )
+    return {f"{GIVEN}/{name}": values for name, values in found.items()}
+
+
+def _fingerprint(x: Any, values: np.ndarray, phi_NxP: np.ndarray, key: Key, num_simulated: int) -> ConfigDict:
+    """What tells this audit from another one: its data and key, and what its functions make of some data."""
+
+    def digest(tree: Any) -> str:
+        parts = [
+            f"{a.shape}{a.dtype}".encode() + np.ascontiguousarray(a).tobytes() for a in jax.tree.leaves(tree)
+        ]
+        return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+
+    return ConfigDict(
+        {
+            "x": digest(x),
+            "key": digest(np.asarray(jax.random.key_data(key))),
+            "density": digest(values),
+            "encode": digest(phi_NxP),
+            "num_simulated": num_simulated,
+        }
+    )

@@ -1,0 +1,46 @@
+"""The families and settings of an audit: the defaults, with what its caller asks for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from vaelab import defaults
+from vaelab.build.evaluate import EvaluateSettings, evaluate_settings, inference_settings
+from vaelab.build.posterior import families
+from vaelab.settings import Section
+from vaelab.types import ConfigError, PosteriorFamily
+
+
+def audit_config(
+    names: tuple[str, ...],
+    encoded: str | None,
+    *,
+    evidence: str,
+    tolerance: float,
+    changes: Mapping[str, Any],
+) -> ConfigDict:
+    """changes: other settings of `defaults`, by dotted names. Raises ConfigError for one there is not."""
+    config = ConfigDict()
+    config.posterior, config.evaluate = defaults.posterior(), defaults.evaluate()
+    config.inference, config.evidence = defaults.inference(), defaults.evidence()
+    config.evidence.estimator = evidence
+    config.inference.families, config.inference.tolerance = names, tolerance
+    config.posterior.family = encoded or next(iter(names), "")
+    for name, value in changes.items():
+        try:
+            config.update_from_flattened_dict({name: value})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"--config.{name}={value!r}: {error.args[0]}") from error
+    return config
+
+
+def audit_settings(
+    config: ConfigDict, latent_dim: int, encoded: str | None
+) -> tuple[dict[str, PosteriorFamily], EvaluateSettings]:
+    """(the families that are fitted, the encoder's first; how). Raises ConfigError."""
+    top = Section(config)
+    names = tuple(top.section("inference").value("families"))
+    made = families(top.section("posterior"), names, latent_dim)
+    inference = inference_settings(top, made)
+    return made, evaluate_settings(top, made, inference, (encoded,) if encoded else ())

@@ -1,0 +1,61 @@
+"""Is p(x given z) normalised? A check by draws from it, whatever the density is made of.
+
+With x_s ~ p(x given z) and g any normalised density whose mass lies where p's does,
+
+    E[g(x) / p(x given z)] = 1,                so that of an unnormalised f = c p    E[g(x) / f(x)] = 1 / c.
+
+g is a product over dimensions, each fitted to other draws: it is close to p where p is such a product.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from scipy import special
+
+from vaelab.types import Array, Key
+
+MAX_VALUES = 300  # a dimension of more different values is a continuous one
+DRAWS = 1000  # for the fit, and again for the test
+
+
+class LogConstant(NamedTuple):
+    """log c with the standard error of its draws, nats, and the number of dimensions of x."""
+
+    value: float
+    stderr: float
+    dims: int
+
+    def looks_wrong(self) -> bool:
+        """Beyond its error and beyond what g, no better than its fit, makes of it."""
+        return abs(self.value) > 5.0 * self.stderr + 0.1 * self.dims + 0.1
+
+
+def log_constant(sample: Callable[[Key], Any], log_density: Callable[[Any], Array], key: Key) -> LogConstant:
+    """log c of f = exp(log_density), of a pytree x = sample(key), at one z.
+
+    Where the dimensions of x are not independent given z, g is far from p, and log c comes out too large.
+    """
+    draws = jax.jit(jax.vmap(sample))(jax.random.split(key, 2 * DRAWS))
+    flat_SxD = np.concatenate(
+        [np.asarray(a, np.float64).reshape(2 * DRAWS, -1) for a in jax.tree.leaves(draws)], axis=1
+    )
+    log_g_SxD = np.stack([_log_g(column[:DRAWS], column[DRAWS:]) for column in flat_SxD.T], axis=1)
+    tested = jax.tree.map(lambda a: a[DRAWS:], draws)
+    log_f_S = np.asarray(jax.jit(jax.vmap(log_density))(tested), np.float64)
+    ratio_S = np.sum(log_g_SxD, axis=1) - log_f_S
+    log_mean = special.logsumexp(ratio_S) - np.log(DRAWS)
+    weight_S = np.exp(ratio_S - log_mean)
+    return LogConstant(-log_mean, float(np.std(weight_S) / np.sqrt(DRAWS)), flat_SxD.shape[1])
+
+
+def _log_g(fit_S: np.ndarray, test_S: np.ndarray) -> np.ndarray:
+    """log g of one dimension at the second draws, fitted to the first: a table, or a Gaussian."""
+    values, counts = np.unique(fit_S, return_counts=True)
+    if len(values) <= MAX_VALUES and len(values) < 0.9 * len(fit_S):
+        place_S = np.minimum(np.searchsorted(values, test_S), len(values) - 1)
+        share = counts / np.sum(counts)
+        return np.where(values[place_S] == test_S, np.log(share[place_S]), -np.inf)
+    mean, deviation = np.mean(fit_S), np.std(fit_S, ddof=1)
+    return -0.5 * (((test_S - mean) / deviation) ** 2 + np.log(2.0 * np.pi)) - np.log(deviation)
