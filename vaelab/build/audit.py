@@ -1,5 +1,6 @@
 """The families and settings of an audit: the defaults, with what its caller asks for."""
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +8,7 @@ from ml_collections import ConfigDict
 
 from vaelab import defaults
 from vaelab.build.evaluate import EvaluateSettings, evaluate_settings, inference_settings
-from vaelab.build.posterior import families
+from vaelab.build.posterior import FAMILIES, families
 from vaelab.settings import Section
 from vaelab.types import ConfigError, PosteriorFamily
 
@@ -28,11 +29,22 @@ def audit_config(
     config.inference.families, config.inference.tolerance = names, tolerance
     config.posterior.family = encoded or next(iter(names), "")
     for name, value in changes.items():
+        names = _names(config)
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"--config.{name}={value!r}: there is no such setting{hint}")
         try:
             config.update_from_flattened_dict({name: value})
-        except (KeyError, TypeError, ValueError) as error:
+        except TypeError as error:
             raise ConfigError(f"--config.{name}={value!r}: {error.args[0]}") from error
     return config
+
+
+def _names(config: ConfigDict, path: str = "") -> list[str]:
+    """The dotted names of all settings."""
+    parts = ((f"{path}{name}", value) for name, value in config.items())
+    return [n for name, v in parts for n in (_names(v, f"{name}.") if isinstance(v, ConfigDict) else [name])]
 
 
 def audit_settings(
@@ -40,7 +52,7 @@ def audit_settings(
 ) -> tuple[dict[str, PosteriorFamily], EvaluateSettings]:
     """(the families that are fitted, the encoder's first; how). Raises ConfigError."""
     top = Section(config)
-    names = tuple(top.section("inference").value("families"))
+    names = top.section("inference").choices("families", FAMILIES)
     made = families(top.section("posterior"), names, latent_dim)
     inference = inference_settings(top, made)
     return made, evaluate_settings(top, made, inference, (encoded,) if encoded else ())
