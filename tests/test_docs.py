@@ -1,4 +1,4 @@
-"""README and docs: every link leads somewhere, what the how-to pages say works."""
+"""README and docs: every link leads somewhere, every page is in the menu, what the how-to pages say works."""
 
 import json
 import os
@@ -6,9 +6,12 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -32,6 +35,12 @@ def anchors(path):
     return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}
 
 
+def menu(entries):
+    for entry in entries:
+        for value in entry.values() if isinstance(entry, dict) else [entry]:
+            yield from menu(value) if isinstance(value, list) else [value]
+
+
 @pytest.mark.parametrize("path", PAGES, ids=name)
 def test_links_and_pictures_exist(path):
     for link in re.findall(r"\]\(([^)\s]+)\)", without_code(path)):
@@ -42,6 +51,50 @@ def test_links_and_pictures_exist(path):
         assert found.is_relative_to(ROOT), f"{link} leads out of the repository"
         assert found.is_file(), f"{link} leads nowhere"
         assert not anchor or anchor in anchors(found), f"{link}: no such heading"
+
+
+def test_every_page_is_in_the_menu_once():
+    listed = list(menu(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
+    assert len(set(listed)) == len(listed)
+    assert set(listed) <= {name(path).removeprefix("docs/") for path in PAGES}
+    assert set(listed) >= {str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")}
+
+
+def test_every_module_of_the_reference_exists_and_is_there_once():
+    named = re.findall(r"^::: (.+)$", "\n".join(p.read_text() for p in DOCS.rglob("*.md")), re.MULTILINE)
+    assert len(set(named)) == len(named) > 0
+    assert [module for module in named if not find_spec(module)] == []
+
+
+needs_mkdocs = pytest.mark.skipif(
+    not find_spec("mkdocs"), reason="needs mkdocs: pip install -r docs/requirements.txt"
+)
+
+
+@needs_mkdocs
+def test_formulas_and_columns_of_docstrings_stay_as_they_are(monkeypatch):
+    monkeypatch.syspath_prepend(DOCS / "hooks")
+    markdown = import_module("docstrings").markdown
+    formula = "The bound of x_i:\n\n    L[q]  <=  log p(x)\n      (1)\n\nby Jensen."
+    assert markdown(formula) == (
+        "The bound of x\\_i:\n\n```text\nL[q]  <=  log p(x)\n  (1)\n```\n\nby Jensen."
+    )
+    assert markdown("f(x) -> []\ng(x)   more") == "```text\nf(x) -> []\ng(x)   more\n```"
+    assert markdown("first: one,\nor two\nf(x) -> []: f") == "- `first`: one,\n    or two\n- `f(x) -> []`: f"
+
+
+@needs_mkdocs
+def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    built = list(tmp_path.rglob("*.html"))
+    assert len(built) > len(PAGES)
+    for page in built:
+        for tag in re.findall(r"<(?:script|link|img|iframe|source|object)\b[^>]*>", page.read_text()):
+            assert not re.search(r"""(src|href|data)=["']?(https?:)?//""", tag), f"{page.name}: {tag}"
+    for sheet in tmp_path.rglob("*.css"):
+        assert not re.search(r"url\([\"']?(https?:)?//|@import", sheet.read_text()), sheet.name
 
 
 @pytest.mark.parametrize("page", HOW_TO, ids=lambda path: path.stem)
