@@ -4,7 +4,7 @@ WORKDIR ?= runs/digits_gap
 BIN = .venv/bin
 READY = .venv/.ready
 
-.PHONY: demo test test-slow faults bench studies studies-smoke lint format requirements
+.PHONY: demo test test-slow faults bench docs studies studies-smoke lint format requirements
 
 demo: $(READY)
 	$(BIN)/python launch.py --config=experiments/digits_gap.py --workdir=$(WORKDIR)
@@ -24,6 +24,11 @@ bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	test -f $(WORKDIR)/gap.json || $(MAKE) demo
 	$(BIN)/python benchmarks/run.py --run=$(WORKDIR)
+
+# The documentation as pages in site/. Their search needs a server, `python -m http.server -d site`.
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 # Every run that README and docs report; MNIST and Fashion-MNIST must have been prepared. What is done is not done again.
 # JOBS at a time, one thread each, but for those that take times.
