@@ -114,9 +114,8 @@ def _train(stage: Stage, stores: list[_Store], console: Console) -> list[TrainSt
     if start:
         console.print(f"{stage.name} goes on from step {start}", highlight=False)
     failed: dict[int, str] = {}
-    bar = report.progress_bar(console, title, stage.num_steps, "steps")
+    bar = report.progress_bar(console, title, stage.num_steps, "steps", done=start)
     with deferred() as signalled, bar as advance:
-        advance(start)
         seconds, began = 0.0, time.perf_counter()  # of the steps, without validation
         for chunk in _chunks(stage, stores):
             seconds += time.perf_counter() - began
