@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import io
 import json
 import math
 
@@ -347,8 +348,11 @@ def test_a_sweep_that_was_killed_goes_on_to_the_same_result(swept_runs, tmp_path
         patch.setattr(train_loop, "train_chunk_together", stop)
         with pytest.raises(KeyboardInterrupt):
             sweep.run_sweep(config, str(workdir), Console(quiet=True))
-    resumed = sweep.run_sweep(config, str(workdir), Console(quiet=True))
+    console = Console(file=io.StringIO(), width=200)
+    resumed = sweep.run_sweep(config, str(workdir), console)
     assert [r["amortization_gap"] for r in resumed] == [r["amortization_gap"] for r in rows]
+    assert "program 2 of 2: hidden=20\n" in console.file.getvalue()
+    assert "run 4 of 4: hidden=20, seed 1\n" in console.file.getvalue()
 
 
 def test_the_table_has_a_line_for_every_row(swept_runs):
