@@ -14,7 +14,7 @@ from rich.console import Console
 
 from experiments import digits_gap, linear_gaussian
 from tests.test_build import EXPERIMENTS, images_at_hand  # noqa: F401
-from vaelab import gap, local_fit, measure, train_loop
+from vaelab import gap, local_fit, measure, report, train_loop
 from vaelab.checkpoint import CheckpointError
 from vaelab.run import run
 from vaelab.types import ConfigError
@@ -175,6 +175,20 @@ def test_a_broken_order_is_said_again_by_a_finished_run(finished, tmp_path):
     console = Console(file=io.StringIO(), width=200)
     run(digits_gap.get_config("smoke"), str(workdir), console)
     assert "order broken on test: a exceeds b by 1.0" in console.file.getvalue()
+
+
+def test_a_smoke_run_says_that_its_figures_mean_nothing(finished):
+    workdir, rows = finished
+    assert json.loads((workdir / "gap.json").read_text())["smoke"] is True
+    console = Console(file=io.StringIO(), width=200)
+    run(digits_gap.get_config("smoke"), str(workdir), console)
+    console.print(
+        report.plain_table("of a study", [{"one quantity": 1.0, "its standard error": 0.1}], smoke=True)
+    )
+    assert console.file.getvalue().count("smoke: these figures mean nothing") == 2
+    with console.capture() as captured:
+        console.print(report.gap_table(rows))
+    assert "smoke" not in captured.get()
 
 
 def metric_lines(workdir):

@@ -42,6 +42,7 @@ COUNTS = {
     "evaluations a point": "decoder_evaluations_per_point",
     "Pareto k over 0.7": HEAVY,
 }
+OF_NO_VALUE = "[bold red]smoke: these figures mean nothing[/]"
 
 
 class MetricsLog:
@@ -162,12 +163,13 @@ def cell(statistic: dict[str, Any] | None) -> str:
     return f"{mean:.{decimals}f} ± {stderr:.{decimals}f}"
 
 
-def gap_table(rows: list[dict[str, Any]]) -> Table:
+def gap_table(rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:
     """The rows of `gap.json` as columns: mean ± standard error over datapoints, nats per datapoint.
 
     Where a row has closed forms (`exact`), they stand in a column beside it.
     """
-    table = Table(caption="nats per datapoint: mean ± standard error over datapoints", box=SIMPLE_HEAD)
+    caption = "nats per datapoint: mean ± standard error over datapoints" + f"\n{OF_NO_VALUE}" * smoke
+    table = Table(caption=caption, box=SIMPLE_HEAD)
     table.add_column("")
     labels = [_label(label, key, rows) for label, key in QUANTITIES.items()] + list(COUNTS)
     two_sided = any("two_sided" in row for row in rows)
@@ -193,9 +195,10 @@ def _label(label: str, key: str, rows: list[dict[str, Any]]) -> str:
     return "log p(x), by quadrature" if unbiased else label
 
 
-def plain_table(title: str, rows: list[dict[str, Any]]) -> Table:
+def plain_table(title: str, rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:
     """Rows of the same keys under these keys; numbers to four digits."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    caption = OF_NO_VALUE if smoke else None
+    table = Table(title=title, title_justify="left", caption=caption, box=SIMPLE_HEAD)
     for number, name in enumerate(rows[0]):
         table.add_column(name, justify="right" if number else "left")
     for row in rows:
@@ -285,8 +288,8 @@ def plot_images(path: Path, strips: dict[str, np.ndarray], image_shape: tuple[in
     drawn.savefig(path, dpi=120)
 
 
-def to_json(rows: list[dict[str, Any]]) -> bytes:
-    """`gap.json`; a number that is not finite becomes null, as JSON has none."""
+def to_json(rows: list[dict[str, Any]], *, smoke: bool) -> bytes:
+    """`gap.json`, `sweep.json`; a number that is not finite becomes null, as JSON has none."""
 
     def clean(value: Any) -> Any:
         if isinstance(value, dict):
@@ -295,4 +298,4 @@ def to_json(rows: list[dict[str, Any]]) -> bytes:
             return [clean(item) for item in value]
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    return (json.dumps({"rows": clean(rows)}, indent=2) + "\n").encode()
+    return (json.dumps({"smoke": smoke, "rows": clean(rows)}, indent=2) + "\n").encode()

@@ -45,7 +45,7 @@ def run(config: ConfigDict, workdir: str, console: Console) -> list[dict[str, An
         build(config)  # what is wrong with the config itself is the better thing to say
         raise
     if done is not None:
-        _show(done["rows"], console)
+        _show(done["rows"], console, smoke=done.get("smoke", False))
         return done["rows"]
     experiment = build(config)
     with in_use(open_directory(directory, config), console):
@@ -68,16 +68,16 @@ def complete(
         per_datapoint |= arrays(split, outcomes[split])
     timed = measure_inference_time(experiment, trained, directory, console)
     if timed:
-        console.print(report.plain_table("ELBO against time", flat(timed)))
+        console.print(report.plain_table("ELBO against time", flat(timed), smoke=experiment.smoke))
     _write_results(experiment, directory, found, per_datapoint, outcomes, trained.theta)
     if show:
-        _show(found, console)
+        _show(found, console, smoke=experiment.smoke)
         console.print(f"results are in {directory}", highlight=False)
     return found
 
 
-def _show(rows: list[dict[str, Any]], console: Console) -> None:
-    console.print(report.gap_table(rows))
+def _show(rows: list[dict[str, Any]], console: Console, *, smoke: bool) -> None:
+    console.print(report.gap_table(rows, smoke=smoke))
     for row in rows:
         for problem in row["broken_orders"]:
             console.print(f"order broken on {row['split']}: {problem}", style="red", markup=False)
@@ -95,7 +95,7 @@ def _study(config: ConfigDict, directory: Path, console: Console) -> None:
                 found.plot(directory / "study.png")
             report.write_whole(results, (json.dumps(tables, indent=2) + "\n").encode())
     for title, entries in tables.items():
-        console.print(report.plain_table(title, entries))
+        console.print(report.plain_table(title, entries, smoke=config.get("smoke", False)))
     console.print(f"results are in {directory}", highlight=False)
 
 
@@ -118,7 +118,7 @@ def _write_results(
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **per_datapoint)
     report.write_whole(directory / "per_datapoint.npz", buffer.getvalue())
-    report.write_whole(directory / "gap.json", report.to_json(rows))
+    report.write_whole(directory / "gap.json", report.to_json(rows, smoke=experiment.smoke))
 
 
 def _pictures(experiment: Experiment, outcomes: dict[str, Outcome], theta: Params) -> dict[str, np.ndarray]:

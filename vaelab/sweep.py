@@ -50,9 +50,9 @@ def run_sweep(config: ConfigDict, workdir: str, console: Console) -> Rows:
     directory = Path(workdir).expanduser()
     done = finished(directory / "sweep.json", config, console)
     if done is not None:
-        _show(done["rows"], console)
+        _show(done["rows"], console, smoke=done.get("smoke", False))
         return done["rows"]
-    sweep = read_sweep(config)
+    sweep, smoke = read_sweep(config), config.get("smoke", False)
     for point in sweep.points:
         build(point.configs[0])
     found: dict[str, list[Rows | str]] = {}
@@ -69,8 +69,8 @@ def run_sweep(config: ConfigDict, workdir: str, console: Console) -> Rows:
         report.write_whole(directory / "sweep.csv", to_csv(rows))
         if is_first():
             sweep_report.plot(directory / "sweep.png", rows)
-        report.write_whole(directory / "sweep.json", report.to_json(rows))
-    _show(rows, console)
+        report.write_whole(directory / "sweep.json", report.to_json(rows, smoke=smoke))
+    _show(rows, console, smoke=smoke)
     console.print(f"results are in {directory}", highlight=False)
     return rows
 
@@ -156,8 +156,8 @@ def _complete(experiment: Experiment, one: _Run, failed: str | None, console: Co
     return failed
 
 
-def _show(rows: list[dict[str, Any]], console: Console) -> None:
-    console.print(sweep_report.table(rows))
+def _show(rows: list[dict[str, Any]], console: Console, *, smoke: bool) -> None:
+    console.print(sweep_report.table(rows, smoke=smoke))
     for row in rows:
         where = ", ".join(f"{name}={value}" for name, value in row["settings"].items())
         problems = [f"order broken on {row['split']}: {order}" for order in row["broken_orders"]]
