@@ -20,7 +20,7 @@ LAYERS = [
     {"regime"},
     {"gap", "local_fit", "train"},
     {"report", "train_loop"},
-    {"sweep_report"},
+    {"sweep_report", "metrics"},
     {"rundir"},
     {"study"},
     {"build"},
@@ -35,7 +35,7 @@ LAYERS = [
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 FILES = sorted(Path(vaelab.__file__).parent.rglob("*.py"))
 NEVER = {"tensorflow"}
-ONLY_IN_FUNCTIONS = {"sklearn", "tensorflow_datasets", "matplotlib", "blackjax"}
+ONLY_IN_FUNCTIONS = {"sklearn", "tensorflow_datasets", "matplotlib", "blackjax", "tensorboardX"}
 
 
 def imported(tree: ast.AST) -> list[str]:

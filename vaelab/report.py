@@ -1,4 +1,4 @@
-"""What a person sees: metrics as JSON lines, progress, the table of gaps, the plots."""
+"""What a person sees: progress, the table of gaps, the plots."""
 
 import json
 import math
@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
-from vaelab.processes import is_first, of_first
+from vaelab.processes import is_first
 
 QUANTITIES = {
     "amortized L\\[q_phi]": "elbo_amortized",
@@ -43,36 +43,6 @@ COUNTS = {
     "Pareto k over 0.7": HEAVY,
 }
 OF_NO_VALUE = "[bold red]smoke: these figures mean nothing[/]"
-
-
-class MetricsLog:
-    """`metrics.jsonl`: one JSON object a line, `stage` and `step` in each."""
-
-    def __init__(self, path: Path):
-        self._path = path
-
-    def forget_after(self, stage: str, step: int) -> None:
-        """Drops what an interrupted run wrote beyond the step that it resumes from, or half wrote."""
-        of_first(lambda: self._forget_after(stage, step))
-
-    def _forget_after(self, stage: str, step: int) -> None:
-        if not self._path.exists():
-            return
-        kept = []
-        for line in self._path.read_text().splitlines():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # the line a killed run was writing
-            if row["stage"] != stage or row["step"] <= step:
-                kept.append(line + "\n")
-        write_whole(self._path, "".join(kept).encode())
-
-    def write(self, stage: str, step: int, **values: float) -> None:
-        if not is_first():
-            return
-        with self._path.open("a") as file:
-            file.write(json.dumps({"stage": stage, "step": step, **values}) + "\n")
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -19,6 +19,7 @@ from vaelab import report
 from vaelab.build import Experiment, build, build_study
 from vaelab.inference_time import flat, measure_inference_time
 from vaelab.measure import Outcome, Trained, measure
+from vaelab.metrics import log_results
 from vaelab.processes import is_first
 from vaelab.rows import arrays, rows
 from vaelab.rundir import finished, in_use, open_directory
@@ -115,6 +116,7 @@ def _write_results(
         report.plot_images(
             directory / "images.png", _pictures(experiment, outcomes, theta), experiment.image_shape
         )
+    log_results(directory, rows, step=experiment.stages[0].num_steps)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **per_datapoint)
     report.write_whole(directory / "per_datapoint.npz", buffer.getvalue())
