@@ -29,6 +29,7 @@ config_flags.DEFINE_config_file(
 flags.DEFINE_string(
     "workdir", None, "Directory of this run. The same command on it goes on where the last one stopped."
 )
+flags.DEFINE_boolean("quiet", False, "Prints nothing; what ends the run early is still on standard error.")
 flags.DEFINE_string(
     "coordinator", None, "HOST:PORT of the first of several processes; Slurm and Cloud TPU need no flags."
 )
@@ -136,7 +137,7 @@ def _main(_: list[str]) -> int:
     # Elsewhere than on a terminal, wide enough for a table of three families, or of a sweep.
     sweep = "sweep" in FLAGS.config
     width = None if sys.stdout.isatty() else 190 if sweep else 100
-    console = Console(width=width, quiet=not is_first())
+    console = Console(width=width, quiet=FLAGS.quiet or not is_first())
     listen()
     try:
         with on_devices(jax.devices()), missed():

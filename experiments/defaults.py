@@ -128,13 +128,16 @@ def sweep(*axes: tuple, num_seeds: int) -> ConfigDict:
 def apply_variant(config: ConfigDict, variant: str, **variants: Callable[[ConfigDict], None]) -> ConfigDict:
     """Makes the named changes, one or several with commas; raises ValueError for a name that there is not.
 
-    In the order of the names, but for smoke, which comes last: it makes little of what the others ask for.
+    In the order of the names, but for smoke, which comes last: it makes little of what the others ask for,
+    and is in the config, which has no such setting otherwise, for what is printed to say so.
     """
     names = variant.split(",") if variant else []
     for name in sorted(names, key=lambda name: name == "smoke"):
         if name not in variants:
             raise ValueError(f"unknown variant {name!r}; there are {', '.join(variants)}")
         variants[name](config)
+        if name == "smoke":
+            config.smoke = True
     return config
 
 

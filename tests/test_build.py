@@ -62,12 +62,15 @@ def changed(config, key, value):
 def test_every_experiment_builds_and_reads_every_key(name, variant, images_at_hand):
     # build() raises for a key that nothing read; the next test shows that it does.
     config = importlib.import_module(f"experiments.{name}").get_config(variant)
+    assert config.get("smoke", False) == (variant == "smoke")
     if "study" in config:
         build_study(config)
         return
     runs = [point.configs[0] for point in read_sweep(config).points] if "sweep" in config else [config]
     for run_config in runs:
-        check_built(build(run_config))
+        experiment = build(run_config)
+        assert experiment.smoke == (variant == "smoke")
+        check_built(experiment)
 
 
 def check_built(experiment):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.launches import TINY
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -129,6 +131,13 @@ def test_a_workdir_of_another_run(tmp_path):
     result = launch("--config=experiments/digits_gap.py:smoke", f"--workdir={tmp_path}")
     assert_one_line(result, says="belongs to a run of another config")
     assert (tmp_path / "config.json").read_text() == '{"seed": 3}\n'
+
+
+def test_a_quiet_run_prints_nothing(tmp_path):
+    cache = os.environ["VAELAB_TEST_CACHE"]
+    result = launch("--quiet", *TINY, f"--workdir={tmp_path}", JAX_COMPILATION_CACHE_DIR=cache)
+    assert (result.returncode, result.stdout) == (0, ""), result.stderr
+    assert (tmp_path / "gap.json").exists()
 
 
 def test_help_is_quick_and_complete():

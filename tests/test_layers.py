@@ -30,8 +30,8 @@ LAYERS = [
     {"inference"},
     {"regime"},
     {"gap", "local_fit", "train"},
-    {"report", "train_loop"},
-    {"sweep_report"},
+    {"report", "train_loop", "progress"},
+    {"sweep_report", "metrics"},
     {"rundir"},
     {"study"},
     {"build"},
@@ -48,7 +48,7 @@ LAYERS = [
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 FILES = sorted(Path(vaelab.__file__).parent.rglob("*.py"))
 NEVER = {"tensorflow"}
-ONLY_IN_FUNCTIONS = {"sklearn", "tensorflow_datasets", "matplotlib", "blackjax"}
+ONLY_IN_FUNCTIONS = {"sklearn", "tensorflow_datasets", "matplotlib", "blackjax", "tensorboardX"}
 
 
 def imported(tree: ast.AST) -> list[str]:

@@ -13,8 +13,9 @@ import pytest
 from rich.console import Console
 
 from experiments import digits_gap, linear_gaussian
+from tests.events import scalars, shown
 from tests.test_build import EXPERIMENTS, images_at_hand  # noqa: F401
-from vaelab import gap, local_fit, measure, train_loop
+from vaelab import gap, local_fit, measure, report, train_loop
 from vaelab.checkpoint import CheckpointError
 from vaelab.run import run
 from vaelab.types import ConfigError
@@ -39,6 +40,10 @@ def test_the_directory_holds_what_the_design_says(finished):
     assert json.loads((workdir / "gap.json").read_text())["rows"] == rows
     assert [(row["split"], row["family"]) for row in rows] == [("test", "diagonal"), ("test", "full")]
     assert not list(workdir.rglob("*.partial"))
+
+
+def test_tensorboard_has_what_the_run_has(finished):
+    assert_events_are_those_of(finished[0])
 
 
 def test_what_shares_a_run_is_made_by_one_worker(finished, request):
@@ -108,6 +113,7 @@ def test_a_run_stopped_in_any_stage_goes_on_to_the_same_result(stage, finished, 
     for row, again in zip(rows, resumed, strict=True):
         assert {**row, "seconds": 0} == {**again, "seconds": 0}
     assert metric_lines(uninterrupted) == metric_lines(tmp_path / "run")
+    assert_events_are_those_of(tmp_path / "run")
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_last_good_one_and_says_so(
@@ -177,9 +183,46 @@ def test_a_broken_order_is_said_again_by_a_finished_run(finished, tmp_path):
     assert "order broken on test: a exceeds b by 1.0" in console.file.getvalue()
 
 
+def test_a_smoke_run_says_that_its_figures_mean_nothing(finished):
+    workdir, rows = finished
+    assert json.loads((workdir / "gap.json").read_text())["smoke"] is True
+    console = Console(file=io.StringIO(), width=200)
+    run(digits_gap.get_config("smoke"), str(workdir), console)
+    console.print(
+        report.plain_table("of a study", [{"one quantity": 1.0, "its standard error": 0.1}], smoke=True)
+    )
+    assert console.file.getvalue().count("smoke: these figures mean nothing") == 2
+    with console.capture() as captured:
+        console.print(report.gap_table(rows))
+    assert "smoke" not in captured.get()
+
+
 def metric_lines(workdir):
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     return [{**line, "seconds": 0} for line in lines]
+
+
+def assert_events_are_those_of(workdir):
+    """What TensorBoard shows of a run is its metrics.jsonl and its gap.json, in float32, and its plots."""
+    of_stage = {}
+    for line in (workdir / "metrics.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        of_stage.setdefault(row.pop("stage"), []).append(
+            (row.pop("step"), {name: np.float32(value) for name, value in row.items()})
+        )
+    tensorboard = workdir / "tensorboard"
+    assert {path.name for path in tensorboard.iterdir()} == {*of_stage, "results"}
+    for stage, expected in of_stage.items():
+        assert scalars(tensorboard / stage) == expected
+    ((step, values),) = shown(tensorboard / "results")
+    assert step == of_stage["train"][-1][0]
+    for row in json.loads((workdir / "gap.json").read_text())["rows"]:
+        for quantity in report.QUANTITIES.values():
+            tag = f"{row['split']}/{row['family']}/{quantity}"
+            assert values[tag].simple_value == np.float32(row[quantity]["mean"])
+            assert values[f"{tag}_stderr"].simple_value == np.float32(row[quantity]["stderr"])
+    for name in ("gaps", "images"):
+        assert values[name].image.encoded_image_string == (workdir / f"{name}.png").read_bytes()
 
 
 def test_metrics_have_a_line_for_each_chunk_and_name_the_bound_elbo(finished):

@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import io
 import json
 import math
 
@@ -347,18 +348,22 @@ def test_a_sweep_that_was_killed_goes_on_to_the_same_result(swept_runs, tmp_path
         patch.setattr(train_loop, "train_chunk_together", stop)
         with pytest.raises(KeyboardInterrupt):
             sweep.run_sweep(config, str(workdir), Console(quiet=True))
-    resumed = sweep.run_sweep(config, str(workdir), Console(quiet=True))
+    console = Console(file=io.StringIO(), width=200)
+    resumed = sweep.run_sweep(config, str(workdir), console)
     assert [r["amortization_gap"] for r in resumed] == [r["amortization_gap"] for r in rows]
+    assert "program 2 of 2: hidden=20\n" in console.file.getvalue()
+    assert "run 4 of 4: hidden=20, seed 1\n" in console.file.getvalue()
 
 
 def test_the_table_has_a_line_for_every_row(swept_runs):
-    _, _, rows = swept_runs
+    config, workdir, rows = swept_runs
     console = Console(width=200)
     with console.capture() as captured:
-        console.print(sweep_report.table(rows))
+        sweep.run_sweep(config, str(workdir), console)
     text = captured.get()
     for row in rows:
         assert report.cell(row["amortization_gap"]) in text
+    assert "smoke: these figures mean nothing" in text
 
 
 @pytest.mark.parametrize(("varied", "columns"), [(True, 2), (False, 4)])
@@ -436,5 +441,5 @@ def test_the_generalization_gap_is_what_test_data_lose():
     assert sweep_rows.rows_of(point, [tabled])[1]["generalization_gap"] is None
     console = Console(width=150)
     with console.capture() as captured:
-        sweep._show([test_row], console)
+        sweep._show([test_row], console, smoke=False)
     assert "order broken on test: b exceeds a" in captured.get()

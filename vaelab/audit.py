@@ -64,7 +64,7 @@ class Report:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **self.per_datapoint)
         report.write_whole(directory / "per_datapoint.npz", buffer.getvalue())
-        report.write_whole(directory / "gap.json", report.to_json(self.rows))
+        report.write_whole(directory / "gap.json", report.to_json(self.rows, smoke=False))
 
 
 def audit(

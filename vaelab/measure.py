@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from vaelab import local_fit, report
+from vaelab import local_fit
 from vaelab.build import EvaluateSettings, Inputs, Keys
 from vaelab.evidence import Choice, Estimator, Evidence, choose_estimator, estimate_log_evidence
 from vaelab.evidence.annealing import Annealing
@@ -24,6 +24,7 @@ from vaelab.evidence.calibration import Calibration, calibration
 from vaelab.model import bind
 from vaelab.parallel import Progress, map_datapoints, take
 from vaelab.processes import of_first
+from vaelab.progress import progress_bar
 from vaelab.rundir import stored, stored_json
 from vaelab.splits import Measured
 from vaelab.types import Key, LatentModel, Params, PosteriorFamily
@@ -129,12 +130,14 @@ def _in_blocks(
             for path, rows in zip(paths, blocks, strict=True)
         ]
     else:
-        with report.progress_bar(console, stage, total or count, unit) as advance:
-            parts = []
-            for path, rows, done in zip(paths, blocks, there, strict=True):
-                parts.append(stored(path, template, functools.partial(compute, rows, advance), console))
-                if done:
-                    advance((rows.stop - rows.start) * (total or count) // count)
+        times = (total or count) // count
+        kept = [block for block, is_there in zip(blocks, there, strict=True) if is_there]
+        done = times * sum(block.stop - block.start for block in kept)
+        with progress_bar(console, stage, times * count, unit, done=done) as advance:
+            parts = [
+                stored(path, template, functools.partial(compute, rows, advance), console)
+                for path, rows in zip(paths, blocks, strict=True)
+            ]
     return jax.tree.map(lambda *arrays: np.concatenate([np.atleast_1d(a) for a in arrays]), *parts)
 
 

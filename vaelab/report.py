@@ -1,26 +1,15 @@
-"""What a person sees: metrics as JSON lines, progress, the table of gaps, the plots."""
+"""What a person sees: the table of gaps, the plots, `gap.json`."""
 
 import json
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
-from vaelab.processes import is_first, of_first
+from vaelab.processes import is_first
 
 QUANTITIES = {
     "amortized L\\[q_phi]": "elbo_amortized",
@@ -39,36 +28,7 @@ COUNTS = {
     "evaluations a point": "decoder_evaluations_per_point",
     "Pareto k over 0.7": HEAVY,
 }
-
-
-class MetricsLog:
-    """`metrics.jsonl`: one JSON object a line, `stage` and `step` in each."""
-
-    def __init__(self, path: Path):
-        self._path = path
-
-    def forget_after(self, stage: str, step: int) -> None:
-        """Drops what an interrupted run wrote beyond the step that it resumes from, or half wrote."""
-        of_first(lambda: self._forget_after(stage, step))
-
-    def _forget_after(self, stage: str, step: int) -> None:
-        if not self._path.exists():
-            return
-        kept = []
-        for line in self._path.read_text().splitlines():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # the line a killed run was writing
-            if row["stage"] != stage or row["step"] <= step:
-                kept.append(line + "\n")
-        write_whole(self._path, "".join(kept).encode())
-
-    def write(self, stage: str, step: int, **values: float) -> None:
-        if not is_first():
-            return
-        with self._path.open("a") as file:
-            file.write(json.dumps({"stage": stage, "step": step, **values}) + "\n")
+OF_NO_VALUE = "[bold red]smoke: these figures mean nothing[/]"
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -83,35 +43,6 @@ def write_whole(path: Path, content: bytes) -> None:
     partial.replace(path)
 
 
-@contextmanager
-def progress_bar(console: Console, stage: str, total: int, unit: str) -> Iterator[Callable[..., None]]:
-    """Yields advance(count, **note): a bar with the time left on a terminal; one line at the end."""
-    columns = (
-        TextColumn("{task.description:<26}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(stage, total=total, unit=unit, note="")
-        notes: dict[str, float] = {}
-
-        def advance(count: int, **values: float) -> None:
-            notes.update(values)
-            bar.update(task, advance=count, note=_note(notes))
-
-        yield advance
-        elapsed = bar.tasks[0].elapsed or 0.0
-    console.print(f"{stage:<26} {total} {unit} in {elapsed:.1f} s  {_note(notes)}".rstrip(), highlight=False)
-
-
-def _note(values: dict[str, float]) -> str:
-    return "  ".join(f"{name} {value:.3f}" for name, value in values.items())
-
-
 def cell(statistic: dict[str, Any] | None) -> str:
     """mean ± stderr to two digits of the error, between 2 and 4 decimals."""
     if statistic is None:
@@ -123,12 +54,13 @@ def cell(statistic: dict[str, Any] | None) -> str:
     return f"{mean:.{decimals}f} ± {stderr:.{decimals}f}"
 
 
-def gap_table(rows: list[dict[str, Any]]) -> Table:
+def gap_table(rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:
     """The rows of `gap.json` as columns: mean ± standard error over datapoints, nats per datapoint.
 
     Where a row has closed forms (`exact`), they stand in a column beside it.
     """
-    table = Table(caption="nats per datapoint: mean ± standard error over datapoints", box=SIMPLE_HEAD)
+    caption = "nats per datapoint: mean ± standard error over datapoints" + f"\n{OF_NO_VALUE}" * smoke
+    table = Table(caption=caption, box=SIMPLE_HEAD)
     table.add_column("")
     labels = [_label(label, key, rows) for label, key in QUANTITIES.items()] + list(COUNTS)
     two_sided = any("two_sided" in row for row in rows)
@@ -154,9 +86,10 @@ def _label(label: str, key: str, rows: list[dict[str, Any]]) -> str:
     return "log p(x), by quadrature" if unbiased else label
 
 
-def plain_table(title: str, rows: list[dict[str, Any]]) -> Table:
+def plain_table(title: str, rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:
     """Rows of the same keys under these keys; numbers to four digits."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    caption = OF_NO_VALUE if smoke else None
+    table = Table(title=title, title_justify="left", caption=caption, box=SIMPLE_HEAD)
     for number, name in enumerate(rows[0]):
         table.add_column(name, justify="right" if number else "left")
     for row in rows:
@@ -246,8 +179,8 @@ def plot_images(path: Path, strips: dict[str, np.ndarray], image_shape: tuple[in
     drawn.savefig(path, dpi=120)
 
 
-def to_json(rows: list[dict[str, Any]]) -> bytes:
-    """`gap.json`; a number that is not finite becomes null, as JSON has none."""
+def to_json(rows: list[dict[str, Any]], *, smoke: bool) -> bytes:
+    """`gap.json`, `sweep.json`; a number that is not finite becomes null, as JSON has none."""
 
     def clean(value: Any) -> Any:
         if isinstance(value, dict):
@@ -256,4 +189,4 @@ def to_json(rows: list[dict[str, Any]]) -> bytes:
             return [clean(item) for item in value]
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    return (json.dumps({"rows": clean(rows)}, indent=2) + "\n").encode()
+    return (json.dumps({"smoke": smoke, "rows": clean(rows)}, indent=2) + "\n").encode()

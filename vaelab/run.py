@@ -19,6 +19,7 @@ from vaelab import report
 from vaelab.build import Experiment, build, build_study
 from vaelab.inference_time import flat, measure_inference_time
 from vaelab.measure import Outcome, Subject, measure
+from vaelab.metrics import log_results
 from vaelab.processes import is_first
 from vaelab.rows import arrays, rows
 from vaelab.rundir import finished, in_use, open_directory
@@ -47,7 +48,7 @@ def run(config: ConfigDict, workdir: str, console: Console) -> list[dict[str, An
         build(config)  # what is wrong with the config itself is the better thing to say
         raise
     if done is not None:
-        _show(done["rows"], console)
+        _show(done["rows"], console, smoke=done.get("smoke", False))
         return done["rows"]
     experiment = build(config)
     with in_use(open_directory(directory, config), console):
@@ -72,16 +73,16 @@ def complete(
         measured[split] = subject, outcome
     timed = measure_inference_time(experiment, trained, directory, console)
     if timed:
-        console.print(report.plain_table("ELBO against time", flat(timed)))
+        console.print(report.plain_table("ELBO against time", flat(timed), smoke=experiment.smoke))
     _write_results(experiment, directory, found, per_datapoint, measured)
     if show:
-        _show(found, console)
+        _show(found, console, smoke=experiment.smoke)
         console.print(f"results are in {directory}", highlight=False)
     return found
 
 
-def _show(rows: list[dict[str, Any]], console: Console) -> None:
-    console.print(report.gap_table(rows))
+def _show(rows: list[dict[str, Any]], console: Console, *, smoke: bool) -> None:
+    console.print(report.gap_table(rows, smoke=smoke))
     for row in rows:
         for problem in row["broken_orders"]:
             console.print(f"order broken on {row['split']}: {problem}", style="red", markup=False)
@@ -99,7 +100,7 @@ def _study(config: ConfigDict, directory: Path, console: Console) -> None:
                 found.plot(directory / "study.png")
             report.write_whole(results, (json.dumps(tables, indent=2) + "\n").encode())
     for title, entries in tables.items():
-        console.print(report.plain_table(title, entries))
+        console.print(report.plain_table(title, entries, smoke=config.get("smoke", False)))
     console.print(f"results are in {directory}", highlight=False)
 
 
@@ -118,10 +119,11 @@ def _write_results(
         split, (subject, outcome) = next(iter(measured.items()))
         pictures = _pictures(subject, split, outcome, experiment.keys.pictures)
         report.plot_images(directory / "images.png", pictures, experiment.image_shape)
+    log_results(directory, rows, step=experiment.stages[0].num_steps)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **per_datapoint)
     report.write_whole(directory / "per_datapoint.npz", buffer.getvalue())
-    report.write_whole(directory / "gap.json", report.to_json(rows))
+    report.write_whole(directory / "gap.json", report.to_json(rows, smoke=experiment.smoke))
 
 
 def _pictures(subject: Subject, split: str, outcome: Outcome, key: Key) -> dict[str, np.ndarray]:

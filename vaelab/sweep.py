@@ -11,6 +11,7 @@ everything is done again with other weights, batches and draws, on the same data
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from rich.console import Console
 
 from vaelab import report, sweep_report
 from vaelab.build import Experiment, build, renumbered
-from vaelab.build.sweep import Point, read_sweep
+from vaelab.build.sweep import Point, Sweep, read_sweep
 from vaelab.memory import release_programs
 from vaelab.parallel import training_mesh
 from vaelab.processes import is_first, of_first
@@ -49,33 +50,47 @@ def run_sweep(config: ConfigDict, workdir: str, console: Console) -> Rows:
     directory = Path(workdir).expanduser()
     done = finished(directory / "sweep.json", config, console)
     if done is not None:
-        _show(done["rows"], console)
+        _show(done["rows"], console, smoke=done.get("smoke", False))
         return done["rows"]
-    sweep = read_sweep(config)
+    sweep, smoke = read_sweep(config), config.get("smoke", False)
     for point in sweep.points:
         build(point.configs[0])
     found: dict[str, list[Rows | str]] = {}
     with in_use(open_directory(directory, config), console):
-        for number, program in enumerate(sweep.programs, 1):
-            points = [sweep.points[i] for i in program]
+        for number, runs in enumerate(_runs(sweep, directory), 1):
             release_programs()
-            names = "; ".join(point.name for point in points)
-            console.print(f"{number} of {len(sweep.programs)}: {names}", style="bold", highlight=False)
-            runs = [
-                _Run(f"{point.name}, seed {c.seed}", directory / point.name / f"seed={c.seed}", c, point)
-                for point in points
-                for c in point.configs
-            ]
+            names = "; ".join(dict.fromkeys(one.point.name for one in runs))
+            console.print(
+                f"program {number} of {len(sweep.programs)}: {names}", style="bold", highlight=False
+            )
             for one, rows in zip(runs, _rows_of_runs(runs, sweep.memory_bytes, console), strict=True):
                 found.setdefault(one.point.name, []).append(rows)
         rows = [row for point in sweep.points for row in rows_of(point, found[point.name])]
         report.write_whole(directory / "sweep.csv", to_csv(rows))
         if is_first():
             sweep_report.plot(directory / "sweep.png", rows)
-        report.write_whole(directory / "sweep.json", report.to_json(rows))
-    _show(rows, console)
+        report.write_whole(directory / "sweep.json", report.to_json(rows, smoke=smoke))
+    _show(rows, console, smoke=smoke)
     console.print(f"results are in {directory}", highlight=False)
     return rows
+
+
+def _runs(sweep: Sweep, directory: Path) -> list[list[_Run]]:
+    """The runs of each program, numbered in the order in which they are made."""
+    total, numbers = sum(len(point.configs) for point in sweep.points), count(1)
+    return [
+        [
+            _Run(
+                f"run {next(numbers)} of {total}: {point.name}, seed {config.seed}",
+                directory / point.name / f"seed={config.seed}",
+                config,
+                point,
+            )
+            for point in (sweep.points[i] for i in program)
+            for config in point.configs
+        ]
+        for program in sweep.programs
+    ]
 
 
 def _rows_of_runs(runs: list[_Run], memory_bytes: int, console: Console) -> list[Rows | str]:
@@ -141,8 +156,8 @@ def _complete(experiment: Experiment, one: _Run, failed: str | None, console: Co
     return failed
 
 
-def _show(rows: list[dict[str, Any]], console: Console) -> None:
-    console.print(sweep_report.table(rows))
+def _show(rows: list[dict[str, Any]], console: Console, *, smoke: bool) -> None:
+    console.print(sweep_report.table(rows, smoke=smoke))
     for row in rows:
         where = ", ".join(f"{name}={value}" for name, value in row["settings"].items())
         problems = [f"order broken on {row['split']}: {order}" for order in row["broken_orders"]]

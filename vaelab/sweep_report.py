@@ -8,7 +8,7 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from vaelab.report import cell, figure
+from vaelab.report import OF_NO_VALUE, cell, figure
 
 TITLES = {
     "L\\[q_phi]": "elbo_amortized",
@@ -42,11 +42,12 @@ def _settings(rows: list[dict[str, Any]]) -> list[str]:
     return names
 
 
-def table(rows: list[dict[str, Any]]) -> Table:
+def table(rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:
     """One line for each point, split and family: mean ± standard error over the seeds, nats a datapoint."""
     seeds = max(row["num_seeds"] for row in rows)
     over = f"over {seeds} seeds" if seeds > 1 else "over the datapoints of one seed"
-    drawn = Table(caption=f"nats per datapoint: mean ± standard error {over}", box=SIMPLE_HEAD)
+    caption = f"nats per datapoint: mean ± standard error {over}" + f"\n{OF_NO_VALUE}" * smoke
+    drawn = Table(caption=caption, box=SIMPLE_HEAD)
     names = _settings(rows)
     for name in names:
         drawn.add_column(name.split(".")[-1])

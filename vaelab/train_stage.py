@@ -10,10 +10,11 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from vaelab import report
 from vaelab.build import Experiment, Stage
 from vaelab.checkpoint import Checkpointer
+from vaelab.metrics import MetricsLog
 from vaelab.processes import greatest
+from vaelab.progress import progress_bar
 from vaelab.stop import Stopped, deferred
 from vaelab.train import TrainState, init_state
 from vaelab.train_loop import NonFiniteError, Progress, bytes_per_run, evaluator, fit, fit_together
@@ -79,7 +80,6 @@ class _Store:
         experiment, stage = member.experiment, member.experiment.stages[number]
         self.experiment, self.stage, self.numbers = experiment, stage, member.numbers
         self.key = jax.random.fold_in(experiment.keys.train, number)
-        self.log = report.MetricsLog(member.directory / "metrics.jsonl")
         self.checkpoints = stack.enter_context(
             Checkpointer(
                 member.directory / "checkpoints" / stage.name,
@@ -88,7 +88,7 @@ class _Store:
         )
         template = init_state(stage.system, jax.random.fold_in(experiment.keys.encoder, number), member.theta)
         self.start, self.state = self.checkpoints.restore_latest(template) or (0, template)
-        self.log.forget_after(stage.name, self.start)
+        self.log = MetricsLog(member.directory, stage.name, self.start)
 
     def keep(
         self, progress: Progress, validation: dict[str, float], seconds: float, *, last: bool
@@ -98,7 +98,7 @@ class _Store:
         values = _means(settings.bound_name, progress) | validation
         if progress.skipped:
             values["num_skipped"] = len(progress.skipped)
-        self.log.write(self.stage.name, step, **values, seconds=seconds)
+        self.log.write(step, **values, seconds=seconds)
         if last or step % settings.checkpoint_every == 0:
             self.checkpoints.save(step, progress.state)
         self.state = progress.state
@@ -114,9 +114,8 @@ def _train(stage: Stage, stores: list[_Store], console: Console) -> list[TrainSt
     if start:
         console.print(f"{stage.name} goes on from step {start}", highlight=False)
     failed: dict[int, str] = {}
-    bar = report.progress_bar(console, title, stage.num_steps, "steps")
+    bar = progress_bar(console, title, stage.num_steps, "steps", done=start)
     with deferred() as signalled, bar as advance:
-        advance(start)
         seconds, began = 0.0, time.perf_counter()  # of the steps, without validation
         for chunk in _chunks(stage, stores):
             seconds += time.perf_counter() - began

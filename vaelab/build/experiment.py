@@ -109,6 +109,7 @@ class Experiment(NamedTuple):
     families: those that are fitted locally, the trained one first.
     stages: what is trained, in order: first the model, with the trained family in the regime of the config,
         then an encoder of each family that has none.
+    smoke: whether its figures are of no value, as it is a trial of the code.
     validation, inputs[split]: (x_NxD, index_N), each example observed once and for all; of the splits of
         the data that are measured.
     """
@@ -126,6 +127,7 @@ class Experiment(NamedTuple):
     evaluate: EvaluateSettings
     order_seed: int
     keys: Keys
+    smoke: bool
 
 
 def build(config: Any) -> Experiment:
@@ -186,6 +188,7 @@ def build(config: Any) -> Experiment:
         evaluate=evaluate,
         order_seed=seed,
         keys=keys,
+        smoke="smoke" in config and top.boolean("smoke"),
     )
     top.close()
     return experiment

@@ -27,6 +27,8 @@ def build_study(config: Any) -> Callable[[], Finding]:
         },
     )
     compute = make(key, section)
+    if "smoke" in config:
+        top.boolean("smoke")  # which concerns what is printed alone
     top.close()
     return compute
 
