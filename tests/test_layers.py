@@ -40,6 +40,7 @@ LAYERS = [
     {"trained", "given_checks"},
     {"inference_time"},
     {"rows"},
+    {"page"},
     {"run", "audit"},
     {"sweep_rows", "compare"},
     {"sweep"},

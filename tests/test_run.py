@@ -35,7 +35,8 @@ def finished(tmp_path_factory):
 
 def test_the_directory_holds_what_the_design_says(finished):
     workdir, rows = finished
-    for name in ("config.json", "metrics.jsonl", "gap.json", "per_datapoint.npz", "gaps.png", "images.png"):
+    names = ("config.json", "metrics.jsonl", "gap.json", "per_datapoint.npz", "gaps.png", "images.png")
+    for name in (*names, "report.html"):
         assert (workdir / name).stat().st_size > 0, name
     assert json.loads((workdir / "gap.json").read_text())["rows"] == rows
     assert [(row["split"], row["family"]) for row in rows] == [("test", "diagonal"), ("test", "full")]
@@ -44,6 +45,15 @@ def test_the_directory_holds_what_the_design_says(finished):
 
 def test_tensorboard_has_what_the_run_has(finished):
     assert_events_are_those_of(finished[0])
+
+
+def test_the_page_has_every_part_and_three_pictures_of_each_of_the_worst(finished):
+    workdir, rows = finished
+    page = (workdir / "report.html").read_text()
+    for heading in ("Worst datapoints", "Encoder against optimum", "Learning curves", "Command", "Versions"):
+        assert f">{heading}<" in page
+    assert page.count("<img ") == 3 * 8 * len(rows)
+    assert "config.train.num_steps" in page
 
 
 def test_what_shares_a_run_is_made_by_one_worker(finished, request):

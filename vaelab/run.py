@@ -6,6 +6,8 @@ from its newest checkpoint, every later stage from the arrays it left in `stages
 
 import io
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from vaelab import report
+from vaelab import page, report
 from vaelab.build import Experiment, build, build_study
 from vaelab.inference_time import flat, measure_inference_time
 from vaelab.measure import Outcome, Subject, measure
@@ -123,7 +125,35 @@ def _write_results(
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **per_datapoint)
     report.write_whole(directory / "per_datapoint.npz", buffer.getvalue())
+    _write_page(experiment, directory, rows, per_datapoint, measured)
     report.write_whole(directory / "gap.json", report.to_json(rows, smoke=experiment.smoke))
+
+
+def _write_page(
+    experiment: Experiment,
+    directory: Path,
+    rows: list[dict[str, Any]],
+    per_datapoint: dict[str, np.ndarray],
+    measured: dict[str, tuple[Subject, Outcome]],
+) -> None:
+    metrics, latents, pictures = directory / "metrics.jsonl", {}, {}
+    for split, (subject, outcome) in measured.items():
+        latents |= page.latents(subject, split, outcome)
+        if len(experiment.image_shape) == 2:
+            shape = experiment.image_shape
+            pictures |= page.pictures(subject, split, outcome, rows, per_datapoint, shape)
+    page.write_page(
+        directory / "report.html",
+        title="/".join(directory.resolve().parts[-2:]),
+        rows=rows,
+        per_datapoint=per_datapoint,
+        metrics=[json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else (),
+        config=json.loads((directory / "config.json").read_text()),
+        command=shlex.join(["python", *sys.argv]),
+        versions=page.versions(),
+        pictures=pictures,
+        latents=latents,
+    )
 
 
 def _pictures(subject: Subject, split: str, outcome: Outcome, key: Key) -> dict[str, np.ndarray]:

@@ -1,0 +1,65 @@
+"""HTML from Python: tags that escape what is put into them, tables, pictures."""
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+VOID = {"img", "link", "meta"}
+
+
+class Markup(str):
+    """Text that is HTML already. Any other string is escaped where it enters a tag."""
+
+
+def join(*content: Any) -> Markup:
+    """The contents, one after the other; what is no Markup is escaped."""
+    return Markup("".join(part if isinstance(part, Markup) else escape(str(part)) for part in content))
+
+
+def tag(name: str, /, *content: Any, **attributes: Any) -> Markup:
+    """<name ...>content</name>. In the names of attributes _ is -, but for a last one, as in class_.
+
+    An attribute that is None is left out.
+    """
+    given = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    return Markup(f"<{name}{given}>" if name in VOID else f"<{name}{given}>{join(*content)}</{name}>")
+
+
+def table(
+    caption: str,
+    head: Sequence[Any],
+    rows: Iterable[Sequence[Any]],
+    *,
+    words: Sequence[int] = (),
+) -> Markup:
+    """A table in a box of its own that scrolls; the first cell of a row is its heading.
+
+    words: the columns that hold words, and not numbers.
+    """
+    kinds = ["words" if number in words else None for number in range(len(head))]
+    top = tag("tr", *(tag("th", c, scope="col", class_=k) for c, k in zip(head, kinds, strict=True)))
+    body = []
+    for first, *rest in rows:
+        cells = (tag("td", c, class_=k) for c, k in zip(rest, kinds[1:], strict=True))
+        body.append(tag("tr", tag("th", first, scope="row"), *cells))
+    content = tag("table", tag("caption", tag("span", caption)), tag("thead", top), tag("tbody", *body))
+    return tag("div", content, class_="scroll", role="region", aria_label=caption, tabindex=0)
+
+
+def picture(pixels: np.ndarray, alt: str) -> Markup:
+    """An image with values from 0 to 1, `[height, width]` or `[height, width, 3]`, as an inline PNG."""
+    # Not a number is black, as nothing else of a picture is.
+    bytes_HxW = np.rint(255 * np.clip(np.nan_to_num(pixels), 0.0, 1.0)).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(bytes_HxW).save(buffer, "PNG", optimize=True)
+    source = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return tag("img", src=source, alt=alt, width=56, height=56)
