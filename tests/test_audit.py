@@ -168,17 +168,23 @@ def test_an_encoder_that_returns_the_variance_is_named():
 
 def test_labels_go_along_and_the_report_is_saved(tmp_path, capsys):
     labels = np.arange(N) % 3
-    report = run(labels=labels, weights=np.ones(N), quiet=False)
+
+    def decode(z_K):
+        return MODEL.mean(THETA, z_K).reshape(2, 3)
+
+    report = run(labels=labels, weights=np.ones(N), decode=decode, quiet=False)
     np.testing.assert_array_equal(report.per_datapoint["given/labels"], labels)
     report.save(tmp_path / "there")
     assert {path.name for path in (tmp_path / "there").iterdir()} >= {
         "gap.json",
         "per_datapoint.npz",
         "gaps.png",
+        "report.html",
     }
     assert json.loads((tmp_path / "there" / "gap.json").read_text())["rows"] == json.loads(
         json.dumps(report.rows)
     )
+    assert (tmp_path / "there" / "report.html").read_text().count("<img ") == 3 * 8
     report.table()
     printed = capsys.readouterr().out
     assert "amortization gap" in printed
@@ -290,6 +296,7 @@ BAD = {
     "latent_dim": ({"latent_dim": 0}, "latent_dim=0"),
     "labels": ({"labels": [1, 2]}, "labels must be one for each of the 24 datapoints"),
     "simulated": ({"num_simulated": 5}, "num_simulated=5 needs sample"),
+    "decode": ({"decode": lambda z: z}, r"decode returned float32\[2\]"),
     "sample": ({"sample": lambda key, z: z}, r"sample returned float32\[2\]"),
 }  # fmt: skip
 
@@ -329,7 +336,7 @@ def test_keys_of_the_older_kind_are_keys():
 
 def test_a_density_is_tried_where_it_is_used():
     """At draws of the encoder's law, not at draws of the prior, where it may be infinite."""
-    given = given_model(lambda x, z: jnp.where(jnp.all(z > 3.0), 0.0, -jnp.inf), None, None, None, None, K, 0)
+    given = given_model(lambda x, z: jnp.where(jnp.all(z > 3.0), 0.0, -jnp.inf), *[None] * 5, K, 0)
     far_NxK = np.full((N, K), 4.0, np.float32)
     np.testing.assert_array_equal(given_checks.check_density(given, points(), far_NxK), 0.0)
 

@@ -15,12 +15,12 @@ import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from vaelab import report
+from vaelab import page, report
 from vaelab.build import Inputs, Keys
 from vaelab.build.audit import audit_config, audit_settings
 from vaelab.gap import mean_and_stderr
 from vaelab.given import AuditError, Given, as_arrays, given_model, typed
-from vaelab.given_checks import check_density, check_encoder, check_sample, encoded_phi
+from vaelab.given_checks import check_decode, check_density, check_encoder, check_sample, encoded_phi
 from vaelab.keys import purpose_key
 from vaelab.measure import Subject, measure
 from vaelab.model import bind
@@ -48,6 +48,7 @@ class Report:
     rows: list[dict[str, Any]]
     per_datapoint: dict[str, np.ndarray]
     notes: list[str] = field(default_factory=list)
+    shown: Mapping[str, Any] = field(default_factory=dict, repr=False)  # what `write_page` shows beside them
 
     def table(self, console: Console | None = None) -> None:
         """Prints the rows and the notes."""
@@ -57,13 +58,22 @@ class Report:
             console.print(note, style="red", highlight=False, markup=False)
 
     def save(self, directory: str | Path) -> None:
-        """Writes gap.json, per_datapoint.npz and gaps.png there; the directory is made if need be."""
+        """Writes gap.json, per_datapoint.npz, gaps.png and report.html there; it is made if need be."""
         directory = Path(directory).expanduser()
         directory.mkdir(parents=True, exist_ok=True)
         report.plot_gaps(directory / "gaps.png", self.rows, self.per_datapoint)
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **self.per_datapoint)
         report.write_whole(directory / "per_datapoint.npz", buffer.getvalue())
+        page.write_page(
+            directory / "report.html",
+            title=directory.resolve().name,
+            rows=self.rows,
+            per_datapoint=self.per_datapoint,
+            notes=self.notes,
+            versions=page.versions(),
+            **self.shown,
+        )
         report.write_whole(directory / "gap.json", report.to_json(self.rows, smoke=False))
 
 
@@ -79,6 +89,7 @@ def audit(
     params: Params | None = None,
     sample: Callable[..., Any] | None = None,
     num_simulated: int = 0,
+    decode: Callable[..., Array] | None = None,
     families: Sequence[str] = ("diagonal", "full"),
     evidence: str = "auto",
     tolerance: float = 0.02,
@@ -106,6 +117,8 @@ def audit(
         compiled into every program, which takes long for large networks.
     sample: (key, z_K) -> x, a draw from p(x given z): with it log_likelihood is checked to be normalised, and
         num_simulated datapoints are drawn from the model and measured too, with log p(x) from both sides.
+    decode: z_K -> E[x given z] as an image, [height, width] with values from 0 to 1: the page then has
+        pictures of the worst datapoints.
     families, evidence, tolerance, settings: what is fitted, how log p(x) is estimated, and what counts as
         converged, in nats; other settings of `vaelab.defaults` by their dotted names, as
         {"evidence.num_samples": 20_000}.
@@ -116,7 +129,7 @@ def audit(
     Raises AuditError, with one line, before anything is spent: where something given is not what it should
     be, where a function of the user raises, and for a directory of another audit.
     """
-    given = given_model(log_likelihood, log_joint, encode, sample, params, latent_dim, num_simulated)
+    given = given_model(log_likelihood, log_joint, encode, sample, decode, params, latent_dim, num_simulated)
     x, count = as_arrays(x)
     columns = _columns(count, labels=labels, weights=weights)
     keys = Keys(*(purpose_key(typed(key), purpose) for purpose in Keys._fields))
@@ -132,6 +145,7 @@ def audit(
         z_NxK = _some_z(subjects[GIVEN], points[GIVEN])
         values = check_density(given, x, z_NxK)
         check_sample(given, x, z_NxK[0], keys.corrupt)
+        image_shape = check_decode(given, x, z_NxK[0])
         if num_simulated:
             points[SIMULATED] = simulated(
                 subject.model, given.params, keys.simulate, num_points=num_simulated
@@ -143,7 +157,7 @@ def audit(
         place = Path(directory or held.enter_context(tempfile.TemporaryDirectory())).expanduser()
         console = Console(quiet=quiet)
         held.enter_context(in_use(open_directory(place, config), console))
-        found = _measured(subjects, points, columns, place, console)
+        found = _measured(subjects, points, columns, image_shape, place, console)
     if directory:
         found.save(directory)
     return found
@@ -198,19 +212,23 @@ def _measured(
     subjects: dict[str, Subject],
     points: dict[str, Measured],
     columns: dict[str, np.ndarray],
+    image_shape: tuple[int, int] | None,
     place: Path,
     console: Console,
 ) -> Report:
-    found, per_datapoint = [], {}
+    found, per_datapoint, latents, pictures = [], {}, {}, {}
     for split, subject in subjects.items():
         outcome = measure(subject, split, points[split], place, console)
         found += rows(subject, split, outcome)
         per_datapoint |= arrays(subject, split, outcome)
+        latents |= page.latents(subject, split, outcome)
+        if image_shape:
+            pictures |= page.pictures(subject, split, outcome, found, per_datapoint, image_shape)
     notes = [f"order broken on {row['split']}: {line}" for row in found for line in row["broken_orders"]]
     hints = stored_json(
         place / "stages" / "hints.json", partial(_hints, subjects[GIVEN], points[GIVEN]), console
     )
-    return Report(found, per_datapoint | columns, notes + hints)
+    return Report(found, per_datapoint | columns, notes + hints, {"latents": latents, "pictures": pictures})
 
 
 def _hints(subject: Subject, points: Measured) -> list[str]:

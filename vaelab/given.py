@@ -23,13 +23,14 @@ class Given(NamedTuple):
 
     name: of the density, as the user calls it: log_likelihood, or log_joint
     density(params, x, z_K) -> [] nats; encode(params, x), or what it gave for every datapoint, or None;
-    sample(params, key, z_K) -> x, or None
+    sample(params, key, z_K) -> x, or None; decode(params, z_K) -> an image, or None
     """
 
     name: str
     density: Callable[[Params, Any, Array], Array]
     encode: Callable[[Params, Any], Any] | tuple[Any, Any] | None
     sample: Callable[[Params, Key, Array], Any] | None
+    decode: Callable[[Params, Array], Array] | None
     params: Params
     latent_dim: int
 
@@ -40,7 +41,7 @@ class Given(NamedTuple):
             init=lambda key: self.params,
             log_prior=standard_normal_log_prob if self.name == "log_likelihood" else lambda z_K: 0.0,
             log_likelihood=self.density,
-            mean=None,
+            mean=self.decode,
             sample=self.sample,
         )
 
@@ -50,6 +51,7 @@ def given_model(
     log_joint: Any,
     encode: Any,
     sample: Any,
+    decode: Any,
     params: Any,
     latent_dim: Any,
     num_simulated: Any,
@@ -61,7 +63,7 @@ def given_model(
         )
     name = "log_joint" if log_likelihood is None else "log_likelihood"
     density = log_joint if log_likelihood is None else log_likelihood
-    for what, function in ((name, density), ("sample", sample)):
+    for what, function in ((name, density), ("sample", sample), ("decode", decode)):
         if function is not None and not callable(function):
             raise AuditError(f"{what} must be a function, not {type(function).__name__}")
     whole = {"latent_dim": (latent_dim, 1), "num_simulated": (num_simulated, 0)}
@@ -81,7 +83,8 @@ def given_model(
         return lambda _, *arguments: function(*arguments)
 
     own = () if params is None else params
-    return Given(name, with_params(density), with_params(encode), with_params(sample), own, int(latent_dim))
+    functions = map(with_params, (density, encode, sample, decode))
+    return Given(name, *functions, own, int(latent_dim))
 
 
 def typed(key: Any) -> Key:

@@ -191,6 +191,20 @@ def check_sample(given: Given, x: Any, z_K: np.ndarray, key: Key) -> None:
         )
 
 
+def check_decode(given: Given, x: Any, z_K: np.ndarray) -> tuple[int, int] | None:
+    """The shape of the images, which x must have the size of. Raises AuditError."""
+    if given.decode is None:
+        return None
+    image = theirs("decode", given.decode, given.params)(jnp.asarray(z_K))
+    size = [a.size // len(a) for a in jax.tree.leaves(x)]
+    if jnp.ndim(image) != 2 or size != [image.size]:
+        raise AuditError(
+            f"decode returned {shapes(image)} and a datapoint of x is {shapes(_row(x, 0))}: for pictures it "
+            "must be one image, [height, width], of as many numbers as x"
+        )
+    return image.shape
+
+
 def _probed(count: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(PROBES, count)).astype(int))
 

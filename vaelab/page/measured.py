@@ -51,7 +51,7 @@ def pictures(
 
     By "split/family", then by index.
     """
-    model, x_NxD = subject.model, outcome.points.inputs.x_NxD
+    model, (x_NxD,) = subject.model, jax.tree.leaves(outcome.points.inputs.x_NxD)
     decode = jax.jit(jax.vmap(model.mean, (None, 0)))
     found = {}
     for row in rows:

@@ -55,7 +55,7 @@ def lead(rows: Sequence[Row]) -> Markup:
     row = rows[0]
     family, missed = row["family"], shown(row.get("approximation_gap"))
     by = row.get("amortized_by") or "encoder"
-    place = f"On {row['split']}, with the {family} family, "
+    place = f"On the {row['split']} data, with the {family} family, "
     if row.get("amortization_gap") is None:
         text = f"{place}the best q loses {missed} nats of log p(x) per datapoint (approximation gap)."
     else:
