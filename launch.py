@@ -119,7 +119,7 @@ def _main(_: list[str]) -> int:
     from vaelab.parallel import on_devices
     from vaelab.processes import ProcessLost, are_several, is_first, join, missed
     from vaelab.run import run
-    from vaelab.stop import Stopped, listen
+    from vaelab.stop import Stopped, end_at_once, listen
     from vaelab.sweep import run_sweep
     from vaelab.train_loop import NonFiniteError
     from vaelab.types import ConfigError
@@ -149,6 +149,7 @@ def _main(_: list[str]) -> int:
     except OSError as error:
         return _end(_fail(f"{error.strerror or error}: {error.filename or FLAGS.workdir}", 1))
     except Stopped as stopped:
+        end_at_once()
         line = f"stopped by {stopped}; the same command goes on with {FLAGS.workdir}"
         return _end(_fail(line, 128 + stopped.number))
     except Exception:

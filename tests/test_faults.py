@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -142,6 +143,16 @@ def test_a_second_signal_does_not_wait(listening):
     assert done == ["first"]
     with stop.deferred() as signalled:
         assert signalled() is None
+
+
+def test_a_signal_after_the_last_word_adds_nothing_to_it():
+    root = Path(__file__).parents[1]
+    script = (
+        "import signal, sys; from vaelab import stop; stop.listen(); stop.end_at_once(); "
+        "signal.raise_signal(signal.SIGTERM); print('still here')"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=root)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (143, "", "")
 
 
 @pytest.mark.faults
