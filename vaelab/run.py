@@ -9,10 +9,9 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
@@ -31,6 +30,14 @@ from vaelab.trained import Trained, subject_of
 from vaelab.types import ConfigError, Key
 
 NUM_PICTURES = 12
+
+
+class Results(NamedTuple):
+    """What a run has measured: the rows of `gap.json`, the arrays behind them, and what of, by split."""
+
+    rows: list[dict[str, Any]]
+    per_datapoint: dict[str, np.ndarray]
+    measured: dict[str, tuple[Subject, Outcome]]
 
 
 def run(config: ConfigDict, workdir: str, console: Console) -> list[dict[str, Any]]:
@@ -66,21 +73,21 @@ def complete(
         (state,) = train([Member(experiment, trained.theta, directory)], number, console)
         trained = trained.after(stage.family, state)
 
-    found, per_datapoint, measured = [], {}, {}
+    found = Results([], {}, {})
     for split in experiment.evaluate.splits:
         subject = subject_of(experiment, split, trained)
         outcome = measure(subject, split, datapoints(experiment, split, trained.theta), directory, console)
-        found += rows(subject, split, outcome)
-        per_datapoint |= arrays(subject, split, outcome)
-        measured[split] = subject, outcome
+        found.rows.extend(rows(subject, split, outcome))
+        found.per_datapoint.update(arrays(subject, split, outcome))
+        found.measured[split] = subject, outcome
     timed = measure_inference_time(experiment, trained, directory, console)
     if timed:
         console.print(report.plain_table("ELBO against time", flat(timed), smoke=experiment.smoke))
-    _write_results(experiment, directory, found, per_datapoint, measured)
+    _write_results(experiment, directory, found)
     if show:
-        _show(found, console, smoke=experiment.smoke)
+        _show(found.rows, console, smoke=experiment.smoke)
         console.print(f"results are in {directory}", highlight=False)
-    return found
+    return found.rows
 
 
 def _show(rows: list[dict[str, Any]], console: Console, *, smoke: bool) -> None:
@@ -106,47 +113,35 @@ def _study(config: ConfigDict, directory: Path, console: Console) -> None:
     console.print(f"results are in {directory}", highlight=False)
 
 
-def _write_results(
-    experiment: Experiment,
-    directory: Path,
-    rows: list[dict[str, Any]],
-    per_datapoint: dict[str, np.ndarray],
-    measured: dict[str, tuple[Subject, Outcome]],
-) -> None:
+def _write_results(experiment: Experiment, directory: Path, found: Results) -> None:
     """The plots, the arrays, and `gap.json` last, as it marks the run as finished."""
     if not is_first():
         return
-    report.plot_gaps(directory / "gaps.png", rows, per_datapoint)
+    report.plot_gaps(directory / "gaps.png", found.rows, found.per_datapoint)
     if len(experiment.image_shape) == 2:
-        split, (subject, outcome) = next(iter(measured.items()))
+        split, (subject, outcome) = next(iter(found.measured.items()))
         pictures = _pictures(subject, split, outcome, experiment.keys.pictures)
         report.plot_images(directory / "images.png", pictures, experiment.image_shape)
-    log_results(directory, rows, step=experiment.stages[0].num_steps)
+    log_results(directory, found.rows, step=experiment.stages[0].num_steps)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **per_datapoint)
+    np.savez_compressed(buffer, **found.per_datapoint)
     report.write_whole(directory / "per_datapoint.npz", buffer.getvalue())
-    _write_page(experiment, directory, rows, per_datapoint, measured)
-    report.write_whole(directory / "gap.json", report.to_json(rows, smoke=experiment.smoke))
+    _write_page(experiment, directory, found)
+    report.write_whole(directory / "gap.json", report.to_json(found.rows, smoke=experiment.smoke))
 
 
-def _write_page(
-    experiment: Experiment,
-    directory: Path,
-    rows: list[dict[str, Any]],
-    per_datapoint: dict[str, np.ndarray],
-    measured: dict[str, tuple[Subject, Outcome]],
-) -> None:
+def _write_page(experiment: Experiment, directory: Path, found: Results) -> None:
     metrics, latents, pictures = directory / "metrics.jsonl", {}, {}
-    for split, (subject, outcome) in measured.items():
+    for split, (subject, outcome) in found.measured.items():
         latents |= page.latents(subject, split, outcome)
         if len(experiment.image_shape) == 2:
             shape = experiment.image_shape
-            pictures |= page.pictures(subject, split, outcome, rows, per_datapoint, shape)
+            pictures |= page.pictures(subject, split, outcome, found.rows, found.per_datapoint, shape)
     page.write_page(
         directory / "report.html",
         title="/".join(directory.resolve().parts[-2:]),
-        rows=rows,
-        per_datapoint=per_datapoint,
+        rows=found.rows,
+        per_datapoint=found.per_datapoint,
         metrics=[json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else (),
         config=json.loads((directory / "config.json").read_text()),
         command=shlex.join(["python", *sys.argv]),
@@ -160,18 +155,14 @@ def _pictures(subject: Subject, split: str, outcome: Outcome, key: Key) -> dict[
     """Data, decodings of the centre (eps = 0) of the amortized q and of q*, draws from the model."""
     model, theta, family = subject.model, subject.theta, next(iter(subject.families.values()))
     fitted, x_NxD = outcome.fits[family.name], outcome.points.inputs.x_NxD
-    decode = jax.jit(jax.vmap(model.mean, (None, 0)))
-
-    def at_mean(phi_NxP: np.ndarray) -> np.ndarray:
-        centre = jax.jit(jax.vmap(family.reparameterize, (0, None)))
-        z_NxK = centre(phi_NxP[:NUM_PICTURES], jnp.zeros(model.latent_dim))
-        return np.asarray(decode(theta, z_NxK))
-
+    decoded = page.decoded_centre(model, family)
     count = min(NUM_PICTURES, len(x_NxD))
     z_NxK = jax.random.normal(key, (count, model.latent_dim))
     return {
         f"{split} data": x_NxD[:NUM_PICTURES],
-        f"by the {subject.amortized.get(family.name, 'start')}": at_mean(fitted.phi_start),
-        "by q*": at_mean(fitted.inference.phi_P),
-        "from the prior": np.asarray(decode(theta, z_NxK)),
+        f"by the {subject.amortized.get(family.name, 'start')}": decoded(
+            theta, fitted.phi_start[:NUM_PICTURES]
+        ),
+        "by q*": decoded(theta, fitted.inference.phi_P[:NUM_PICTURES]),
+        "from the prior": np.asarray(jax.jit(jax.vmap(model.mean, (None, 0)))(theta, z_NxK)),
     }

@@ -16,7 +16,7 @@ Only `measured` knows models; the rest is a pure function of plain data.
 
 from vaelab.page.document import write_page
 from vaelab.page.latent import Latents
-from vaelab.page.measured import latents, pictures, versions
+from vaelab.page.measured import decoded_centre, latents, pictures, versions
 from vaelab.page.worst import worst
 
-__all__ = ["Latents", "latents", "pictures", "versions", "worst", "write_page"]
+__all__ = ["Latents", "decoded_centre", "latents", "pictures", "versions", "worst", "write_page"]

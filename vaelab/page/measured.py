@@ -1,7 +1,8 @@
 """What the page shows of a run beside its figures: latent Gaussians, pictures of the worst, versions."""
 
+import functools
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -13,6 +14,7 @@ import vaelab
 from vaelab.measure import Outcome, Subject
 from vaelab.page.latent import Latents
 from vaelab.page.worst import worst
+from vaelab.types import LatentModel, Params, PosteriorFamily
 
 NUM_POINTS = 100
 PACKAGES = ("jax", "flax", "optax", "distrax", "numpy")
@@ -22,21 +24,36 @@ def latents(subject: Subject, split: str, outcome: Outcome) -> dict[str, Latents
     """By "split/family", Gaussian q_phi and q* of the first datapoints, where the family has an encoder."""
     found = {}
     for name in outcome.fits:
-        of_law = subject.families[name].location_scale
-        if of_law is None or name not in subject.amortized:
+        family, fitted = subject.families[name], outcome.fits[name]
+        if family.location_scale is None or name not in subject.amortized:
             continue
-
-        def moments(phi_P: jax.Array, of_law=of_law) -> tuple[jax.Array, jax.Array]:
-            mean_K, scale_KxK = of_law(phi_P)
-            return mean_K, jnp.sqrt(jnp.sum(scale_KxK**2, axis=1))
-
-        fitted, moments = outcome.fits[name], jax.jit(jax.vmap(moments))
         amortized, optimal = (
-            jax.tree.map(np.asarray, moments(phi_NxP[:NUM_POINTS]))
+            jax.tree.map(np.asarray, _moments(family)(phi_NxP[:NUM_POINTS]))
             for phi_NxP in (fitted.phi_start, fitted.inference.phi_P)
         )
         found[f"{split}/{name}"] = Latents(amortized[0], optimal[0], amortized[1], optimal[1])
     return found
+
+
+@functools.lru_cache(maxsize=16)
+def _moments(family: PosteriorFamily) -> Callable[[np.ndarray], tuple[jax.Array, jax.Array]]:
+    """phi_NxP -> (mean_NxK, sd_NxK); the same function for the same family, so that it compiles once."""
+
+    def one(phi_P: jax.Array) -> tuple[jax.Array, jax.Array]:
+        mean_K, scale_KxK = family.location_scale(phi_P)
+        return mean_K, jnp.sqrt(jnp.sum(scale_KxK**2, axis=1))
+
+    return jax.jit(jax.vmap(one))
+
+
+@functools.lru_cache(maxsize=16)
+def decoded_centre(model: LatentModel, family: PosteriorFamily) -> Callable[[Params, np.ndarray], jax.Array]:
+    """(theta, phi_NxP) -> E[x given z] at the centre of each q, eps = 0."""
+
+    def one(theta: Params, phi_P: jax.Array) -> jax.Array:
+        return model.mean(theta, family.reparameterize(phi_P, jnp.zeros(model.latent_dim)))
+
+    return jax.jit(jax.vmap(one, (None, 0)))
 
 
 def pictures(
@@ -52,21 +69,18 @@ def pictures(
     By "split/family", then by index.
     """
     model, (x_NxD,) = subject.model, jax.tree.leaves(outcome.points.inputs.x_NxD)
-    decode = jax.jit(jax.vmap(model.mean, (None, 0)))
     found = {}
     for row in rows:
         if row["split"] != split:
             continue
         name, losses = row["family"], worst(row, per_datapoint)
         places = np.array([loss.place for loss in losses], int)
-        centre = jax.jit(jax.vmap(subject.families[name].reparameterize, (0, None)))
-        fitted, phis = outcome.fits[name], {}
+        decoded, fitted, phis = decoded_centre(model, subject.families[name]), outcome.fits[name], {}
         if name in subject.amortized:
             phis[f"by the {subject.amortized[name]}"] = fitted.phi_start
         phis["by q*"] = fitted.inference.phi_P
         strips = {"data": x_NxD[places]} | {
-            title: decode(subject.theta, centre(phi_NxP[places], jnp.zeros(model.latent_dim)))
-            for title, phi_NxP in phis.items()
+            title: decoded(subject.theta, phi_NxP[places]) for title, phi_NxP in phis.items()
         }
         shaped = {title: np.asarray(strip).reshape(-1, *image_shape) for title, strip in strips.items()}
         found[f"{split}/{name}"] = {
