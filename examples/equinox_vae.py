@@ -1,0 +1,104 @@
+"""A VAE in Equinox, 64-200-200-10 and back on the 8x8 digits, audited:
+
+    python examples/equinox_vae.py
+
+Measured on two CPU cores, beside other work: 60 s of processor time. 200 held-out digits, nats:
+
+                          diagonal             full
+    amortized L[q_phi]    -23.58 ± 0.27
+    optimal L[q*]         -23.33 ± 0.27        -23.21 ± 0.26
+    log p(x), lower bound -23.12 ± 0.26        -23.12 ± 0.26
+    amortization gap      0.255 ± 0.013
+    approximation gap     0.2086 ± 0.0064      0.0878 ± 0.0023
+    not converged         13                   5
+"""
+# pip install -e . equinox==0.13.8
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+import vaelab
+
+DATA_DIM, HIDDEN, LATENT_DIM = 64, 200, 10
+
+
+class VAE(eqx.Module):
+    encoder: eqx.nn.MLP
+    decoder: eqx.nn.MLP
+
+    def __init__(self, key):
+        key_encoder, key_decoder = jax.random.split(key)
+        self.encoder = eqx.nn.MLP(DATA_DIM, 2 * LATENT_DIM, HIDDEN, depth=2, key=key_encoder)
+        self.decoder = eqx.nn.MLP(LATENT_DIM, DATA_DIM, HIDDEN, depth=2, key=key_decoder)
+
+    def encode(self, x_D):
+        mu_K, log_sigma_K = jnp.split(self.encoder(x_D), 2)
+        return mu_K, jnp.exp(log_sigma_K)
+
+    def log_likelihood(self, x_D, z_K):
+        return -jnp.sum(optax.sigmoid_binary_cross_entropy(self.decoder(z_K), x_D))
+
+    def sample(self, key, z_K):
+        return jax.random.bernoulli(key, jax.nn.sigmoid(self.decoder(z_K))).astype(jnp.float32)
+
+
+def elbo(vae, x_D, key):
+    """log p(x given z) - KL(q || N(0, I)) at one draw of z."""
+    mu_K, sigma_K = vae.encode(x_D)
+    z_K = mu_K + sigma_K * jax.random.normal(key, mu_K.shape)
+    kl = 0.5 * jnp.sum(sigma_K**2 + mu_K**2 - 1.0) - jnp.sum(jnp.log(sigma_K))
+    return vae.log_likelihood(x_D, z_K) - kl
+
+
+def loss(vae, x_BxD, keys_B):
+    return -jnp.mean(jax.vmap(elbo, (None, 0, 0))(vae, x_BxD, keys_B))
+
+
+def train(grey_NxD, *, num_steps: int = 3000, batch_size: int = 100) -> VAE:
+    """On pixels in [0, 1], binarised anew at each step."""
+    vae, optimizer = VAE(jax.random.key(0)), optax.adam(1e-3)
+    opt_state = optimizer.init(eqx.filter(vae, eqx.is_array))
+
+    @eqx.filter_jit
+    def step(vae, opt_state, grey_BxD, key):
+        key_x, key_z = jax.random.split(key)
+        x_BxD = jax.random.bernoulli(key_x, grey_BxD).astype(jnp.float32)
+        grads = eqx.filter_grad(loss)(vae, x_BxD, jax.random.split(key_z, batch_size))
+        updates, opt_state = optimizer.update(grads, opt_state)
+        return eqx.apply_updates(vae, updates), opt_state
+
+    rng = np.random.RandomState(0)
+    for key in jax.random.split(jax.random.key(1), num_steps):
+        rows_B = rng.randint(len(grey_NxD), size=batch_size)
+        vae, opt_state = step(vae, opt_state, grey_NxD[rows_B], key)
+    return vae
+
+
+def audit(vae: VAE, x_NxD, **settings):
+    return vaelab.audit(
+        vae.log_likelihood,
+        vae.encode,
+        x_NxD,
+        latent_dim=LATENT_DIM,
+        key=jax.random.key(2),
+        sample=vae.sample,
+        evidence="importance",
+        **settings,
+    )
+
+
+def digits():
+    """Grey digits to train on, and 200 others, binarised once."""
+    grey_NxD = np.float32(load_digits().data / 16.0)
+    train_NxD, test_NxD = train_test_split(grey_NxD, test_size=200, random_state=0)
+    return train_NxD, np.float32(np.random.RandomState(0).uniform(size=test_NxD.shape) < test_NxD)
+
+
+if __name__ == "__main__":
+    train_NxD, test_NxD = digits()
+    audit(train(train_NxD), test_NxD).table()
