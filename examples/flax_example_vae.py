@@ -16,6 +16,9 @@ Measured on two CPU cores, beside other work: 48 s of processor time. 200 held-o
     amortization gap      0.2471 ± 0.0078
     approximation gap     0.3013 ± 0.0049      0.1256 ± 0.0020
     not converged         3                    1
+
+On 200 test images of MNIST, in 97 s: amortization gap 4.69 ± 0.16, approximation gap 2.291 ± 0.034, of full
+0.2508 ± 0.0059; 25 and 62 not converged. The 3,000 steps are 7 epochs.
 """
 # pip install -e . flax==0.12.8
 

@@ -2,8 +2,8 @@
 
     python examples/wrong_encoder.py
 
-The VAE is that of nnx_vae.py, trained as there: L[q*] and log p(x) are the same in both tables, and all that is
-lost is in the amortization gap. Measured on two CPU cores, beside other work: 64 s of processor time. 200
+The VAE is that of nnx_vae.py, trained as there: L[q*] and log p(x) are the same in both tables, and all that
+is lost is in the amortization gap. Measured on two CPU cores, beside other work: 64 s of processor time. 200
 held-out digits, nats:
 
                           encode               wrong(encode)
