@@ -88,6 +88,7 @@ CASES = [
     Case("torch_vae", "torch", of_torch),
     Case("flax_example_vae", "flax.linen", of_flax_example),
 ]
+pytestmark = pytest.mark.xdist_group("examples")  # as what they train is kept by its worker
 each_example = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
@@ -167,7 +168,11 @@ def test_the_encoder_is_that_of_the_same_weights(case):
     assert np.std(expected_NxP) > 0.01
 
 
-@each_example
+@pytest.mark.parametrize(
+    "case",
+    [CASES[0], *(pytest.param(case, marks=pytest.mark.slow) for case in CASES[1:])],
+    ids=lambda case: case.name,
+)
 def test_the_audit_is_that_of_the_same_weights(case):
     (arguments, named), (own, theta, encoder, psi) = handed(case), ours(case)
     found = vaelab.audit(*arguments, **named, families=("diagonal",), **QUICK)
@@ -193,6 +198,7 @@ def test_the_audit_is_that_of_the_same_weights(case):
             assert row[name]["mean"] == pytest.approx(other[name]["mean"], abs=NATS)
 
 
+@pytest.mark.slow
 def test_the_variance_in_the_place_of_sigma_is_named():
     """The nats are lost to amortization alone, and the audit's note says to what."""
     example = importlib.import_module("wrong_encoder")
