@@ -322,6 +322,37 @@ def test_the_constant_of_a_bernoulli_and_of_a_gaussian_is_found():
     assert bernoulli.dims == 200
 
 
+def discretized_logistic(scale, count):
+    """Of `count` whole numbers."""
+    edges = jnp.arange(1, count) - 0.5
+    cdf = jnp.concatenate([jnp.zeros(1), jax.nn.sigmoid((edges - 0.5 * count) / scale), jnp.ones(1)])
+    return jnp.log(jnp.diff(cdf))
+
+
+@pytest.mark.parametrize(
+    ("sample", "log_density"),
+    [
+        (lambda key: jax.random.uniform(key, (784,)), lambda x_D: jnp.sum(0.0 * x_D)),
+        (lambda key: jax.random.exponential(key, (100,)), lambda x_D: -jnp.sum(x_D)),
+        # A U on [0, 1], as continuous Bernoulli laws and Beta laws have it.
+        (
+            lambda key: jnp.sin(0.5 * jnp.pi * jax.random.uniform(key, (100,))) ** 2,
+            lambda x_D: -jnp.sum(jnp.log(jnp.pi) + 0.5 * jnp.log(x_D * (1.0 - x_D))),
+        ),
+        (
+            lambda key: jax.random.categorical(key, discretized_logistic(6.0, 256), shape=(784,)),
+            lambda x_D: jnp.sum(discretized_logistic(6.0, 256)[x_D]),
+        ),
+    ],
+    ids=["uniform", "exponential", "arcsine", "discretized logistic"],
+)
+def test_a_normalised_density_raises_no_alarm_and_an_unnormalised_one_does(sample, log_density):
+    right = log_constant(sample, log_density, jax.random.key(0))
+    assert not right.looks_wrong()
+    wrong = log_constant(sample, lambda x_D: log_density(x_D) + 0.5 * x_D.size, jax.random.key(0))
+    assert wrong.looks_wrong()
+
+
 def test_keys_of_the_older_kind_are_keys():
     with pytest.raises(vaelab.AuditError, match="sigma <= 0"):
         run(encode=squared, key=jax.random.PRNGKey(0))
