@@ -353,6 +353,11 @@ def test_a_normalised_density_raises_no_alarm_and_an_unnormalised_one_does(sampl
     assert wrong.looks_wrong()
 
 
+def test_an_audit_in_float64_is_refused_in_one_line():
+    with jax.enable_x64(True), pytest.raises(vaelab.AuditError, match=r"under jax.enable_x64\(False\)"):
+        run()
+
+
 def test_keys_of_the_older_kind_are_keys():
     with pytest.raises(vaelab.AuditError, match="sigma <= 0"):
         run(encode=squared, key=jax.random.PRNGKey(0))

@@ -116,6 +116,10 @@ def audit(
     Raises AuditError, with one line, before anything is spent: where something given is not what it should
     be, where a function of the user raises, and for a directory of another audit.
     """
+    if jax.config.jax_enable_x64:
+        raise AuditError(
+            "jax_enable_x64 is on and an audit is in float32: call it under jax.enable_x64(False)"
+        )
     given = given_model(log_likelihood, log_joint, encode, sample, params, latent_dim, num_simulated)
     x, count = as_arrays(x)
     columns = _columns(count, labels=labels, weights=weights)
