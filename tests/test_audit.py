@@ -290,6 +290,10 @@ BAD = {
     "latent_dim": ({"latent_dim": 0}, "latent_dim=0"),
     "labels": ({"labels": [1, 2]}, "labels must be one for each of the 24 datapoints"),
     "simulated": ({"num_simulated": 5}, "num_simulated=5 needs sample"),
+    "simulated from a flow": (
+        {"families": ("real_nvp",), "encode": None, "num_simulated": 4, "sample": lambda key, z: points()[0]},
+        "have diagonal first in families",
+    ),
     "sample": ({"sample": lambda key, z: z}, r"sample returned float32\[2\]"),
 }  # fmt: skip
 

@@ -129,7 +129,7 @@ def audit(
         config = audit_config(
             tuple(families), encoded, evidence=evidence, tolerance=tolerance, changes=settings or {}
         )
-        fitted, evaluate = audit_settings(config, latent_dim, encoded)
+        fitted, evaluate = audit_settings(config, latent_dim, encoded, two_sided=num_simulated > 0)
         points = {GIVEN: Measured(Inputs(x, np.arange(count, dtype=np.int32)))}
         subject = Subject(given.model(), given.params, fitted, evaluate, keys, {}, partial(_prior, fitted))
         subjects = {GIVEN: _amortized(subject, given, encoded, points[GIVEN])}

@@ -48,11 +48,20 @@ def _names(config: ConfigDict, path: str = "") -> list[str]:
 
 
 def audit_settings(
-    config: ConfigDict, latent_dim: int, encoded: str | None
+    config: ConfigDict, latent_dim: int, encoded: str | None, *, two_sided: bool
 ) -> tuple[dict[str, PosteriorFamily], EvaluateSettings]:
-    """(the families that are fitted, the encoder's first; how). Raises ConfigError."""
+    """(the families that are fitted, the encoder's first; how). Raises ConfigError.
+
+    two_sided: whether log p(x) is bounded from above too, on a path from a Gaussian law.
+    """
     top = Section(config)
     names = top.section("inference").choices("families", FAMILIES)
     made = families(top.section("posterior"), names, latent_dim)
     inference = inference_settings(top, made)
-    return made, evaluate_settings(top, made, inference, (encoded,) if encoded else ())
+    settings = evaluate_settings(top, made, inference, (encoded,) if encoded else ())
+    start = settings.evidence.start if settings.evidence.start in made else names[0]
+    if two_sided and made[start].location_scale is None:
+        raise ConfigError(
+            f"num_simulated anneals from a Gaussian law, not {start!r}: have diagonal first in families"
+        )
+    return made, settings
