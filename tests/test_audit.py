@@ -166,6 +166,19 @@ def test_an_encoder_that_returns_the_variance_is_named():
     assert "does encode return the variance?" in note
 
 
+def test_a_scale_that_is_somewhat_too_small_is_not_taken_for_a_variance():
+    weak = (0.3, 0.2)  # singular values of W: the posterior is near N(0, I)
+    other = model.linear_gaussian(K, weak, 0.6, D)
+    theta = other.init(jax.random.key(0))
+
+    def small(x_D):
+        mean_K, precision_KxK = model.linear_gaussian_posterior(theta, x_D)
+        return mean_K + 0.5, 0.8 / jnp.sqrt(jnp.diag(precision_KxK))
+
+    report = run(lambda x_D, z_K: other.log_likelihood(theta, x_D, z_K), small)
+    assert report.notes == []
+
+
 def test_labels_go_along_and_the_report_is_saved(tmp_path, capsys):
     labels = np.arange(N) % 3
     report = run(labels=labels, weights=np.ones(N), quiet=False)

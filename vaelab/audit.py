@@ -22,7 +22,7 @@ from vaelab.gap import mean_and_stderr
 from vaelab.given import AuditError, Given, as_arrays, given_model, typed
 from vaelab.given_checks import check_density, check_encoder, check_sample, encoded_phi
 from vaelab.keys import purpose_key
-from vaelab.measure import Subject, measure
+from vaelab.measure import Outcome, Subject, measure
 from vaelab.model import bind
 from vaelab.objective import estimate_elbo
 from vaelab.parallel import map_datapoints, take
@@ -205,25 +205,28 @@ def _measured(
     place: Path,
     console: Console,
 ) -> Report:
-    found, per_datapoint = [], {}
+    found, per_datapoint, outcomes = [], {}, {}
     for split, subject in subjects.items():
-        outcome = measure(subject, split, points[split], place, console)
+        outcome = outcomes[split] = measure(subject, split, points[split], place, console)
         found += rows(subject, split, outcome)
         per_datapoint |= arrays(subject, split, outcome)
     notes = [f"order broken on {row['split']}: {line}" for row in found for line in row["broken_orders"]]
-    hints = stored_json(
-        place / "stages" / "hints.json", partial(_hints, subjects[GIVEN], points[GIVEN]), console
-    )
+    look = partial(_hints, subjects[GIVEN], outcomes[GIVEN])
+    hints = stored_json(place / "stages" / "hints.json", look, console)
     return Report(found, per_datapoint | columns, notes + hints)
 
 
-def _hints(subject: Subject, points: Measured) -> list[str]:
-    """Whether the encoder's bound is far better with another scale in the place of what it returns."""
+def _hints(subject: Subject, outcome: Outcome) -> list[str]:
+    """Whether most of the amortization gap goes with another scale in the place of what the encoder returns.
+
+    A scale somewhat too small or too large gains by being misread too, but little of what it lacks.
+    """
     if "diagonal" not in subject.amortized:
         return []
     family, settings = subject.families["diagonal"], subject.settings
     inference = settings.inference["diagonal"]
-    inputs = take(points.inputs, slice(HINT_POINTS))
+    inputs = take(outcome.points.inputs, slice(HINT_POINTS))
+    gap = float(np.mean(outcome.fits["diagonal"].gain.value[:HINT_POINTS]))
     phi_NxP = subject.start("diagonal", inputs)
     mu_NxK, log_sigma_NxK = np.split(phi_NxP, 2, axis=1)
     sigma_NxK = np.exp(log_sigma_NxK)
@@ -248,7 +251,7 @@ def _hints(subject: Subject, points: Measured) -> list[str]:
     hints = []
     for what, (formula, other_NxK) in readings.items():
         lead = mean_and_stderr(score(other_NxK) - own_N)
-        if lead["mean"] > 5.0 * lead["stderr"]:
+        if lead["mean"] > max(5.0 * lead["stderr"], 0.5 * gap):
             hints.append(
                 (
                     lead["mean"],
