@@ -183,6 +183,7 @@ def test_labels_go_along_and_the_report_is_saved(tmp_path, capsys):
     labels = np.arange(N) % 3
     report = run(labels=labels, weights=np.ones(N), quiet=False)
     np.testing.assert_array_equal(report.per_datapoint["given/labels"], labels)
+    np.testing.assert_array_equal(report.per_datapoint["given/weights"], np.ones(N))
     report.save(tmp_path / "there")
     assert {path.name for path in (tmp_path / "there").iterdir()} >= {
         "gap.json",
@@ -219,12 +220,36 @@ def test_an_interrupted_audit_goes_on_from_its_directory(tmp_path, monkeypatch):
     assert (tmp_path / "gap.json").exists()
     with pytest.raises(vaelab.AuditError, match=r"belongs to another config \(.*config.given.x is"):
         run(x=points() + 1.0, settings=settings, directory=tmp_path)
-    with pytest.raises(vaelab.AuditError, match=r"config.given.density is"):
+    with pytest.raises(vaelab.AuditError, match=r"config.given.log_likelihood is"):
         run(
             lambda x_D, z_K: log_likelihood(x_D, z_K) - 1.0,
             settings=settings,
             directory=tmp_path,
         )
+    with pytest.raises(vaelab.AuditError, match=r"config.given.log_joint is None there"):
+        run(None, log_joint=log_likelihood, settings=settings, directory=tmp_path)
+
+
+def test_a_directory_belongs_to_one_sampler_key_and_encoder(tmp_path, monkeypatch):
+    nothing = vaelab.Report([], {})
+    monkeypatch.setattr(vaelab.Report, "save", lambda self, directory: None)
+    monkeypatch.setattr(importlib.import_module("vaelab.audit"), "_measured", lambda *arguments: nothing)
+    given = {"num_simulated": 4, "directory": tmp_path}
+    run(sample=lambda key, z_K: MODEL.sample(THETA, key, z_K), **given)
+    with pytest.raises(vaelab.AuditError, match=r"config.given.simulated is"):
+        run(sample=lambda key, z_K: MODEL.sample(THETA, jax.random.fold_in(key, 1), z_K), **given)
+    given = {"directory": tmp_path / "other"}
+    run(**given)
+    with pytest.raises(vaelab.AuditError, match=r"config.given.key is"):
+        run(key=jax.random.key(3), **given)
+    with pytest.raises(vaelab.AuditError, match=r"config.given.encode is"):
+        run(encode=lambda x_D: (encode(x_D)[0], 2.0 * encode(x_D)[1]), **given)
+
+
+def test_a_probability_above_1_is_none_of_a_log_joint(monkeypatch):
+    """The prior is a density."""
+    monkeypatch.setattr(importlib.import_module("vaelab.audit"), "_measured", lambda *arguments: None)
+    run(None, log_joint=lambda x_D, z_K: 5.0 - 50.0 * jnp.sum(z_K**2), x=np.ones((N, D), np.float32))
 
 
 def dropout(x_D, z_K):
@@ -251,6 +276,10 @@ BAD = {
         r"bfloat16\[\]: compute it in float32",
     ),
     "not finite": ({"log_likelihood": lambda x, z: log_likelihood(x, z) / 0.0}, "it must be finite"),
+    "not finite, the last one": (
+        {"log_likelihood": lambda x, z: log_likelihood(x, z) / jnp.any(x != points()[-1])},
+        "at datapoint 23 and z",
+    ),
     "gradient": (
         {"log_likelihood": lambda x, z: log_likelihood(x, z) + jnp.sqrt(0.0 * z[0])},
         "the gradient of log_likelihood in z is not finite at datapoint 0",
@@ -289,6 +318,10 @@ BAD = {
         "not a draw of it",
     ),
     "phi": ({"encode": lambda x: jnp.zeros(3), "family": "diagonal"}, "one vector of 4 numbers"),
+    "phi not finite": (
+        {"encode": lambda x: jnp.full(4, jnp.inf), "family": "diagonal"},
+        "phi that is not finite at 24 of 24",
+    ),
     "phi as a pair": ({"family": "diagonal"}, "is for an encode that returns phi"),
     "rows of encode": ({"encode": (np.zeros((3, K)), np.ones((3, K)))}, "encode has 3 rows and x has 24"),
     "family": ({"families": ("full",)}, "of the family 'diagonal': have it in families"),

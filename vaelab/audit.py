@@ -143,7 +143,8 @@ def audit(
             known = encoded if callable(given.encode) else None
             subjects[SIMULATED] = _amortized(subject, given, known, points[SIMULATED])
         start_NxP = subjects[GIVEN].start(encoded or next(iter(fitted)), points[GIVEN].inputs)
-        config.given = _fingerprint(x, values, start_NxP, keys.evidence, num_simulated)
+        drawn = points[SIMULATED].inputs.x_NxD if num_simulated else ()
+        config.given = _fingerprint(given.name, x, values, start_NxP, keys.evidence, drawn)
         place = Path(directory or held.enter_context(tempfile.TemporaryDirectory())).expanduser()
         console = Console(quiet=quiet)
         held.enter_context(in_use(open_directory(place, config), console))
@@ -273,7 +274,9 @@ def _columns(count: int, **given: Any) -> dict[str, np.ndarray]:
     return {f"{GIVEN}/{name}": values for name, values in found.items()}
 
 
-def _fingerprint(x: Any, values: np.ndarray, phi_NxP: np.ndarray, key: Key, num_simulated: int) -> ConfigDict:
+def _fingerprint(
+    name: str, x: Any, values: np.ndarray, phi_NxP: np.ndarray, key: Key, drawn: Any
+) -> ConfigDict:
     """What tells this audit from another one: its data and key, and what its functions make of some data."""
 
     def digest(tree: Any) -> str:
@@ -286,8 +289,8 @@ def _fingerprint(x: Any, values: np.ndarray, phi_NxP: np.ndarray, key: Key, num_
         {
             "x": digest(x),
             "key": digest(np.asarray(jax.random.key_data(key))),
-            "density": digest(values),
+            name: digest(values),
             "encode": digest(phi_NxP),
-            "num_simulated": num_simulated,
+            "simulated": digest(drawn),
         }
     )
