@@ -166,6 +166,19 @@ def test_an_encoder_that_returns_the_variance_is_named():
     assert "does encode return the variance?" in note
 
 
+def test_a_scale_that_is_somewhat_too_small_is_not_taken_for_a_variance():
+    weak = (0.3, 0.2)  # singular values of W: the posterior is near N(0, I)
+    other = model.linear_gaussian(K, weak, 0.6, D)
+    theta = other.init(jax.random.key(0))
+
+    def small(x_D):
+        mean_K, precision_KxK = model.linear_gaussian_posterior(theta, x_D)
+        return mean_K + 0.5, 0.8 / jnp.sqrt(jnp.diag(precision_KxK))
+
+    report = run(lambda x_D, z_K: other.log_likelihood(theta, x_D, z_K), small)
+    assert report.notes == []
+
+
 def test_labels_go_along_and_the_report_is_saved(tmp_path, capsys):
     labels = np.arange(N) % 3
 
@@ -174,6 +187,7 @@ def test_labels_go_along_and_the_report_is_saved(tmp_path, capsys):
 
     report = run(labels=labels, weights=np.ones(N), decode=decode, quiet=False)
     np.testing.assert_array_equal(report.per_datapoint["given/labels"], labels)
+    np.testing.assert_array_equal(report.per_datapoint["given/weights"], np.ones(N))
     report.save(tmp_path / "there")
     assert {path.name for path in (tmp_path / "there").iterdir()} >= {
         "gap.json",
@@ -210,14 +224,38 @@ def test_an_interrupted_audit_goes_on_from_its_directory(tmp_path, monkeypatch):
     for name, values in whole.per_datapoint.items():
         np.testing.assert_array_equal(resumed.per_datapoint[name], values)
     assert (tmp_path / "gap.json").exists()
-    with pytest.raises(vaelab.AuditError, match=r"belongs to another config \(.*config.given.x is"):
+    with pytest.raises(vaelab.AuditError, match=r"belongs to another audit \(.*config.given.x is"):
         run(x=points() + 1.0, settings=settings, directory=tmp_path)
-    with pytest.raises(vaelab.AuditError, match=r"config.given.density is"):
+    with pytest.raises(vaelab.AuditError, match="belongs to an audit with another log_likelihood"):
         run(
             lambda x_D, z_K: log_likelihood(x_D, z_K) - 1.0,
             settings=settings,
             directory=tmp_path,
         )
+    with pytest.raises(vaelab.AuditError, match=r"config.given.density is 'log_likelihood' there"):
+        run(None, log_joint=log_likelihood, settings=settings, directory=tmp_path)
+
+
+def test_a_directory_belongs_to_one_sampler_key_and_encoder(tmp_path, monkeypatch):
+    nothing = vaelab.Report([], {})
+    monkeypatch.setattr(vaelab.Report, "save", lambda self, directory: None)
+    monkeypatch.setattr(importlib.import_module("vaelab.audit"), "_measured", lambda *arguments: nothing)
+    given = {"num_simulated": 4, "directory": tmp_path}
+    run(sample=lambda key, z_K: MODEL.sample(THETA, key, z_K), **given)
+    with pytest.raises(vaelab.AuditError, match="an audit with another sample"):
+        run(sample=lambda key, z_K: MODEL.sample(THETA, jax.random.fold_in(key, 1), z_K), **given)
+    given = {"directory": tmp_path / "other"}
+    run(**given)
+    with pytest.raises(vaelab.AuditError, match=r"config.given.key is"):
+        run(key=jax.random.key(3), **given)
+    with pytest.raises(vaelab.AuditError, match="an audit with another encode"):
+        run(encode=lambda x_D: (encode(x_D)[0], 2.0 * encode(x_D)[1]), **given)
+
+
+def test_a_probability_above_1_is_none_of_a_log_joint(monkeypatch):
+    """The prior is a density."""
+    monkeypatch.setattr(importlib.import_module("vaelab.audit"), "_measured", lambda *arguments: None)
+    run(None, log_joint=lambda x_D, z_K: 5.0 - 50.0 * jnp.sum(z_K**2), x=np.ones((N, D), np.float32))
 
 
 def dropout(x_D, z_K):
@@ -244,6 +282,10 @@ BAD = {
         r"bfloat16\[\]: compute it in float32",
     ),
     "not finite": ({"log_likelihood": lambda x, z: log_likelihood(x, z) / 0.0}, "it must be finite"),
+    "not finite, the last one": (
+        {"log_likelihood": lambda x, z: log_likelihood(x, z) / jnp.any(x != points()[-1])},
+        "at datapoint 23 and z",
+    ),
     "gradient": (
         {"log_likelihood": lambda x, z: log_likelihood(x, z) + jnp.sqrt(0.0 * z[0])},
         "the gradient of log_likelihood in z is not finite at datapoint 0",
@@ -282,6 +324,10 @@ BAD = {
         "not a draw of it",
     ),
     "phi": ({"encode": lambda x: jnp.zeros(3), "family": "diagonal"}, "one vector of 4 numbers"),
+    "phi not finite": (
+        {"encode": lambda x: jnp.full(4, jnp.inf), "family": "diagonal"},
+        "phi that is not finite at 24 of 24",
+    ),
     "phi as a pair": ({"family": "diagonal"}, "is for an encode that returns phi"),
     "rows of encode": ({"encode": (np.zeros((3, K)), np.ones((3, K)))}, "encode has 3 rows and x has 24"),
     "family": ({"families": ("full",)}, "of the family 'diagonal': have it in families"),
@@ -290,6 +336,10 @@ BAD = {
     "tolerance": ({"tolerance": 0.0}, "setting inference.tolerance=0.0"),
     "setting": ({"settings": {"evaluate.elbo_sample": 10}}, "did you mean 'evaluate.elbo_samples'"),
     "x rows": ({"x": {"a": np.zeros((3, 2)), "b": np.zeros((4, 2))}}, "the same number in every array"),
+    "families as a word": ({"families": "diagonal"}, r"families='diagonal' must be a tuple of names"),
+    "family nearly": ({"encode": lambda x: jnp.zeros(4), "family": "diagnoal"}, "did you mean 'diagonal'"),
+    "a setting that does nothing": ({"settings": {"evaluate.max_points": 3}}, "has no effect on an audit"),
+    "x as lists": ({"x": [[0.0, 1.0], [1.0, 0.0]]}, r"give np.asarray\(x\)"),
     "x words": ({"x": np.array(["a", "b"])}, "x must be numbers"),
     "x empty": ({"x": np.zeros((0, D))}, "one row a datapoint"),
     "key": ({"key": 0}, "key must be a JAX key"),
@@ -297,6 +347,10 @@ BAD = {
     "labels": ({"labels": [1, 2]}, "labels must be one for each of the 24 datapoints"),
     "simulated": ({"num_simulated": 5}, "num_simulated=5 needs sample"),
     "decode": ({"decode": lambda z: z}, r"decode returned float32\[2\]"),
+    "simulated from a flow": (
+        {"families": ("real_nvp",), "encode": None, "num_simulated": 4, "sample": lambda key, z: points()[0]},
+        "have diagonal first in families",
+    ),
     "sample": ({"sample": lambda key, z: z}, r"sample returned float32\[2\]"),
 }  # fmt: skip
 
@@ -327,6 +381,42 @@ def test_the_constant_of_a_bernoulli_and_of_a_gaussian_is_found():
     assert not gaussian.looks_wrong()
     assert bernoulli.looks_wrong()
     assert bernoulli.dims == 200
+
+
+def discretized_logistic(scale, count):
+    """Of `count` whole numbers."""
+    edges = jnp.arange(1, count) - 0.5
+    cdf = jnp.concatenate([jnp.zeros(1), jax.nn.sigmoid((edges - 0.5 * count) / scale), jnp.ones(1)])
+    return jnp.log(jnp.diff(cdf))
+
+
+@pytest.mark.parametrize(
+    ("sample", "log_density"),
+    [
+        (lambda key: jax.random.uniform(key, (784,)), lambda x_D: jnp.sum(0.0 * x_D)),
+        (lambda key: jax.random.exponential(key, (100,)), lambda x_D: -jnp.sum(x_D)),
+        # A U on [0, 1], as continuous Bernoulli laws and Beta laws have it.
+        (
+            lambda key: jnp.sin(0.5 * jnp.pi * jax.random.uniform(key, (100,))) ** 2,
+            lambda x_D: -jnp.sum(jnp.log(jnp.pi) + 0.5 * jnp.log(x_D * (1.0 - x_D))),
+        ),
+        (
+            lambda key: jax.random.categorical(key, discretized_logistic(6.0, 256), shape=(784,)),
+            lambda x_D: jnp.sum(discretized_logistic(6.0, 256)[x_D]),
+        ),
+    ],
+    ids=["uniform", "exponential", "arcsine", "discretized logistic"],
+)
+def test_a_normalised_density_raises_no_alarm_and_an_unnormalised_one_does(sample, log_density):
+    right = log_constant(sample, log_density, jax.random.key(0))
+    assert not right.looks_wrong()
+    wrong = log_constant(sample, lambda x_D: log_density(x_D) + 0.5 * x_D.size, jax.random.key(0))
+    assert wrong.looks_wrong()
+
+
+def test_an_audit_in_float64_is_refused_in_one_line():
+    with jax.enable_x64(True), pytest.raises(vaelab.AuditError, match=r"under jax.enable_x64\(False\)"):
+        run()
 
 
 def test_keys_of_the_older_kind_are_keys():

@@ -74,6 +74,21 @@ def test_of_a_neural_decoder_equals_a_grid_under_the_prior_and_importance_sampli
     oracles.assert_calibrated(weighed.log_evidence, float(found.log_evidence), np.asarray(weighed.stderr))
 
 
+@pytest.mark.parametrize("K", [1, 2])
+def test_a_mode_that_q_does_not_cover_is_found_and_is_an_error(K):
+    """Two modes of equal mass, log p = -1, seen from one of them."""
+    centre_K, sd = jnp.full(K, 3.0 / np.sqrt(K)), 0.3
+
+    def log_joint(z_K):
+        modes = [models.standard_normal_log_prob((z_K - side * centre_K) / sd) for side in (-1.0, 1.0)]
+        return jnp.logaddexp(*modes) - K * jnp.log(sd) - jnp.log(2.0) - 1.0
+
+    phi_P = jnp.concatenate([centre_K, jnp.full(K, jnp.log(sd))])
+    found = quadrature(log_joint, posterior.diagonal(K), phi_P, num_nodes=65, half_width=8.0)
+    assert abs(found.log_evidence + 1.0) < 1e-4
+    assert found.error == pytest.approx(np.log(2.0), abs=1e-3)
+
+
 def test_what_it_cannot_do_is_one_clear_line():
     with pytest.raises(ValueError, match="at most 2 latent dimensions and the model has 3") as raised:
         quadrature(lambda z_K: 0.0, posterior.diagonal(3), jnp.zeros(6), num_nodes=9, half_width=8.0)
@@ -91,4 +106,4 @@ def test_no_density_is_marked(value):
 
 
 def test_evaluations_counts_the_nodes():
-    assert evaluations(2, num_nodes=65) == 65**2
+    assert evaluations(2, num_nodes=65) == 2 * 65**2

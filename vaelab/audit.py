@@ -16,23 +16,21 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from vaelab import page, report
+from vaelab.audit_hints import hints
 from vaelab.build import Inputs, Keys
 from vaelab.build.audit import audit_config, audit_settings
-from vaelab.gap import mean_and_stderr
 from vaelab.given import AuditError, Given, as_arrays, given_model, typed
 from vaelab.given_checks import check_decode, check_density, check_encoder, check_sample, encoded_phi
 from vaelab.keys import purpose_key
 from vaelab.measure import Subject, measure
-from vaelab.model import bind
-from vaelab.objective import estimate_elbo
-from vaelab.parallel import map_datapoints, take
+from vaelab.processes import is_first
 from vaelab.rows import arrays, rows
 from vaelab.rundir import in_use, open_directory, stored_json
 from vaelab.splits import Measured, simulated
 from vaelab.types import Array, ConfigError, Key, Params, PosteriorFamily
 
 GIVEN, SIMULATED = "given", "simulated"
-HINT_POINTS = 200
+COMPARED = 64  # numbers by which a function is known again
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,8 @@ class Report:
 
     def save(self, directory: str | Path) -> None:
         """Writes gap.json, per_datapoint.npz, gaps.png and report.html there; it is made if need be."""
+        if not is_first():
+            return
         directory = Path(directory).expanduser()
         directory.mkdir(parents=True, exist_ok=True)
         report.plot_gaps(directory / "gaps.png", self.rows, self.per_datapoint)
@@ -129,7 +129,13 @@ def audit(
     Raises AuditError, with one line, before anything is spent: where something given is not what it should
     be, where a function of the user raises, and for a directory of another audit.
     """
+    if jax.config.jax_enable_x64:
+        raise AuditError(
+            "jax_enable_x64 is on and an audit is in float32: call it under jax.enable_x64(False)"
+        )
     given = given_model(log_likelihood, log_joint, encode, sample, decode, params, latent_dim, num_simulated)
+    if isinstance(families, str):
+        raise AuditError(f"families={families!r} must be a tuple of names, as ({families!r},)")
     x, count = as_arrays(x)
     columns = _columns(count, labels=labels, weights=weights)
     keys = Keys(*(purpose_key(typed(key), purpose) for purpose in Keys._fields))
@@ -138,7 +144,7 @@ def audit(
         config = audit_config(
             tuple(families), encoded, evidence=evidence, tolerance=tolerance, changes=settings or {}
         )
-        fitted, evaluate = audit_settings(config, latent_dim, encoded)
+        fitted, evaluate = audit_settings(config, latent_dim, encoded, two_sided=num_simulated > 0)
         points = {GIVEN: Measured(Inputs(x, np.arange(count, dtype=np.int32)))}
         subject = Subject(given.model(), given.params, fitted, evaluate, keys, {}, partial(_prior, fitted))
         subjects = {GIVEN: _amortized(subject, given, encoded, points[GIVEN])}
@@ -153,10 +159,21 @@ def audit(
             known = encoded if callable(given.encode) else None
             subjects[SIMULATED] = _amortized(subject, given, known, points[SIMULATED])
         start_NxP = subjects[GIVEN].start(encoded or next(iter(fitted)), points[GIVEN].inputs)
-        config.given = _fingerprint(x, values, start_NxP, keys.evidence, num_simulated)
+        config.given = ConfigDict(
+            {
+                "density": given.name,
+                "x": _digest(x),
+                "key": _digest(jax.random.key_data(typed(key))),
+                "num_simulated": num_simulated,
+            }
+        )
         place = Path(directory or held.enter_context(tempfile.TemporaryDirectory())).expanduser()
         console = Console(quiet=quiet)
         held.enter_context(in_use(open_directory(place, config), console))
+        functions = {"encode": start_NxP, given.name: values}
+        if num_simulated:
+            functions["sample"] = jax.tree.leaves(points[SIMULATED].inputs.x_NxD)[0]
+        _check_functions(place, functions, console)
         found = _measured(subjects, points, columns, image_shape, place, console)
     if directory:
         found.save(directory)
@@ -173,7 +190,7 @@ def _one_line() -> Iterator[None]:
     except ConfigError as error:
         text = str(error).replace("--workdir=", "directory ").replace("--workdir", "directory")
         raise AuditError(
-            text.replace("--config.", "setting ").replace("a run of another", "another")
+            text.replace("--config.", "setting ").replace("a run of another config", "another audit")
         ) from None
 
 
@@ -216,61 +233,18 @@ def _measured(
     place: Path,
     console: Console,
 ) -> Report:
-    found, per_datapoint, latents, pictures = [], {}, {}, {}
+    found, per_datapoint, outcomes, latents, pictures = [], {}, {}, {}, {}
     for split, subject in subjects.items():
-        outcome = measure(subject, split, points[split], place, console)
+        outcome = outcomes[split] = measure(subject, split, points[split], place, console)
         found += rows(subject, split, outcome)
         per_datapoint |= arrays(subject, split, outcome)
         latents |= page.latents(subject, split, outcome)
         if image_shape:
             pictures |= page.pictures(subject, split, outcome, found, per_datapoint, image_shape)
     notes = [f"order broken on {row['split']}: {line}" for row in found for line in row["broken_orders"]]
-    hints = stored_json(
-        place / "stages" / "hints.json", partial(_hints, subjects[GIVEN], points[GIVEN]), console
-    )
-    return Report(found, per_datapoint | columns, notes + hints, {"latents": latents, "pictures": pictures})
-
-
-def _hints(subject: Subject, points: Measured) -> list[str]:
-    """Whether the encoder's bound is far better with another scale in the place of what it returns."""
-    if "diagonal" not in subject.amortized:
-        return []
-    family, settings = subject.families["diagonal"], subject.settings
-    inference = settings.inference["diagonal"]
-    inputs = take(points.inputs, slice(HINT_POINTS))
-    phi_NxP = subject.start("diagonal", inputs)
-    mu_NxK, log_sigma_NxK = np.split(phi_NxP, 2, axis=1)
-    sigma_NxK = np.exp(log_sigma_NxK)
-
-    def bound(shared: tuple[Params, Key], row: tuple[Any, ...]) -> Array:
-        (theta, key), (x_D, index, phi_P) = shared, row
-        log_joint, key = bind(subject.model, theta, x_D), jax.random.fold_in(key, index)
-        draws = {"num_samples": inference.elbo_samples, "chunk_size": inference.elbo_chunk_size}
-        return estimate_elbo(log_joint, family, phi_P, key, **draws).value
-
-    def score(log_sigma_NxK: np.ndarray) -> np.ndarray:
-        data = (*inputs, np.concatenate([mu_NxK, log_sigma_NxK], axis=1))
-        shared = (subject.theta, subject.keys.evaluate)
-        return np.float64(map_datapoints(bound, shared, data, chunk_size=settings.memory))
-
-    own_N = score(log_sigma_NxK)
-    readings = {
-        "the variance": ("sqrt(sigma)", 0.5 * log_sigma_NxK),
-        "log sigma": ("exp(sigma)", sigma_NxK),
-        "the logarithm of the variance": ("exp(sigma / 2)", 0.5 * sigma_NxK),
-    }
-    hints = []
-    for what, (formula, other_NxK) in readings.items():
-        lead = mean_and_stderr(score(other_NxK) - own_N)
-        if lead["mean"] > 5.0 * lead["stderr"]:
-            hints.append(
-                (
-                    lead["mean"],
-                    f"with {formula} in the place of sigma the encoder's bound is "
-                    f"{report.cell(lead)} nats higher: does encode return {what}?",
-                )
-            )
-    return [line for _, line in sorted(hints, reverse=True)[:1]]
+    look = partial(hints, subjects[GIVEN], outcomes[GIVEN])
+    notes += stored_json(place / "stages" / "hints.json", look, console)
+    return Report(found, per_datapoint | columns, notes, {"latents": latents, "pictures": pictures})
 
 
 def _columns(count: int, **given: Any) -> dict[str, np.ndarray]:
@@ -284,21 +258,18 @@ def _columns(count: int, **given: Any) -> dict[str, np.ndarray]:
     return {f"{GIVEN}/{name}": values for name, values in found.items()}
 
 
-def _fingerprint(x: Any, values: np.ndarray, phi_NxP: np.ndarray, key: Key, num_simulated: int) -> ConfigDict:
-    """What tells this audit from another one: its data and key, and what its functions make of some data."""
+def _digest(tree: Any) -> str:
+    parts = [
+        f"{a.shape}{a.dtype}".encode() + np.ascontiguousarray(a).tobytes() for a in jax.tree.leaves(tree)
+    ]
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
-    def digest(tree: Any) -> str:
-        parts = [
-            f"{a.shape}{a.dtype}".encode() + np.ascontiguousarray(a).tobytes() for a in jax.tree.leaves(tree)
-        ]
-        return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
-    return ConfigDict(
-        {
-            "x": digest(x),
-            "key": digest(np.asarray(jax.random.key_data(key))),
-            "density": digest(values),
-            "encode": digest(phi_NxP),
-            "num_simulated": num_simulated,
-        }
-    )
+def _check_functions(place: Path, values: dict[str, np.ndarray], console: Console) -> None:
+    """Of the audit that the directory belongs to, up to rounding. Raises AuditError."""
+    here = {name: np.ravel(array)[:COMPARED].tolist() for name, array in values.items()}
+    there = stored_json(place / "stages" / "functions.json", lambda: here, console)
+    for name, numbers in here.items():
+        known = there.get(name, [])
+        if len(known) != len(numbers) or not np.allclose(known, numbers, rtol=1e-3, atol=1e-3):
+            raise AuditError(f"{place} belongs to an audit with another {name}: take another directory")

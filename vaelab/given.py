@@ -109,7 +109,9 @@ def as_arrays(x: Any, what: str = "x") -> tuple[Any, int]:
         raise AuditError(f"{what} must be numbers, in arrays of one row a datapoint, not {bad or x!r}")
     sizes = {a.shape[:1] for a in leaves}
     if len(sizes) > 1 or () in sizes or (0,) in sizes:
-        found = ", ".join(_described(a) for a in leaves)
+        found = ", ".join(_described(a) for a in leaves[:4]) + (", ..." if len(leaves) > 4 else "")
+        if all(a.ndim == 0 for a in leaves):
+            found += f"; of lists give np.asarray({what})"
         raise AuditError(f"{what} must have one row a datapoint, the same number in every array: {found}")
     return x, leaves[0].shape[0]
 

@@ -3,6 +3,7 @@
 What they find is an AuditError of one line that names the fix.
 """
 
+import difflib
 from typing import Any
 
 import jax
@@ -47,7 +48,8 @@ def check_density(given: Given, x: Any, z_NxK: np.ndarray) -> np.ndarray:
     discrete = all(np.array_equal(a, np.round(a)) for a in jax.tree.leaves(take(x, rows)))
     if discrete and name == "log_likelihood" and values.max() > 1e-3:
         raise AuditError(
-            f"{name} is {values.max():.4g} at an x of whole numbers, a probability above 1: normalise it"
+            f"{name} is {values.max():.4g} at an x of whole numbers, a probability above 1: normalise it; if "
+            "it is a density all the same, give log_joint with the prior in it"
         )
     return compiled
 
@@ -107,7 +109,9 @@ def check_encoder(
     if name == "full" and family is None and "full" not in families and "cholesky" in families:
         name = "cholesky"
     if name not in families:
-        raise AuditError(f"what encode returns is of the family {name!r}: have it in families={families}")
+        near = difflib.get_close_matches(name, families, n=1) if family else ()
+        hint = f"did you mean {near[0]!r}?" if near else f"have it in families={families}"
+        raise AuditError(f"what encode returns is of the family {name!r}: {hint}")
     return name
 
 

@@ -11,6 +11,7 @@ from vaelab.inference import evaluations
 from vaelab.measure import Outcome, Subject
 from vaelab.objective import Estimate
 
+UNSURE = 0.1  # nats: of quadrature, whose error says of what it may have missed
 HEAVY = 0.7  # a larger Pareto k-hat says that neither the estimate nor its error is to be trusted
 
 
@@ -125,10 +126,12 @@ def _orders(name: str, outcome: Outcome, *, has_encoder: bool) -> dict[str, Any]
         broken += gap.broken_orders([(low_name, low.value), (high_name, high.value)])
         counts[f"{low_name} <= {high_name}"] = gap.num_broken(low, high, difference=difference)
     index_N = outcome.points.inputs.index_N
+    by_nodes = outcome.estimator.name == "quadrature"
     for what, bad_N in (
         (f"L[q*_{name}] is not finite", ~np.isfinite(optimum.value)),
         (f"log p(x) ({outcome.estimator.name}) is not finite", ~np.isfinite(evidence.log_evidence)),
         (f"no move was accepted ({outcome.estimator.name})", evidence.acceptance == 0.0),
+        (f"quadrature is off by {UNSURE} nats or more", by_nodes & (evidence.stderr > UNSURE)),
     ):
         if bad_N.any():
             broken.insert(0, f"{what} at {bad_N.sum()} datapoints, index {index_N[bad_N][0]} first")

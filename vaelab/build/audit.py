@@ -12,6 +12,18 @@ from vaelab.build.posterior import FAMILIES, families
 from vaelab.settings import Section
 from vaelab.types import ConfigError, PosteriorFamily
 
+# Settings of an experiment, by what an audit has in their place.
+ELSEWHERE = {
+    "evaluate.max_points": "give fewer datapoints",
+    "evaluate.splits": "give other datapoints",
+    "evaluate.corruption": "give other datapoints",
+    "evaluate.inference_times": "take it out",
+    "posterior.family": "give family=",
+    "inference.families": "give families=",
+    "inference.tolerance": "give tolerance=",
+    "evidence.estimator": "give evidence=",
+}
+
 
 def audit_config(
     names: tuple[str, ...],
@@ -25,11 +37,17 @@ def audit_config(
     config = ConfigDict()
     config.posterior, config.evaluate = defaults.posterior(), defaults.evaluate()
     config.inference, config.evidence = defaults.inference(), defaults.evidence()
+    # What is given is audited once: more draws and rounds than in a study, for all to converge.
+    config.inference.diagonal.objective.num_samples = 40
+    config.inference.gaussian.objective.num_samples = 20
+    config.inference.max_rounds = 6
     config.evidence.estimator = evidence
     config.inference.families, config.inference.tolerance = names, tolerance
     config.posterior.family = encoded or next(iter(names), "")
     for name, value in changes.items():
         names = _names(config)
+        if name in ELSEWHERE:
+            raise ConfigError(f"--config.{name}={value!r}: has no effect on an audit; {ELSEWHERE[name]}")
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -48,11 +66,20 @@ def _names(config: ConfigDict, path: str = "") -> list[str]:
 
 
 def audit_settings(
-    config: ConfigDict, latent_dim: int, encoded: str | None
+    config: ConfigDict, latent_dim: int, encoded: str | None, *, two_sided: bool
 ) -> tuple[dict[str, PosteriorFamily], EvaluateSettings]:
-    """(the families that are fitted, the encoder's first; how). Raises ConfigError."""
+    """(the families that are fitted, the encoder's first; how). Raises ConfigError.
+
+    two_sided: whether log p(x) is bounded from above too, on a path from a Gaussian law.
+    """
     top = Section(config)
     names = top.section("inference").choices("families", FAMILIES)
     made = families(top.section("posterior"), names, latent_dim)
     inference = inference_settings(top, made)
-    return made, evaluate_settings(top, made, inference, (encoded,) if encoded else ())
+    settings = evaluate_settings(top, made, inference, (encoded,) if encoded else ())
+    start = settings.evidence.start if settings.evidence.start in made else names[0]
+    if two_sided and made[start].location_scale is None:
+        raise ConfigError(
+            f"num_simulated anneals from a Gaussian law, not {start!r}: have diagonal first in families"
+        )
+    return made, settings
