@@ -70,7 +70,7 @@ def quadrature(
     is_beyond = jnp.any(jnp.abs(BEYOND * eps_SxK) > half_width, axis=1).reshape(inside.shape)
     wide = jnp.where(is_beyond, log_f(BEYOND * eps_SxK), -jnp.inf)
     # Far out a density may be NaN that is 0 there: no mass is found where none can be told.
-    total = jnp.logaddexp(fine, rule(jnp.nan_to_num(wide, nan=-jnp.inf), BEYOND * spacing))
+    total = jnp.logaddexp(fine, rule(jnp.where(jnp.isnan(wide), -jnp.inf, wide), BEYOND * spacing))
     rounding = 4.0 * jnp.finfo(fine.dtype).eps * jnp.abs(fine)
     error = jnp.maximum(jnp.maximum(jnp.abs(fine - coarse), total - fine), rounding)
     return Quadrature(total, jnp.where(jnp.isfinite(fine), error, jnp.inf))
