@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -133,51 +133,65 @@ def audit(
         raise AuditError(
             "jax_enable_x64 is on and an audit is in float32: call it under jax.enable_x64(False)"
         )
-    given = given_model(log_likelihood, log_joint, encode, sample, decode, params, latent_dim, num_simulated)
     if isinstance(families, str):
         raise AuditError(f"families={families!r} must be a tuple of names, as ({families!r},)")
+    given = given_model(log_likelihood, log_joint, encode, sample, decode, params, latent_dim, num_simulated)
     x, count = as_arrays(x)
     columns = _columns(count, labels=labels, weights=weights)
-    keys = Keys(*(purpose_key(typed(key), purpose) for purpose in Keys._fields))
+    console = Console(quiet=quiet)
     with _one_line(), ExitStack() as held:
         encoded = check_encoder(given, x, count, family, tuple(families))
         config = audit_config(
             tuple(families), encoded, evidence=evidence, tolerance=tolerance, changes=settings or {}
         )
-        fitted, evaluate = audit_settings(config, latent_dim, encoded, two_sided=num_simulated > 0)
-        points = {GIVEN: Measured(Inputs(x, np.arange(count, dtype=np.int32)))}
-        subject = Subject(given.model(), given.params, fitted, evaluate, keys, {}, partial(_prior, fitted))
-        subjects = {GIVEN: _amortized(subject, given, encoded, points[GIVEN])}
-        z_NxK = _some_z(subjects[GIVEN], points[GIVEN])
-        values = check_density(given, x, z_NxK)
-        check_sample(given, x, z_NxK[0], keys.corrupt)
-        image_shape = check_decode(given, x, z_NxK[0])
-        if num_simulated:
-            points[SIMULATED] = simulated(
-                subject.model, given.params, keys.simulate, num_points=num_simulated
-            )
-            known = encoded if callable(given.encode) else None
-            subjects[SIMULATED] = _amortized(subject, given, known, points[SIMULATED])
-        start_NxP = subjects[GIVEN].start(encoded or next(iter(fitted)), points[GIVEN].inputs)
-        config.given = ConfigDict(
-            {
-                "density": given.name,
-                "x": _digest(x),
-                "key": _digest(jax.random.key_data(typed(key))),
-                "num_simulated": num_simulated,
-            }
-        )
+        prepared = _prepare(given, x, typed(key), config, encoded, num_simulated)
+        config.given = {
+            "density": given.name,
+            "x": _digest(x),
+            "key": _digest(jax.random.key_data(typed(key))),
+            "num_simulated": num_simulated,
+        }
         place = Path(directory or held.enter_context(tempfile.TemporaryDirectory())).expanduser()
-        console = Console(quiet=quiet)
         held.enter_context(in_use(open_directory(place, config), console))
-        functions = {"encode": start_NxP, given.name: values}
-        if num_simulated:
-            functions["sample"] = jax.tree.leaves(points[SIMULATED].inputs.x_NxD)[0]
-        _check_functions(place, functions, console)
-        found = _measured(subjects, points, columns, image_shape, place, console)
+        _check_functions(place, prepared.functions, console)
+        found = _measured(prepared, columns, place, console)
     if directory:
         found.save(directory)
     return found
+
+
+class _Prepared(NamedTuple):
+    """What is measured, by split; what the user's functions gave when they were tried, by their names."""
+
+    subjects: dict[str, Subject]
+    points: dict[str, Measured]
+    functions: dict[str, np.ndarray]
+    image_shape: tuple[int, int] | None
+
+
+def _prepare(
+    given: Given, x: Any, key: Key, config: ConfigDict, encoded: str | None, num_simulated: int
+) -> _Prepared:
+    """Every check of what is given; and the datapoints, with the encoder's law of each."""
+    families, settings = audit_settings(config, given.latent_dim, encoded, two_sided=num_simulated > 0)
+    keys = Keys(*(purpose_key(key, purpose) for purpose in Keys._fields))
+    subject = Subject(given.model(), given.params, families, settings, keys, {}, partial(_prior, families))
+    inputs = Inputs(x, np.arange(len(jax.tree.leaves(x)[0]), dtype=np.int32))
+    points = {GIVEN: Measured(inputs)}
+    subjects = {GIVEN: _amortized(subject, given, encoded, points[GIVEN])}
+    z_NxK = _some_z(subjects[GIVEN], points[GIVEN])
+    functions = {
+        "encode": subjects[GIVEN].start(next(iter(families)), inputs),
+        given.name: check_density(given, x, z_NxK),
+    }
+    check_sample(given, x, z_NxK[0], keys.corrupt)
+    image_shape = check_decode(given, x, z_NxK[0])
+    if num_simulated:
+        drawn = simulated(subject.model, given.params, keys.simulate, num_points=num_simulated)
+        known = encoded if callable(given.encode) else None
+        points[SIMULATED], subjects[SIMULATED] = drawn, _amortized(subject, given, known, drawn)
+        functions["sample"] = jax.tree.leaves(drawn.inputs.x_NxD)[0]
+    return _Prepared(subjects, points, functions, image_shape)
 
 
 @contextmanager
@@ -225,24 +239,17 @@ def _some_z(subject: Subject, points: Measured) -> np.ndarray:
     return np.asarray(jax.jit(jax.vmap(subject.families[name].reparameterize))(phi_NxP, eps_NxK))
 
 
-def _measured(
-    subjects: dict[str, Subject],
-    points: dict[str, Measured],
-    columns: dict[str, np.ndarray],
-    image_shape: tuple[int, int] | None,
-    place: Path,
-    console: Console,
-) -> Report:
+def _measured(prepared: _Prepared, columns: dict[str, np.ndarray], place: Path, console: Console) -> Report:
     found, per_datapoint, outcomes, latents, pictures = [], {}, {}, {}, {}
-    for split, subject in subjects.items():
-        outcome = outcomes[split] = measure(subject, split, points[split], place, console)
+    for split, subject in prepared.subjects.items():
+        outcome = outcomes[split] = measure(subject, split, prepared.points[split], place, console)
         found += rows(subject, split, outcome)
         per_datapoint |= arrays(subject, split, outcome)
         latents |= page.latents(subject, split, outcome)
-        if image_shape:
-            pictures |= page.pictures(subject, split, outcome, found, per_datapoint, image_shape)
+        if prepared.image_shape:
+            pictures |= page.pictures(subject, split, outcome, found, per_datapoint, prepared.image_shape)
     notes = [f"order broken on {row['split']}: {line}" for row in found for line in row["broken_orders"]]
-    look = partial(hints, subjects[GIVEN], outcomes[GIVEN])
+    look = partial(hints, prepared.subjects[GIVEN], outcomes[GIVEN])
     notes += stored_json(place / "stages" / "hints.json", look, console)
     return Report(found, per_datapoint | columns, notes, {"latents": latents, "pictures": pictures})
 

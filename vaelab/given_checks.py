@@ -177,7 +177,7 @@ def check_sample(given: Given, x: Any, z_K: np.ndarray, key: Key) -> None:
     if given.sample is None:
         return
     z_K = jnp.asarray(z_K)
-    drawn, wanted = theirs("sample", given.sample, given.params)(key, z_K), _row(x, 0)
+    drawn, wanted = theirs("sample", given.sample, given.params)(jax.random.fold_in(key, 0), z_K), _row(x, 0)
     if jax.tree.map(jnp.shape, drawn) != jax.tree.map(jnp.shape, wanted):
         raise AuditError(
             f"sample returned {shapes(drawn)} and a datapoint of x is {shapes(wanted)}: they must agree"
