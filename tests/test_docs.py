@@ -102,9 +102,8 @@ def test_what_how_to_changes_is_there(page, tmp_path):
     assert len(prepared(page, tmp_path)) > 1
 
 
-@pytest.mark.parametrize(
-    "page", [pytest.param(p, marks=pytest.mark.slow) for p in HOW_TO[1:]] + HOW_TO[:1], ids=lambda p: p.stem
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("page", HOW_TO, ids=lambda path: path.stem)
 def test_how_to_works_as_written(page, tmp_path):
     for code in prepared(page, tmp_path):
         execute(tmp_path, code)

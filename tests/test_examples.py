@@ -168,11 +168,8 @@ def test_the_encoder_is_that_of_the_same_weights(case):
     assert np.std(expected_NxP) > 0.01
 
 
-@pytest.mark.parametrize(
-    "case",
-    [CASES[0], *(pytest.param(case, marks=pytest.mark.slow) for case in CASES[1:])],
-    ids=lambda case: case.name,
-)
+@pytest.mark.slow
+@each_example
 def test_the_audit_is_that_of_the_same_weights(case):
     (arguments, named), (own, theta, encoder, psi) = handed(case), ours(case)
     found = vaelab.audit(*arguments, **named, families=("diagonal",), **QUICK)

@@ -41,7 +41,7 @@ LAYERS = [
     {"inference_time"},
     {"rows"},
     {"page"},
-    {"run", "audit"},
+    {"run", "auditing"},
     {"sweep_rows", "compare"},
     {"sweep"},
     {"__init__"},

@@ -32,8 +32,8 @@ class LogConstant(NamedTuple):
     dims: int
 
     def looks_wrong(self) -> bool:
-        """Beyond its error and beyond what g, no better than its fit, makes of it."""
-        return abs(self.value) > 5.0 * self.stderr + 0.1 * self.dims + 0.1
+        """Beyond its error and beyond what g, no better than its fit, makes of it; or no number at all."""
+        return not abs(self.value) <= 5.0 * self.stderr + 0.1 * self.dims + 0.1
 
 
 def log_constant(sample: Callable[[Key], Any], log_density: Callable[[Any], Array], key: Key) -> LogConstant:
@@ -48,9 +48,10 @@ def log_constant(sample: Callable[[Key], Any], log_density: Callable[[Any], Arra
     log_g_SxD = np.stack([_log_g(column[:DRAWS], column[DRAWS:]) for column in flat_SxD.T], axis=1)
     tested = jax.tree.map(lambda a: a[DRAWS:], draws)
     log_f_S = np.asarray(jax.jit(jax.vmap(log_density))(tested), np.float64)
-    ratio_S = np.sum(log_g_SxD, axis=1) - log_f_S
-    log_mean = special.logsumexp(ratio_S) - np.log(DRAWS)
-    weight_S = np.exp(ratio_S - log_mean)
+    with np.errstate(invalid="ignore"):  # where f is 0 at a draw the constant is no number
+        ratio_S = np.sum(log_g_SxD, axis=1) - log_f_S
+        log_mean = special.logsumexp(ratio_S) - np.log(DRAWS)
+        weight_S = np.exp(ratio_S - log_mean)
     return LogConstant(-log_mean, float(np.std(weight_S) / np.sqrt(DRAWS)), flat_SxD.shape[1])
 
 
