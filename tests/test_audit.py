@@ -264,8 +264,11 @@ def test_a_directory_belongs_to_one_sampler_key_and_encoder(tmp_path, monkeypatc
 
 def test_a_probability_above_1_is_none_of_a_log_joint(monkeypatch):
     """The prior is a density."""
-    monkeypatch.setattr(auditing, "_measured", lambda *arguments: None)
-    run(None, log_joint=lambda x_D, z_K: 5.0 - 50.0 * jnp.sum(z_K**2), x=np.ones((N, D), np.float32))
+    monkeypatch.setattr(auditing, "_measured", lambda prepared, *_: prepared.functions["log_joint"])
+    density, x_NxD = (lambda x_D, z_K: 5.0 - 0.01 * jnp.sum(z_K**2)), np.ones((N, D), np.float32)
+    assert np.all(run(None, log_joint=density, x=x_NxD) > 0.0)
+    with pytest.raises(vaelab.AuditError, match="a probability above 1"):
+        run(density, x=x_NxD)
 
 
 def dropout(x_D, z_K):

@@ -129,10 +129,6 @@ def audit(
     Raises AuditError, with one line, before anything is spent: where something given is not what it should
     be, where a function of the user raises, and for a directory of another audit.
     """
-    if jax.config.jax_enable_x64:
-        raise AuditError(
-            "jax_enable_x64 is on and an audit is in float32: call it under jax.enable_x64(False)"
-        )
     if isinstance(families, str):
         raise AuditError(f"families={families!r} must be a tuple of names, as ({families!r},)")
     given = given_model(log_likelihood, log_joint, encode, sample, decode, params, latent_dim, num_simulated)

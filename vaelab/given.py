@@ -57,6 +57,10 @@ def given_model(
     num_simulated: Any,
 ) -> Given:
     """The arguments of an audit that are functions, all with params. Raises AuditError."""
+    if jax.config.jax_enable_x64:
+        raise AuditError(
+            "jax_enable_x64 is on and an audit is in float32: call it under jax.enable_x64(False)"
+        )
     if (log_likelihood is None) == (log_joint is None):
         raise AuditError(
             "give log_likelihood=(x, z) -> [], or None and log_joint=(x, z) -> []: one of the two"
