@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 import vaelab
-from vaelab import auditing, gap, given_checks, measure, model, posterior
+from vaelab import auditing, gap, given_checks, measure, model, normalised, posterior
 from vaelab.given import given_model
 from vaelab.normalised import log_constant
 
@@ -394,6 +395,12 @@ def test_the_constant_of_a_bernoulli_and_of_a_gaussian_is_found():
     assert not gaussian.looks_wrong()
     assert bernoulli.looks_wrong()
     assert bernoulli.dims == 200
+
+
+def test_the_law_fitted_to_a_gaussian_dimension_is_its_gaussian():
+    fit_S, x_S = 3.0 + 2.0 * np.random.default_rng(0).normal(size=(2, 500))
+    expected_S = stats.norm.logpdf(x_S, np.mean(fit_S), np.std(fit_S, ddof=1))
+    np.testing.assert_allclose(normalised._log_g(fit_S, x_S), expected_S)
 
 
 def discretized_logistic(x_D, scale):
