@@ -38,7 +38,7 @@ SWEEPS = encoder_capacity decoder_capacity training_set_size posterior_family kl
 TIMING = mean_field_vs_encoder@timing
 STUDIES = inference_suboptimality \
 	$(addprefix mean_field_vs_encoder@,mnist mnist$(comma)equal_time equal_time stopped long full) $(SWEEPS) \
-	mnist_convolutional $(addprefix mnist_families@,iaf real_nvp full cholesky low_rank) mnist_gap fashion_gap \
+	mnist_convolutional $(addprefix mnist_families@,iaf real_nvp full cholesky low_rank diagonal) mnist_gap fashion_gap \
 	reparameterization gradient_variance linear_gaussian
 SMOKES = $(addsuffix @smoke,inference_suboptimality $(SWEEPS))
 

@@ -41,7 +41,6 @@ def get_config(variant: str = ""):
     config.refit.num_steps = 0
     config.evaluate.splits = ("train", "test")
     config.evaluate.max_points = 200
-    config.inference.flow.num_steps = 1000
     config.sweep = defaults.sweep(
         ("data.name", ("mnist", "fashion_mnist")),
         (("posterior.family", "inference.families", "encoder.hidden"), MODELS),

@@ -35,6 +35,7 @@ FAMILIES = ("diagonal", "full", "cholesky", "low_rank", "real_nvp", "iaf")
 def get_config(variant: str = ""):
     config = mnist_gap.get_config()
     config.refit.num_steps = 0
+    config.evaluate.max_points = 500
     config.evidence.num_samples = 2000
     config.posterior.rank = 5
     config.posterior.flow.num_layers = 2

@@ -35,7 +35,7 @@ def get_config(variant: str = ""):
     defaults.study_gaps(config)
     config.objective.name = "elbo_from_draws"  # that every family has
     config.posterior.flow.num_layers = 2
-    config.evaluate.max_points = 180  # a flow takes Adam, and minutes
+    config.evaluate.max_points = 120  # a flow takes Adam, and minutes
     places = tuple((name, (name,)) for name in FAMILIES)
     config.sweep = defaults.sweep((("posterior.family", "inference.families"), places), num_seeds=5)
     return defaults.apply_variant(config, variant, smoke=defaults.shrink)

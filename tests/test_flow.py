@@ -113,6 +113,45 @@ def test_an_encoders_two_parts_are_the_one_vector(make, bound):
     np.testing.assert_allclose(ravel_pytree(jax.grad(value)(parts))[0], grad_P, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("K", [2, 5])
+def test_score_of_a_draw_is_the_gradient_of_the_log_density(K):
+    family = posterior.iaf(K, num_layers=3, hidden=12)
+    phi_P = member(family, size=0.2)
+    for seed in range(5):
+        eps_K = jax.random.normal(jax.random.key(seed), (K,))
+        z_K = family.reparameterize(phi_P, eps_K)
+        expected_K = jax.grad(family.dist(phi_P).log_prob)(z_K)
+        np.testing.assert_allclose(family.score_of_draw(phi_P, eps_K), expected_K, rtol=1e-3, atol=1e-3)
+
+
+def test_sticking_the_landing_by_the_score_is_sticking_it_by_the_inverse():
+    """Value, gradient and the gradient of the gradient, without the K passes of the inverse."""
+    family = posterior.iaf(4, num_layers=2, hidden=8)
+    by_inverse = family._replace(score_of_draw=None)
+    phi_P, direction_P = member(family, size=0.2), member(family, size=0.2, seed=1)
+
+    def log_joint(z_K):
+        return -jnp.sum(jnp.cosh(z_K - 0.5))
+
+    def value(phi_P, density_phi_P, family):
+        return objective.stick_the_landing(
+            log_joint, family, phi_P, jax.random.key(0), num_samples=6, density_phi_P=density_phi_P
+        )
+
+    def slope(phi_P, family):
+        return jax.grad(value)(phi_P, phi_P, family) @ direction_P
+
+    np.testing.assert_allclose(value(phi_P, None, family), value(phi_P, None, by_inverse), rtol=1e-5)
+    for derivative in (
+        lambda family: jax.grad(value)(phi_P, None, family),
+        lambda family: jax.grad(value, argnums=1)(phi_P, phi_P + 0.0, family),
+        lambda family: jax.grad(slope)(phi_P, family),
+    ):
+        expected_P = derivative(by_inverse)
+        size = np.max(np.abs(expected_P))
+        np.testing.assert_allclose(derivative(family), expected_P, atol=1e-4 * size)
+
+
 def test_sizes_that_make_no_flow_are_refused(make):
     for sizes in ({"latent_dim": 1}, {"num_layers": 0}, {"hidden": 0}):
         settings = {"latent_dim": 3, "num_layers": 2, "hidden": 4} | sizes

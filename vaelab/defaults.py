@@ -45,7 +45,7 @@ def inference() -> ConfigDict:
     )
     # Of flows, which have no natural gradient.
     config.flow = local_loop(
-        500, "elbo_from_draws", optimizer("adam", learning_rate=1e-2, schedule="cosine", b2=0.99)
+        500, "stick_the_landing", optimizer("adam", learning_rate=3e-3, schedule="cosine", b2=0.99)
     )
     return config
 

@@ -56,6 +56,17 @@ def log_weight(
 
         return own_log_weight
 
+    if family.score_of_draw is not None:
+
+        def log_weight_along_path(eps_K: Array) -> Array:
+            # log q to first order about z, which is all that differs: in value and in gradients the same.
+            z_K = family.reparameterize(phi_P, eps_K)
+            held_K, log_q = family.sample_and_log_prob(density_phi_P, eps_K)
+            score_K = family.score_of_draw(density_phi_P, eps_K)
+            return log_joint(z_K) - log_q - score_K @ (z_K - held_K)
+
+        return log_weight_along_path
+
     log_q = family.dist(density_phi_P).log_prob  # built once: a dense S is inverted here
 
     def log_weight(eps_K: Array) -> Array:
