@@ -32,6 +32,7 @@ class Recipe(NamedTuple):
         "stick_the_landing"  # of the solvers that take one: elbo, stick_the_landing, elbo_from_draws
     )
     schedule: str = "cosine"
+    b2: float = 0.9  # of adam
     averaged: int = 0  # so many last iterates
 
 
@@ -48,7 +49,7 @@ RECIPES = {
         Recipe("natural_gradient", 0.2, 60, draws=16, kind_of_draws="quasi-random"),
         Recipe("natural_gradient", 0.2, 60, draws=16),
         Recipe("adam", 3e-2, 100),
-        Recipe("adam", 3e-2, 100, gradient="elbo"),
+        Recipe("adam", 3e-2, 100, gradient="elbo", b2=0.99),
         Recipe("lbfgs", 1.0, 15, draws=64, kind_of_draws="fixed", gradient="elbo", schedule="constant"),
     ],
     "full": [
@@ -66,18 +67,28 @@ RECIPES = {
         Recipe("adam", 2e-2, 200),
     ],
     "real_nvp": [
-        Recipe("adam", 1e-2, 100, gradient="elbo_from_draws"),
-        Recipe("adam", 1e-2, 500, gradient="elbo_from_draws"),
-        Recipe("adam", 1e-2, 500, gradient="elbo_from_draws", start="prior"),
+        Recipe("adam", 3e-3, 500, b2=0.99),
+        Recipe("adam", 3e-3, 1500, b2=0.99),
+        Recipe("adam", 3e-3, 500, b2=0.99, start="prior"),
+        Recipe("adam", 1e-2, 500, b2=0.99),
+        Recipe("adam", 3e-3, 500, b2=0.99, gradient="elbo_from_draws"),
+        Recipe("adam", 1e-2, 500, b2=0.99, gradient="elbo_from_draws"),
+    ],
+    "iaf": [
+        Recipe("adam", 3e-3, 500, b2=0.99),
+        Recipe("adam", 3e-3, 1500, b2=0.99),
+        Recipe("adam", 3e-3, 500, b2=0.99, gradient="elbo_from_draws"),
     ],
 }
 REFERENCE = {
     "diagonal": Recipe("quasi_newton", 0.3, 2000, draws=20),
     "full": Recipe("natural_gradient", 0.1, 1500, draws=50),
     "low_rank": Recipe("natural_gradient", 0.1, 1500, draws=50),
-    "real_nvp": Recipe("adam", 1e-2, 5000, draws=20, gradient="elbo_from_draws"),
+    "real_nvp": Recipe("adam", 3e-3, 5000, draws=20, b2=0.99),
+    "iaf": Recipe("adam", 3e-3, 5000, draws=20, b2=0.99),
 }
-SIZES = {"low_rank": {"rank": 5}, "real_nvp": {"num_layers": 2, "hidden": 64}}
+FLOW = {"num_layers": 2, "hidden": 64}
+SIZES = {"low_rank": {"rank": 5}, "real_nvp": FLOW, "iaf": FLOW}
 
 
 def main() -> None:
@@ -143,7 +154,7 @@ def main() -> None:
         rate = optax.scale_by_learning_rate(schedule)
         optimizer = {
             "natural_gradient": lambda: optax.chain(natural_gradient(family, max_norm=5.0), rate),
-            "adam": lambda: optax.adam(schedule, b2=0.9 if recipe.gradient == "stick_the_landing" else 0.99),
+            "adam": lambda: optax.adam(schedule, b2=recipe.b2),
             # No line search: under vmap each would wait for the slowest. A step of length 1 at most instead.
             "lbfgs": lambda: optax.chain(optax.scale_by_lbfgs(20), optax.clip_by_global_norm(1.0), rate),
         }[recipe.solver]()

@@ -7,7 +7,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from tests import oracles
-from vaelab import objective, posterior
+from vaelab import multisample, objective, posterior
 from vaelab.types import SharedPhi
 
 FLOWS = {"real_nvp": posterior.real_nvp, "iaf": posterior.iaf}
@@ -141,8 +141,12 @@ def test_sticking_the_landing_by_the_score_is_sticking_it_by_the_inverse():
     def slope(phi_P, family):
         return jax.grad(value)(phi_P, phi_P, family) @ direction_P
 
+    def dreg(phi_P, family):
+        return multisample.dreg(log_joint, family, phi_P, jax.random.key(0), num_samples=6)
+
     np.testing.assert_allclose(value(phi_P, None, family), value(phi_P, None, by_inverse), rtol=1e-5)
     for derivative in (
+        lambda family: jax.grad(dreg)(phi_P, family),
         lambda family: jax.grad(value)(phi_P, None, family),
         lambda family: jax.grad(value, argnums=1)(phi_P, phi_P + 0.0, family),
         lambda family: jax.grad(slope)(phi_P, family),

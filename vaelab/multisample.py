@@ -10,7 +10,7 @@ With w_s = p(x, z_s) / q(z_s):
 import jax
 import jax.numpy as jnp
 
-from vaelab.objective import log_weight, standard_draws
+from vaelab.objective import log_density_of_draw, log_weight, standard_draws
 from vaelab.types import Array, Key, LogJoint, PosteriorFamily
 
 
@@ -79,8 +79,9 @@ def dreg(
     eps_SxK = standard_draws(key, num_samples, family.latent_dim)
     z_SxK = jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK)
     z_SxK, zero_S = _weigh_cotangents(z_SxK)
-    log_q = family.dist(jax.lax.stop_gradient(phi_P)).log_prob
-    return _log_mean_exp(jax.vmap(lambda z_K: log_joint(z_K) - log_q(z_K))(z_SxK) + zero_S)
+    log_q = log_density_of_draw(family, jax.lax.stop_gradient(phi_P))
+    log_w_S = jax.vmap(lambda eps_K, z_K: log_joint(z_K) - log_q(eps_K, z_K))(eps_SxK, z_SxK)
+    return _log_mean_exp(log_w_S + zero_S)
 
 
 def renyi(

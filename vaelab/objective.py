@@ -56,24 +56,30 @@ def log_weight(
 
         return own_log_weight
 
-    if family.score_of_draw is not None:
-
-        def log_weight_along_path(eps_K: Array) -> Array:
-            # log q to first order about z, which is all that differs: in value and in gradients the same.
-            z_K = family.reparameterize(phi_P, eps_K)
-            held_K, log_q = family.sample_and_log_prob(density_phi_P, eps_K)
-            score_K = family.score_of_draw(density_phi_P, eps_K)
-            return log_joint(z_K) - log_q - score_K @ (z_K - held_K)
-
-        return log_weight_along_path
-
-    log_q = family.dist(density_phi_P).log_prob  # built once: a dense S is inverted here
+    log_q = log_density_of_draw(family, density_phi_P)
 
     def log_weight(eps_K: Array) -> Array:
         z_K = family.reparameterize(phi_P, eps_K)
-        return log_joint(z_K) - log_q(z_K)
+        return log_joint(z_K) - log_q(eps_K, z_K)
 
     return log_weight
+
+
+def log_density_of_draw(family: PosteriorFamily, phi_P: Array) -> Callable[[Array, Array], Array]:
+    """(eps_K, z_K) -> log q(z), for a z that is reparameterize(phi, eps) by another way.
+
+    Its value and its first derivatives, in z and in phi, are those of log q; the gradient of a bound with it
+    can be differentiated once more, with z moved by the same phi.
+    """
+    if family.score_of_draw is None:
+        log_q = family.dist(phi_P).log_prob  # built once: a dense S is inverted here
+        return lambda eps_K, z_K: log_q(z_K)
+
+    def about_the_draw(eps_K: Array, z_K: Array) -> Array:
+        own_K, log_q = family.sample_and_log_prob(phi_P, eps_K)
+        return log_q + family.score_of_draw(phi_P, eps_K) @ (z_K - own_K)
+
+    return about_the_draw
 
 
 def elbo(
