@@ -99,7 +99,9 @@ def _label(row: dict) -> str:
     parts += [row["kind_of_draws"]] if row["kind_of_draws"] != "antithetic" else []
     parts += [f"{row['draws']} draws"] if row["draws"] != 10 else []
     parts += ["averaged"] if row["averaged"] else []
-    parts += ["ELBO's gradient"] if row["solver"] == "adam" and row["gradient"] == "elbo" else []
+    if row["solver"] == "adam":
+        parts += [f"rate {row['rate']:g}"]
+        parts += ["ELBO's gradient"] if row["gradient"] != "stick_the_landing" else []
     return ", ".join(parts)
 
 

@@ -102,6 +102,17 @@ def test_the_command_prints_and_writes(tmp_path, capsys):
     assert (tmp_path / "out" / "compare.png").stat().st_size > 5000
 
 
+def test_runs_whose_family_has_no_encoder_are_drawn(tmp_path):
+    """Of which the first quantity is missing; each run has its line in the legend all the same."""
+    runs = [write_run(tmp_path / name, lead) for name, lead in (("a", 0.0), ("b", 0.5))]
+    for run in runs:
+        arrays = dict(np.load(run / "per_datapoint.npz"))
+        del arrays["test/diagonal/elbo_amortized"]
+        np.savez(run / "per_datapoint.npz", **arrays)
+    assert compare.main([*map(str, runs), "--output", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "compare.png").exists()
+
+
 def test_runs_of_the_same_name_are_told_apart_by_their_folders(tmp_path, capsys):
     first = write_run(tmp_path / "one" / "seed=0")
     other = write_run(tmp_path / "two" / "seed=0", 0.5)

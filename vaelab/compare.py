@@ -228,6 +228,7 @@ def plot(path: Path, rows: list[dict[str, Any]]) -> None:
     panels = list(dict.fromkeys((row["split"], row["family"]) for row in rows))
     runs = list(dict.fromkeys(row["run"] for row in rows if row["less_first"] is not None))
     drawn, axes = report.figure(len(panels), 4.0 * len(panels) + 1.0, 1.6 + 0.35 * len(TITLES) * len(runs))
+    drawn_of: dict[str, Any] = {}
     for axis, panel in zip(axes, panels, strict=True):
         for number, run in enumerate(runs):
             (row,) = [r for r in rows if (r["split"], r["family"]) == panel and r["run"] == run] or [None]
@@ -235,22 +236,23 @@ def plot(path: Path, rows: list[dict[str, Any]]) -> None:
                 lead = None if row is None else row["less_first"][name]
                 if lead is None or not math.isfinite(lead["mean"]):
                     continue
-                axis.errorbar(
+                bar = axis.errorbar(
                     lead["mean"],
                     position + 0.6 * (number + 0.5) / len(runs) - 0.3,
                     xerr=2.0 * lead["stderr"],
                     fmt="o" if lead["paired"] else "s",
                     capsize=3,
                     color=COLOURS[number % len(COLOURS)],
-                    label=run if position == 0 else None,
                 )
+                drawn_of.setdefault(run, bar)
         axis.axvline(0.0, color="#777777", linewidth=1.0)
         axis.set_yticks(range(len(TITLES)), [title.replace("\\", "") for title in TITLES])
         axis.set_ylim(len(TITLES) - 0.5, -0.5)
         axis.set_title(", ".join(panel), fontsize=10)
         axis.locator_params(axis="x", nbins=5)
     drawn.supxlabel(f"nats more than {rows[0]['run']}; bars: ± 2 standard errors", fontsize=10)
-    axes[0].legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0.0, 1.06))
+    legend = {"frameon": False, "fontsize": 8, "loc": "lower left", "bbox_to_anchor": (0.0, 1.06)}
+    axes[0].legend(list(drawn_of.values()), list(drawn_of), **legend)
     drawn.savefig(path, dpi=120)
 
 
