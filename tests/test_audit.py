@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rich.console import Console
 from scipy import stats
 
 import vaelab
-from vaelab import auditing, gap, given_checks, measure, model, normalised, posterior
+from vaelab import auditing, gap, given_checks, measure, model, normalised, posterior, rundir
 from vaelab.given import given_model
 from vaelab.normalised import log_constant
 
@@ -177,6 +178,15 @@ def test_an_encoder_that_returns_the_variance_is_named():
     assert "does encode return the variance?" in note
 
 
+def test_of_several_readings_that_help_the_best_is_named():
+    def tiny(x_D):
+        mu_K, sigma_K = encode(x_D)
+        return mu_K - 0.1, jnp.full_like(sigma_K, 1e-4)  # its square root is too small as well, exp is not
+
+    (note,) = run(encode=tiny).notes
+    assert "with exp(sigma" in note
+
+
 def test_a_scale_that_is_somewhat_too_small_is_not_taken_for_a_variance():
     weak = (0.3, 0.2)  # singular values of W: the posterior is near N(0, I)
     other = model.linear_gaussian(K, weak, 0.6, D)
@@ -245,6 +255,44 @@ def test_an_interrupted_audit_goes_on_from_its_directory(tmp_path, monkeypatch):
         )
     with pytest.raises(vaelab.AuditError, match=r"config.given.density is 'log_likelihood' there"):
         run(None, log_joint=log_likelihood, settings=settings, directory=tmp_path)
+
+
+def test_a_directory_in_use_is_refused(tmp_path):
+    says = pytest.raises(
+        vaelab.AuditError, match=r"is in use by process \d+ on .*: wait for it, or take another"
+    )
+    with rundir.in_use(tmp_path, Console()), says:
+        run(directory=tmp_path)
+
+
+def test_a_family_without_an_encoder_starts_at_the_law_of_the_encoder(monkeypatch):
+    seen = []
+
+    def look(prepared, *_):
+        seen.append(prepared)
+        return vaelab.Report([], {})
+
+    monkeypatch.setattr(auditing, "_measured", look)
+    run(families=("diagonal", "full"))
+    (prepared,) = seen
+    inputs = prepared.points[auditing.GIVEN].inputs
+    phi_NxP = prepared.subjects[auditing.GIVEN].start("full", inputs)
+    mu_NxK, scale_NxKxK = map(np.asarray, jax.vmap(posterior.full(K).location_scale)(phi_NxP))
+    wanted_mu_NxK, sigma_NxK = map(np.asarray, jax.vmap(encode)(points()))
+    np.testing.assert_allclose(mu_NxK, wanted_mu_NxK, rtol=1e-5)
+    covariance_NxKxK = scale_NxKxK @ np.swapaxes(scale_NxKxK, 1, 2)
+    np.testing.assert_allclose(covariance_NxKxK, sigma_NxK[:, :, None] ** 2 * np.eye(K), atol=1e-5)
+
+
+def test_every_leaf_of_a_sample_is_looked_at():
+    x = {"left": points()[:, :2], "right": points()[:, 2:]}
+    with pytest.raises(vaelab.AuditError, match="they must agree"):
+        run(
+            lambda x, z_K: log_likelihood(jnp.concatenate([x["left"], x["right"]]), z_K),
+            lambda x: encode(jnp.concatenate([x["left"], x["right"]])),
+            x,
+            sample=lambda key, z_K: {"left": jnp.zeros(2), "right": jnp.zeros(3)},
+        )
 
 
 def test_a_directory_belongs_to_one_sampler_key_and_encoder(tmp_path, monkeypatch):
