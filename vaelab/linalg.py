@@ -1,16 +1,50 @@
-"""The inverse and log|det| of one small dense matrix, fast when vmapped over many.
+"""Factors, inverse and log|det| of one small dense matrix, fast and safe when vmapped over many.
 
 On a CPU, XLA's batched triangular solve is no LAPACK call and takes twenty times as long as the batched LU
 factorisation before it. The triangular factors are inverted here by doubling instead: small blocks by
 substitution, then a few levels of batched matrix products, on every device.
+
+Some versions of jaxlib divide a batched LAPACK call of much work over XLA's threads for the CPU, and wait for
+them in one of those threads: where as many calls meet as there are threads, all of them wait for good. Work
+of two devices meets, and so may independent parts of one program. There a batch is factored in pieces, one
+after the other, that are too little work to be divided.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jaxlib
 
 from vaelab.types import Array
 
 BASE = 8  # width of the blocks that are inverted by substitution; below it, products are all overhead
+DIVIDED_WORK = 200_000  # jaxlib divides a call of so much or more, K^3 for each matrix
+DIVIDES = (0, 10, 0) <= jaxlib.version.__version_info__ < (0, 11, 1)
+
+
+def _in_pieces(function: Callable[[Array], Any]) -> Callable[[Array], Any]:
+    """The function of one K x K matrix that is a LAPACK call, such that its batches do not wait for good."""
+
+    @jax.custom_batching.custom_vmap
+    def many(matrix_NxKxK: Array) -> Any:
+        count, size = len(matrix_NxKxK), max((DIVIDED_WORK - 1) // matrix_NxKxK.shape[-1] ** 3, 1)
+        if count <= size or not DIVIDES or jax.default_backend() != "cpu":
+            return jax.vmap(function)(matrix_NxKxK)
+        return jax.lax.map(function, matrix_NxKxK, batch_size=size)
+
+    @many.def_vmap
+    def _(axis_size: int, _: Any, matrix_MxNxKxK: Array) -> Any:
+        found = many(matrix_MxNxKxK.reshape(-1, *matrix_MxNxKxK.shape[2:]))
+        found = jax.tree.map(lambda a: a.reshape(axis_size, -1, *a.shape[1:]), found)
+        return found, jax.tree.map(lambda _: True, found)
+
+    return lambda matrix_KxK: jax.tree.map(lambda a: a[0], many(matrix_KxK[None]))
+
+
+_lu = _in_pieces(jax.lax.linalg.lu)
+_cholesky = _in_pieces(jnp.linalg.cholesky)
 
 
 def _inverse_lower_blocks(lower_NxWxW: Array) -> Array:
@@ -52,12 +86,32 @@ def inverse_lower(lower_KxK: Array) -> Array:
     return inverse_NxWxW[0, :size, :size]
 
 
+@jax.custom_jvp
+def cholesky(matrix_KxK: Array) -> Array:
+    """The lower triangular L with L L' = matrix, symmetric and positive definite; NaN where it is not.
+
+    Derivative: L^-1 dL = Phi(L^-1 dA L^-T), where Phi takes the lower triangle with half the diagonal, of the
+    symmetric part of dA (Murray 2016, "Differentiation of the Cholesky decomposition", section 3).
+    """
+    return _cholesky(matrix_KxK)
+
+
+@cholesky.defjvp
+def _cholesky_jvp(primals, tangents):
+    (matrix_KxK,), (tangent_KxK,) = primals, tangents
+    lower_KxK = cholesky(matrix_KxK)
+    inverse_KxK = inverse_lower(lower_KxK)
+    middle_KxK = inverse_KxK @ (0.5 * (tangent_KxK + tangent_KxK.T)) @ inverse_KxK.T
+    half_KxK = jnp.tril(middle_KxK, -1) + jnp.diag(0.5 * jnp.diag(middle_KxK))
+    return lower_KxK, lower_KxK @ half_KxK
+
+
 def inverse_reverse_cholesky(matrix_KxK: Array) -> Array:
     """M^-1 of the lower triangular M with M' M = matrix, positive definite.
 
     With the order of rows and columns reversed the matrix is N N', and M = (N reversed)'.
     """
-    lower_KxK = jnp.linalg.cholesky(matrix_KxK[::-1, ::-1])
+    lower_KxK = cholesky(matrix_KxK[::-1, ::-1])
     return inverse_lower(lower_KxK)[::-1, ::-1].T
 
 
@@ -68,7 +122,7 @@ def inverse_and_log_abs_det(matrix_KxK: Array) -> tuple[Array, Array]:
     The sign of det S is free. A singular S gives -inf, and an inverse that is not finite. Derivatives:
     d S^-1 = -S^-1 dS S^-1 and d log|det S| = tr(S^-1 dS).
     """
-    lu_KxK, _, permutation_K = jax.lax.linalg.lu(matrix_KxK)
+    lu_KxK, _, permutation_K = _lu(matrix_KxK)
     identity = jnp.eye(matrix_KxK.shape[0], dtype=matrix_KxK.dtype)
     lower_inverse = inverse_lower(jnp.tril(lu_KxK, -1) + identity)
     upper_inverse = inverse_lower(jnp.triu(lu_KxK).T).T

@@ -11,7 +11,7 @@ import distrax
 import jax
 import jax.numpy as jnp
 
-from vaelab.linalg import inverse_lower
+from vaelab.linalg import cholesky, inverse_lower
 from vaelab.posterior.gaussian import own_density
 from vaelab.types import Array, PosteriorFamily
 
@@ -113,7 +113,7 @@ def low_rank(latent_dim: int, *, rank: int) -> PosteriorFamily:
 
     def split(phi_P: Array) -> tuple[Array, Array, Array, Array]:
         factor_Kxr = phi_P[2 * K :].reshape(K, r)
-        cholesky_rxr = jnp.linalg.cholesky(jnp.eye(r) + factor_Kxr.T @ factor_Kxr)
+        cholesky_rxr = cholesky(jnp.eye(r) + factor_Kxr.T @ factor_Kxr)
         return phi_P[:K], phi_P[K : 2 * K], factor_Kxr, cholesky_rxr
 
     def log_abs_det(phi_P: Array) -> Array:

@@ -1,0 +1,75 @@
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vaelab import linalg
+from vaelab.posterior import full, low_rank
+
+
+def matrices(*shape):
+    return jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
+
+
+def positive(*shape):
+    root = np.asarray(matrices(*shape))
+    return jnp.asarray(root @ root.swapaxes(-1, -2) + np.eye(shape[-1], dtype=np.float32))
+
+
+def test_cholesky_and_its_derivatives_are_those_of_the_factor():
+    matrix, direction = positive(6, 6), matrices(6, 6)
+
+    def loss(factor):
+        return lambda a: jnp.sum(jnp.sin(factor(a)) * jnp.arange(36.0).reshape(6, 6))
+
+    ours, theirs = loss(linalg.cholesky), loss(jnp.linalg.cholesky)
+    np.testing.assert_allclose(linalg.cholesky(matrix), jnp.linalg.cholesky(matrix), rtol=1e-6)
+    np.testing.assert_allclose(jax.grad(ours)(matrix), jax.grad(theirs)(matrix), rtol=1e-4, atol=1e-4)
+    second = [jax.jvp(jax.grad(f), (matrix,), (direction,))[1] for f in (ours, theirs)]
+    np.testing.assert_allclose(*second, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 50, 50), (2, 150, 10, 10), (7, 60, 60)])
+def test_batches_in_pieces_are_the_same_factors(shape):
+    over = jax.vmap if len(shape) == 3 else lambda f: jax.vmap(jax.vmap(f))
+    a, p = matrices(*shape), positive(*shape)
+    np.testing.assert_allclose(
+        jax.jit(over(linalg.cholesky))(p), jnp.linalg.cholesky(p), rtol=1e-4, atol=1e-5
+    )
+    inverse, log_det = jax.jit(over(linalg.inverse_and_log_abs_det))(a)
+    np.testing.assert_allclose(log_det, jnp.linalg.slogdet(a)[1], rtol=1e-4)
+    np.testing.assert_allclose(a @ inverse, jnp.broadcast_to(jnp.eye(shape[-1]), shape), atol=0.02)
+
+
+def divided_calls(function, *arguments):
+    """The batches of LAPACK calls in the compiled program that jaxlib would divide over XLA's threads."""
+    text = jax.jit(function).lower(*arguments).compile().as_text()
+    calls = re.findall(r"= \(?f32\[([\d,]+)\].*custom_call_target=\"lapack_", text)
+    assert calls
+    shapes = [tuple(map(int, call.split(","))) for call in calls]
+    return [s for s in shapes if len(s) == 3 and s[0] > 1 and s[0] * s[1] ** 3 >= linalg.DIVIDED_WORK]
+
+
+@pytest.mark.skipif(not linalg.DIVIDES, reason="this jaxlib divides no LAPACK call")
+@pytest.mark.parametrize("shape", [(800, 10, 10), (2, 100, 10, 10), (500, 50, 50)])
+def test_no_batch_is_enough_work_to_be_divided(shape):
+    """Divided calls wait for each other's threads, for good where as many as there are threads meet."""
+    over = jax.vmap if len(shape) == 3 else lambda f: jax.vmap(jax.vmap(f))
+    assert divided_calls(lambda a: jnp.linalg.cholesky(a.reshape(-1, *shape[-2:])), positive(*shape))
+    assert not divided_calls(over(linalg.cholesky), positive(*shape))
+    assert not divided_calls(over(linalg.inverse_and_log_abs_det), matrices(*shape))
+
+
+@pytest.mark.skipif(not linalg.DIVIDES, reason="this jaxlib divides no LAPACK call")
+@pytest.mark.parametrize("family", [full(50), low_rank(50, rank=10)], ids=lambda family: family.name)
+def test_no_family_has_a_batch_that_is_divided(family):
+    """Of a step of the inner loop: the gradient of the bound, and the natural gradient."""
+    phi_NxP = jnp.tile(family.init(), (1000, 1)) + 0.01
+
+    def step(phi_P, eps_K):
+        grad_P = jax.grad(lambda phi_P: family.sample_and_log_prob(phi_P, eps_K)[1])(phi_P)
+        return family.natural_gradient(phi_P, grad_P), family.kl_to_prior(phi_P)
+
+    assert not divided_calls(jax.vmap(step), phi_NxP, jnp.ones((1000, 50)))
