@@ -1,4 +1,7 @@
+import os
 import re
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -73,3 +76,29 @@ def test_no_family_has_a_batch_that_is_divided(family):
         return family.natural_gradient(phi_P, grad_P), family.kl_to_prior(phi_P)
 
     assert not divided_calls(jax.vmap(step), phi_NxP, jnp.ones((1000, 50)))
+
+
+TWO_DEVICES = """
+import jax, jax.numpy as jnp, numpy as np
+from jax.sharding import NamedSharding, PartitionSpec as P
+from vaelab.linalg import {factor}
+
+def steps(x_Nx100):
+    def step(x_Nx100, _):
+        matrix_NxKxK = (x_Nx100 @ jnp.eye(100)).reshape(-1, 10, 10)
+        moved = jax.vmap({factor})(matrix_NxKxK)[0].reshape(x_Nx100.shape)
+        return x_Nx100 + 1e-9 * moved, None
+    return jax.lax.scan(step, x_Nx100, None, length=500)[0]
+
+mesh = jax.make_mesh((2,), ("runs",))
+on_each = jax.jit(jax.shard_map(steps, mesh=mesh, in_specs=P("runs"), out_specs=P("runs"), check_vma=False))
+x = jnp.asarray(np.random.default_rng(0).normal(size=(1600, 100)), jnp.float32)
+on_each(jax.device_put(x, NamedSharding(mesh, P("runs")))).block_until_ready()
+"""
+
+
+def test_two_devices_that_factor_at_once_do_not_wait_for_good():
+    """With `jax.lax.linalg.lu` itself this never ends on two cores under jaxlib 0.10.2."""
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    program = TWO_DEVICES.format(factor="inverse_and_log_abs_det")
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=120)
