@@ -2,6 +2,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -21,14 +22,18 @@ def positive(*shape):
     return jnp.asarray(root @ root.swapaxes(-1, -2) + np.eye(shape[-1], dtype=np.float32))
 
 
-def test_cholesky_and_its_derivatives_are_those_of_the_factor():
+@pytest.mark.parametrize("name", ["cholesky", "qr"])
+def test_factors_and_their_derivatives_are_those_of_jax(name):
+    factor, known = getattr(linalg, name), getattr(jnp.linalg, name)
     matrix, direction = positive(6, 6), matrices(6, 6)
 
     def loss(factor):
-        return lambda a: jnp.sum(jnp.sin(factor(a)) * jnp.arange(36.0).reshape(6, 6))
+        weight = jnp.arange(36.0).reshape(6, 6)
+        return lambda a: sum(jnp.sum(jnp.sin(part) * weight) for part in jax.tree.leaves(factor(a)))
 
-    ours, theirs = loss(linalg.cholesky), loss(jnp.linalg.cholesky)
-    np.testing.assert_allclose(linalg.cholesky(matrix), jnp.linalg.cholesky(matrix), rtol=1e-6)
+    ours, theirs = loss(factor), loss(known)
+    for mine, its in zip(*map(jax.tree.leaves, (factor(matrix), known(matrix))), strict=True):
+        np.testing.assert_allclose(mine, its, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(jax.grad(ours)(matrix), jax.grad(theirs)(matrix), rtol=1e-4, atol=1e-4)
     second = [jax.jvp(jax.grad(f), (matrix,), (direction,))[1] for f in (ours, theirs)]
     np.testing.assert_allclose(*second, rtol=1e-3, atol=1e-3)
@@ -43,16 +48,25 @@ def test_batches_in_pieces_are_the_same_factors(shape):
     )
     inverse, log_det = jax.jit(over(linalg.inverse_and_log_abs_det))(a)
     np.testing.assert_allclose(log_det, jnp.linalg.slogdet(a)[1], rtol=1e-4)
-    np.testing.assert_allclose(a @ inverse, jnp.broadcast_to(jnp.eye(shape[-1]), shape), atol=0.02)
+    identity = np.broadcast_to(np.eye(shape[-1], dtype=np.float32), shape)
+    np.testing.assert_allclose(a @ inverse, identity, atol=0.02)
+    q, r = jax.jit(over(linalg.qr))(a)
+    np.testing.assert_allclose(q @ r, a, atol=1e-4)
+    np.testing.assert_allclose(q @ q.mT, identity, atol=1e-5)
+    value, vector = jax.jit(over(linalg.eigh))(p)
+    np.testing.assert_allclose((vector * value[..., None, :]) @ vector.mT, p, rtol=1e-3, atol=1e-3)
+
+
+WORK = {"sgetrf": 1, "spotrf": 1, "sgeqrf": 4 / 3, "sorgqr": 4 / 3, "ssyevd": 9}  # in K^3 multiplications
 
 
 def divided_calls(function, *arguments):
     """The batches of LAPACK calls in the compiled program that jaxlib would divide over XLA's threads."""
     text = jax.jit(function).lower(*arguments).compile().as_text()
-    calls = re.findall(r"= \(?f32\[([\d,]+)\].*custom_call_target=\"lapack_", text)
+    calls = re.findall(r"= \(?f32\[([\d,]+)\].*custom_call_target=\"lapack_(\w+?)_ffi", text)
     assert calls
-    shapes = [tuple(map(int, call.split(","))) for call in calls]
-    return [s for s in shapes if len(s) == 3 and s[0] > 1 and s[0] * s[1] ** 3 >= linalg.DIVIDED_WORK]
+    found = [(name, *map(int, shape.split(","))) for shape, name in calls]
+    return [f for f in found if len(f) == 4 and f[1] > 1 and WORK[f[0]] * f[1] * f[2] ** 3 >= 200_000]
 
 
 @pytest.mark.skipif(not linalg.DIVIDES, reason="this jaxlib divides no LAPACK call")
@@ -62,7 +76,8 @@ def test_no_batch_is_enough_work_to_be_divided(shape):
     over = jax.vmap if len(shape) == 3 else lambda f: jax.vmap(jax.vmap(f))
     assert divided_calls(lambda a: jnp.linalg.cholesky(a.reshape(-1, *shape[-2:])), positive(*shape))
     assert not divided_calls(over(linalg.cholesky), positive(*shape))
-    assert not divided_calls(over(linalg.inverse_and_log_abs_det), matrices(*shape))
+    for function in (linalg.inverse_and_log_abs_det, linalg.qr, linalg.eigh):
+        assert not divided_calls(over(function), positive(*shape))
 
 
 @pytest.mark.skipif(not linalg.DIVIDES, reason="this jaxlib divides no LAPACK call")
@@ -76,6 +91,16 @@ def test_no_family_has_a_batch_that_is_divided(family):
         return family.natural_gradient(phi_P, grad_P), family.kl_to_prior(phi_P)
 
     assert not divided_calls(jax.vmap(step), phi_NxP, jnp.ones((1000, 50)))
+
+
+def test_what_is_factored_for_each_datapoint_is_factored_here():
+    """The models' closed forms and the studies factor one matrix, which is common to all datapoints."""
+    package = Path(linalg.__file__).parent
+    elsewhere = {package / name for name in ("linalg.py", "model.py", "gap.py")} | set(
+        package.glob("study/*")
+    )
+    for path in set(package.rglob("*.py")) - known:
+        assert not re.search(r"(jnp|lax|scipy)\.linalg\.", path.read_text()), path
 
 
 TWO_DEVICES = """

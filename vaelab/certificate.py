@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from vaelab.curvature import expected_curvature
+from vaelab.linalg import eigh
 from vaelab.objective import Estimate, log_weights, standard_draws
 from vaelab.types import Array, Key, LogJoint, PosteriorFamily
 
@@ -120,5 +121,5 @@ def progress(
 
 def _inverse(curvature_KxK: Array) -> Array:
     """Lam^-1, with eigenvalues of Lam below MIN_CURVATURE raised to it."""
-    value_K, vector_KxK = jnp.linalg.eigh(0.5 * (curvature_KxK + curvature_KxK.T))
+    value_K, vector_KxK = eigh(0.5 * (curvature_KxK + curvature_KxK.T))
     return (vector_KxK / jnp.maximum(value_K, MIN_CURVATURE)[None, :]) @ vector_KxK.T

@@ -20,16 +20,20 @@ import jaxlib
 from vaelab.types import Array
 
 BASE = 8  # width of the blocks that are inverted by substitution; below it, products are all overhead
-DIVIDED_WORK = 200_000  # jaxlib divides a call of so much or more, K^3 for each matrix
+DIVIDED_WORK = 200_000  # multiplications; jaxlib divides a call of so many or more
 DIVIDES = (0, 10, 0) <= jaxlib.version.__version_info__ < (0, 11, 1)
 
 
-def _in_pieces(function: Callable[[Array], Any]) -> Callable[[Array], Any]:
-    """The function of one K x K matrix that is a LAPACK call, such that its batches do not wait for good."""
+def _in_pieces(function: Callable[[Array], Any], work: int) -> Callable[[Array], Any]:
+    """The function of one K x K matrix that is a LAPACK call, such that its batches do not wait for good.
+
+    work: of one matrix, in K^3 multiplications at most. It has no derivative.
+    """
 
     @jax.custom_batching.custom_vmap
     def many(matrix_NxKxK: Array) -> Any:
-        count, size = len(matrix_NxKxK), max((DIVIDED_WORK - 1) // matrix_NxKxK.shape[-1] ** 3, 1)
+        count, one = len(matrix_NxKxK), work * matrix_NxKxK.shape[-1] ** 3
+        size = max((DIVIDED_WORK - 1) // one, 1)
         if count <= size or not DIVIDES or jax.default_backend() != "cpu":
             return jax.vmap(function)(matrix_NxKxK)
         return jax.lax.map(function, matrix_NxKxK, batch_size=size)
@@ -43,8 +47,10 @@ def _in_pieces(function: Callable[[Array], Any]) -> Callable[[Array], Any]:
     return lambda matrix_KxK: jax.tree.map(lambda a: a[0], many(matrix_KxK[None]))
 
 
-_lu = _in_pieces(jax.lax.linalg.lu)
-_cholesky = _in_pieces(jnp.linalg.cholesky)
+_lu = _in_pieces(jax.lax.linalg.lu, work=1)
+_cholesky = _in_pieces(jnp.linalg.cholesky, work=1)
+_qr = _in_pieces(jnp.linalg.qr, work=2)
+_eigh = _in_pieces(jnp.linalg.eigh, work=10)
 
 
 def _inverse_lower_blocks(lower_NxWxW: Array) -> Array:
@@ -104,6 +110,31 @@ def _cholesky_jvp(primals, tangents):
     middle_KxK = inverse_KxK @ (0.5 * (tangent_KxK + tangent_KxK.T)) @ inverse_KxK.T
     half_KxK = jnp.tril(middle_KxK, -1) + jnp.diag(0.5 * jnp.diag(middle_KxK))
     return lower_KxK, lower_KxK @ half_KxK
+
+
+@jax.custom_jvp
+def qr(matrix_KxK: Array) -> tuple[Array, Array]:
+    """(Q, R) of a square matrix = Q R, Q orthogonal and R upper triangular, the signs of its diagonal free.
+
+    Derivatives where R is invertible: with M = Q' dA R^-1 and W = tril(M, -1) - tril(M, -1)', dQ = Q W and
+    dR = (M - W) R, as Q' dQ is antisymmetric and dR upper triangular.
+    """
+    return tuple(_qr(matrix_KxK))
+
+
+@qr.defjvp
+def _qr_jvp(primals, tangents):
+    (matrix_KxK,), (tangent_KxK,) = primals, tangents
+    q_KxK, r_KxK = qr(matrix_KxK)
+    m_KxK = q_KxK.T @ tangent_KxK @ inverse_lower(r_KxK.T).T
+    below_KxK = jnp.tril(m_KxK, -1)
+    w_KxK = below_KxK - below_KxK.T
+    return (q_KxK, r_KxK), (q_KxK @ w_KxK, (m_KxK - w_KxK) @ r_KxK)
+
+
+def eigh(matrix_KxK: Array) -> tuple[Array, Array]:
+    """(eigenvalues_K in rising order, eigenvectors_KxK as columns) of a symmetric matrix; no derivative."""
+    return tuple(_eigh(matrix_KxK))
 
 
 def inverse_reverse_cholesky(matrix_KxK: Array) -> Array:

@@ -16,7 +16,7 @@ import distrax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.linalg import inverse_and_log_abs_det, inverse_lower, inverse_reverse_cholesky
+from vaelab.linalg import inverse_and_log_abs_det, inverse_lower, inverse_reverse_cholesky, qr
 from vaelab.types import Array, PosteriorFamily
 
 
@@ -185,7 +185,7 @@ def full(latent_dim: int) -> PosteriorFamily:
     def dual_gradient(phi_P: Array, grad_P: Array, concavity_KxK: Array) -> Array:
         # The law of S = L Q is that of the triangular L, and dL/dL = (dL/dS) Q'.
         grad_mu_K, grad_scale_KxK = location_scale(grad_P)
-        rotation_KxK = jnp.linalg.qr(location_scale(phi_P)[1].T)[0]  # Q'
+        rotation_KxK = qr(location_scale(phi_P)[1].T)[0]  # Q'
         return _triangular_dual(grad_mu_K, jnp.tril(grad_scale_KxK @ rotation_KxK), concavity_KxK)
 
     return PosteriorFamily(
@@ -268,7 +268,7 @@ def cholesky(latent_dim: int) -> PosteriorFamily:
 
     def project(mu_K: Array, scale_KxK: Array) -> Array:
         # S = L Q with Q orthogonal, from S' = Q' L'; the signs of the diagonal are Q's.
-        lower_KxK = jnp.linalg.qr(scale_KxK.T, mode="r").T
+        lower_KxK = qr(scale_KxK.T)[1].T
         lower_KxK = lower_KxK * jnp.sign(jnp.diag(lower_KxK))[None, :]
         return jnp.concatenate([mu_K, jnp.log(jnp.diag(lower_KxK)), strict_part(lower_KxK)])
 
