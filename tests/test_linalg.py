@@ -96,9 +96,7 @@ def test_no_family_has_a_batch_that_is_divided(family):
 def test_what_is_factored_for_each_datapoint_is_factored_here():
     """The models' closed forms and the studies factor one matrix, which is common to all datapoints."""
     package = Path(linalg.__file__).parent
-    elsewhere = {package / name for name in ("linalg.py", "model.py", "gap.py")} | set(
-        package.glob("study/*")
-    )
+    known = {package / name for name in ("linalg.py", "model.py", "gap.py")} | set(package.glob("study/*"))
     for path in set(package.rglob("*.py")) - known:
         assert not re.search(r"(jnp|lax|scipy)\.linalg\.", path.read_text()), path
 
