@@ -179,6 +179,11 @@ def fit_locally(
     )
 
 
+# A further round takes a whole chunk for the few that are left. Few rows at a time cost a CPU little, for an
+# accelerator they leave it idle.
+ROWS_ON_CPU = 128
+
+
 def _rounds(
     one: Callable[..., Inference],
     shared: tuple[Params, Key, float],
@@ -191,7 +196,8 @@ def _rounds(
     """(the fits, how many rounds each took); `numbers` are folded into the key, one for each round."""
     theta, key, tolerance = shared
     rows = (*data, phi_NxP)
-    size = rows_at_a_time(one, (theta, key, jnp.int32(0), tolerance), rows, chunk_size)
+    at_most = ROWS_ON_CPU if jax.default_backend() == "cpu" else None
+    size = rows_at_a_time(one, (theta, key, jnp.int32(0), tolerance), rows, chunk_size, at_most=at_most)
     rounds_N = np.ones(len(phi_NxP), int)
     for number in numbers:
         shared = (theta, key, jnp.int32(number), tolerance)

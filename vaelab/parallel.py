@@ -147,10 +147,18 @@ def _compiled(function: Callable[..., Any], mesh: Mesh | None) -> Callable[..., 
     )
 
 
-def rows_at_a_time(function: Callable[..., Any], shared: Any, rows: Any, chunk_size: int | Memory) -> int:
+def rows_at_a_time(
+    function: Callable[..., Any],
+    shared: Any,
+    rows: Any,
+    chunk_size: int | Memory,
+    *,
+    at_most: int | None = None,
+) -> int:
     """The rows of a chunk: as many on every device, and no more than N but for that.
 
-    Raises ConfigError where one row takes more than the Memory.
+    at_most: on each device, of a Memory that has room for more. Raises ConfigError where one row takes more
+    than the Memory.
     """
     num_rows = -(-jax.tree.leaves(rows)[0].shape[0] // num_devices())  # of one device
     if not isinstance(chunk_size, Memory):
@@ -162,5 +170,5 @@ def rows_at_a_time(function: Callable[..., Any], shared: Any, rows: Any, chunk_s
             f"not {chunk_size.bytes:,}, or take fewer draws at a time"
         )
     # So many chunks as must be, of about the same size: the last one is filled up with copies.
-    num_chunks = -(-num_rows // min(chunk_size.bytes // needed, num_rows))
+    num_chunks = -(-num_rows // min(chunk_size.bytes // needed, at_most or num_rows, num_rows))
     return num_devices() * -(-num_rows // num_chunks)
