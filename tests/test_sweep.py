@@ -5,6 +5,7 @@ import functools
 import io
 import json
 import math
+import shutil
 
 import jax
 import numpy as np
@@ -318,6 +319,58 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(three):
         jax.tree.map(np.testing.assert_array_equal, together[seed].state.theta, healthy[seed].state.theta)
 
 
+def failing_at(monkeypatch, steps):
+    """Makes each seed that has one meet a bound that is not finite at its step.
+
+    Returns the runs of each program, told by the key of each, as `three` has them.
+    """
+    original, programs = train_loop.train_chunk_together, []
+
+    def fail(states, rows, pixels, index, keys, numbers, **settings):
+        runs = [int(jax.random.key_data(key)[-1]) - 10 for key in keys]
+        start = np.asarray(states.step)
+        states, metrics = original(states, rows, pixels, index, keys, numbers, **settings)
+        bound = np.array(metrics.bound)
+        for place, seed in enumerate(runs):
+            if seed in steps and 0 <= steps[seed] - start[place] < bound.shape[1]:
+                bound[place, steps[seed] - start[place]] = np.nan
+        programs.append(runs)
+        return states, metrics._replace(bound=bound)
+
+    monkeypatch.setattr(train_loop, "train_chunk_together", fail)
+    return programs
+
+
+@pytest.fixture(scope="module")
+def four(three):
+    system, states, keys = three
+    return system, [*states, train.init_state(system, jax.random.key(3))], [*keys, jax.random.key(13)]
+
+
+def test_runs_that_fail_stay_as_they_were_and_leave_the_program(four, monkeypatch):
+    healthy = {steps: fit_all(four, PIXELS, steps) for steps in (4, 20)}
+    programs = failing_at(monkeypatch, {0: 5, 2: 10})
+    together = fit_all(four, PIXELS, 20)
+    assert programs == [[0, 1, 2, 3]] * 3 + [[1, 3]] * 2
+    assert [bool(progress.failed) for progress in together] == [True, False, True, False]
+    assert "at step 6:" in together[0].failed
+    assert [int(progress.state.step) for progress in together] == [4, 20, 8, 20]
+    jax.tree.map(np.testing.assert_array_equal, together[0].state, healthy[4][0].state)
+    for seed in (1, 3):  # in another program from then on: rounding only, over 8 steps of Adam
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+            together[seed].state.theta,
+            healthy[20][seed].state.theta,
+        )
+
+
+def test_it_ends_where_every_run_has_failed(four, monkeypatch):
+    programs = failing_at(monkeypatch, {0: 1, 1: 6, 2: 2, 3: 7})
+    together = fit_all(four, PIXELS, 400)
+    assert programs == [[0, 1, 2, 3], [1, 3]]
+    assert all(progress.failed for progress in together)
+
+
 def test_a_seed_that_fails_is_marked_and_the_rest_is_reported(tmp_path, monkeypatch):
     config = swept(("encoder.hidden", ((10,),)), num_seeds=3)
     original = train_loop.train_chunk_together
@@ -353,6 +406,38 @@ def test_a_sweep_that_was_killed_goes_on_to_the_same_result(swept_runs, tmp_path
     assert [r["amortization_gap"] for r in resumed] == [r["amortization_gap"] for r in rows]
     assert "program 2 of 2: hidden=20\n" in console.file.getvalue()
     assert "run 4 of 4: hidden=20, seed 1\n" in console.file.getvalue()
+
+
+def test_runs_killed_between_their_checkpoints_go_on_together_where_they_can(tmp_path, monkeypatch):
+    config = swept(("encoder.hidden", ((10,),)), num_seeds=3)
+    config.train.num_steps = 60
+    (row,) = sweep.run_sweep(config, str(tmp_path / "whole"), Console(quiet=True))
+    together, alone, programs = train_loop.train_chunk_together, train_loop.train_chunk, []
+
+    def stop(states, *arguments, **settings):
+        if int(states.step[0]) == 40:
+            raise KeyboardInterrupt
+        return together(states, *arguments, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_loop, "train_chunk_together", stop)
+        with pytest.raises(KeyboardInterrupt):
+            sweep.run_sweep(config, str(tmp_path / "sweep"), Console(quiet=True))
+    (first,) = (tmp_path / "sweep").glob("*/seed=0/checkpoints/train/40")
+    shutil.rmtree(first)
+
+    def count(function):
+        def counted(state, *arguments, **settings):
+            programs.append(np.size(state.step))
+            return function(state, *arguments, **settings)
+
+        return counted
+
+    monkeypatch.setattr(train_loop, "train_chunk_together", count(together))
+    monkeypatch.setattr(train_loop, "train_chunk", count(alone))
+    (resumed,) = sweep.run_sweep(config, str(tmp_path / "sweep"), Console(quiet=True))
+    assert programs == [1, 1, 2]
+    assert resumed["amortization_gap"]["mean"] == pytest.approx(row["amortization_gap"]["mean"], abs=1e-3)
 
 
 def test_the_table_has_a_line_for_every_row(swept_runs):

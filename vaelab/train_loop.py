@@ -104,7 +104,8 @@ class Progress(NamedTuple):
     """What training yields after each chunk: the state and the chunk's metrics, `[T]` each, on the host.
 
     skipped: a line for each step that was left out, as its bound or gradient was not finite.
-    failed: the line of the step at which a run of several came to its end, from then on.
+    failed: the line of the step at which a run of several came to its end, from then on. The state is then
+        that before the chunk with this step.
     """
 
     state: TrainState
@@ -178,34 +179,61 @@ def fit_together(
     numbers: those of each run, all of the same names; its system is system_of(numbers).
 
     Each run is that of `fit` but for the rounding of another program. One that meets a value that is not
-    finite is marked as failed, and what is yielded of it from then on is of no value; the others go on.
-    The runs are divided over the devices, with `devices` of them at most to each batch.
+    finite is marked as failed, and stays as it was before that chunk; the others go on, and once they are
+    half of the program's runs in one of their own. Ends early where none is left. The runs are divided over
+    the devices, with `devices` of them at most to each batch.
     """
     mesh = training_mesh(devices, batch_size)
-    # As many on each device: the last is repeated for that, and what becomes of its copies is not looked at.
     parts = 1 if mesh is None else mesh.shape["runs"]
-    filled = [min(number, len(states) - 1) for number in range(-(-len(states) // parts) * parts)]
-    watches = [_Watch(state, max_skipped) for state in states]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(states[i] for i in filled))
-    keys_R = jnp.stack([keys[i] for i in filled])
-    numbers_R = {name: jnp.float32([numbers[i][name] for i in filled]) for name in numbers[0]}
-    stacked, keys_R, numbers_R = place((stacked, keys_R, numbers_R), mesh, "runs")
     data = place((jnp.asarray(pixels_NxD), jnp.asarray(index_N)), mesh)
+    watches = [_Watch(state, max_skipped) for state in states]
+
+    def stack(places: list[int]) -> tuple[TrainState, Key, dict[str, Array]]:
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(states[run] for run in places))
+        numbers_R = {name: jnp.float32([numbers[run][name] for run in places]) for name in numbers[0]}
+        return place((stacked, jnp.stack([keys[run] for run in places]), numbers_R), mesh, "runs")
+
+    states, ended = list(states), {}
+    places = _places(range(len(states)), parts)
+    stacked, keys_R, numbers_R = stack(places)
     for start, length in _lengths(int(states[0].step), num_steps, chunk_size):
-        rows = [
-            batch_indices(seed, start, length, batch_size=batch_size, num_points=len(pixels_NxD))
-            for seed in order_seeds
-        ]
-        rows_RxTxB = place(np.stack([rows[i] for i in filled]), mesh, "runs", None, "data")
+        rows = {
+            run: batch_indices(
+                order_seeds[run], start, length, batch_size=batch_size, num_points=len(pixels_NxD)
+            )
+            for run in places
+        }
+        rows_RxTxB = place(np.stack([rows[run] for run in places]), mesh, "runs", None, "data")
         stacked, metrics = train_chunk_together(
             stacked, rows_RxTxB, *data, keys_R, numbers_R, system_of=system_of, mesh=mesh
         )
         metrics, whole = on_host(metrics), stacked if mesh is None else on_host(stacked)
-        chunk = []
-        for number, watch in enumerate(watches):
-            state, own = jax.tree.map(lambda a, number=number: a[number], (whole, metrics))
-            chunk.append(Progress(jax.tree.map(jnp.asarray, state), own, *watch.see(start, own)))
-        yield tuple(chunk)
+        chunk = dict(ended)
+        for run in set(places) - set(ended):
+            number = places.index(run)
+            state, own = jax.tree.map(lambda a, at=number: a[at], (whole, metrics))
+            skipped, failed = watches[run].see(start, own)
+            states[run] = states[run] if failed else jax.tree.map(jnp.asarray, state)
+            chunk[run] = Progress(states[run], own, skipped, failed)
+            if failed:
+                ended[run] = chunk[run]
+        yield tuple(chunk[run] for run in range(len(states)))
+        left = _places([run for run in range(len(states)) if run not in ended], parts)
+        if not left:
+            return
+        if 2 * len(left) <= len(places):
+            places = left
+            stacked, keys_R, numbers_R = stack(places)
+
+
+def _places(runs: Sequence[int], parts: int) -> list[int]:
+    """The run at each place of the program: as many on each part, the last one repeated for that.
+
+    What becomes of its copies is not looked at.
+    """
+    if not runs:
+        return []
+    return [runs[min(place, len(runs) - 1)] for place in range(-(-len(runs) // parts) * parts)]
 
 
 def bytes_per_run(

@@ -51,26 +51,27 @@ def bytes_of_run(member: Member) -> int:
 def train(members: Sequence[Member], number: int, console: Console) -> list[TrainState | str]:
     """The state of each run after its stage of this number, from its newest checkpoint or from the start.
 
-    Several runs that are at the same step go on as one compiled program. Of those one that meets a value that
+    Those that are at the same step go on as one compiled program. Of several runs one that meets a value that
     is not finite does not stop the others: in the place of its state comes the line that says where.
     """
     stage = members[0].experiment.stages[number]
     with ExitStack() as stack:
         stores = [_Store(member, number, stack) for member in members]
-        steps = {store.start for store in stores}
-        if steps == {stage.num_steps}:
+        steps = [store.start for store in stores]
+        if set(steps) == {stage.num_steps}:
             return [store.state for store in stores]
-        if len(steps) == 1:
+        if len(set(steps)) == 1:
             return _train(stage, stores, console)
-    # They were killed between their checkpoints, or one of them failed: each goes on alone.
-    return [_alone(member, number, console) for member in members]
-
-
-def _alone(member: Member, number: int, console: Console) -> TrainState | str:
-    try:
-        return train([member], number, console)[0]
-    except NonFiniteError as error:
-        return str(error)
+    # They were killed between their checkpoints, or one of them has failed: those at one step go on together.
+    found: dict[int, TrainState | str] = {}
+    for start in sorted(set(steps)):
+        same = [run for run, step in enumerate(steps) if step == start]
+        try:
+            states = train([members[run] for run in same], number, console)
+        except NonFiniteError as error:
+            states = [str(error)]  # a run that is alone at its step
+        found |= dict(zip(same, states, strict=True))
+    return [found[run] for run in range(len(members))]
 
 
 class _Store:
@@ -119,7 +120,8 @@ def _train(stage: Stage, stores: list[_Store], console: Console) -> list[TrainSt
         seconds, began = 0.0, time.perf_counter()  # of the steps, without validation
         for chunk in _chunks(stage, stores):
             seconds += time.perf_counter() - began
-            step = int(chunk[0].state.step)
+            furthest = max(chunk, key=lambda progress: int(progress.state.step))  # one that has not failed
+            step = int(furthest.state.step)
             stopping, ends = greatest(signalled() or 0), step == stage.num_steps
             due = step % settings.evaluate_every == 0 or ends
             lines = []
@@ -134,7 +136,7 @@ def _train(stage: Stage, stores: list[_Store], console: Console) -> list[TrainSt
             shown = {
                 n: float(np.mean([line[n] for line in lines if n in line])) for n in names if _any(lines, n)
             }
-            advance(len(chunk[0].metrics.bound), **shown)
+            advance(len(furthest.metrics.bound), **shown)
             if stopping:
                 for store in stores:
                     store.checkpoints.wait()
