@@ -35,6 +35,9 @@ flags.DEFINE_string(
 )
 flags.DEFINE_integer("num_processes", None, "With --coordinator: how many processes there are.")
 flags.DEFINE_integer("process_id", None, "With --coordinator: which of them this one is, from 0 on.")
+flags.DEFINE_integer(
+    "cpu_devices", 1, "Takes the CPU as so many devices; one for each core is faster for sweeps.", 1
+)
 flags.DEFINE_integer("wait_seconds", 300, "How long several processes wait for each other at the start.")
 
 
@@ -130,6 +133,10 @@ def _main(_: list[str]) -> int:
             if name in given:
                 line = "the sweep varies it: change --config.sweep.axes, or leave it out"
                 return _fail(f"--config.{name}={given[name]}: {line}", 2)
+    if FLAGS.cpu_devices > 1:
+        if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+            return _fail("--cpu_devices and the device count of $XLA_FLAGS say the same: give one of them", 2)
+        jax.config.update("jax_num_cpu_devices", FLAGS.cpu_devices)
     try:
         join(*several, wait_seconds=FLAGS.wait_seconds)
     except ProcessLost as error:

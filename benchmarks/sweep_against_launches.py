@@ -49,22 +49,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="experiments/digits_gap.py", help="an experiment, with :variant")
     parser.add_argument("--runs", type=int, default=8)
+    parser.add_argument("--cpu_devices", type=int, default=1, help="of the sweep and of each launch")
     arguments = parser.parse_args()
+    devices = f"--cpu_devices={arguments.cpu_devices}"
     with tempfile.TemporaryDirectory() as folder:
         place, cache = Path(folder), Path(folder) / "cache"
         swept = place / "swept.py"
         swept.write_text(SWEPT.format(config=arguments.config, root=str(ROOT), runs=arguments.runs))
         for name in ("cold", "sweep"):
-            together = seconds([f"--config={swept}", f"--workdir={place / name}"], cache)
+            together = seconds([f"--config={swept}", devices, f"--workdir={place / name}"], cache)
         launches = []
         for seed in range(-1, arguments.runs):  # the first compiles
-            flags = [f"--config={arguments.config}", f"--config.seed={max(seed, 0)}"]
+            flags = [f"--config={arguments.config}", devices, f"--config.seed={max(seed, 0)}"]
             launches.append(seconds([*flags, f"--workdir={place / str(seed)}"], cache))
     found = {
         "benchmark": "sweep_against_launches",
         "config": arguments.config,
         "cores": os.cpu_count(),
         "runs": arguments.runs,
+        "cpu_devices": arguments.cpu_devices,
         "sweep_seconds": together,
         "launch_seconds": launches[1:],
         "ratio": together / sum(launches[1:]),

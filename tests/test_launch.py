@@ -48,6 +48,7 @@ def assert_one_line(result, *, says, status=2):
         (["--config.train.optimizer.learning_rate=fast"], "learning_rate=fast: must be a number, not 'fast'"),
         (["--config.model.learn=perhaps"], "--config.model.learn=perhaps"),
         (["train"], "'train' is not a flag"),
+        (["--cpu_devices=0"], "--cpu_devices=0: 0 is not a positive integer"),
     ],
 )
 def test_a_mistyped_flag(arguments, says, tmp_path):
@@ -109,6 +110,26 @@ def test_a_setting_that_cannot_be(arguments, says, tmp_path):
     result = launch("--config=experiments/digits_gap.py:smoke", *arguments, f"--workdir={tmp_path / 'run'}")
     assert_one_line(result, says=says)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_cpu_as_several_devices(tmp_path):
+    (tmp_path / "mine.py").write_text(f"""
+import atexit, jax
+from pathlib import Path
+from experiments import digits_gap
+atexit.register(lambda: Path({str(tmp_path / "devices")!r}).write_text(str(jax.device_count())))
+get_config = lambda: digits_gap.get_config("smoke")
+""")
+    arguments = [f"--config={tmp_path / 'mine.py'}", *TINY[1:], "--cpu_devices=2"]
+    result = launch(*arguments, f"--workdir={tmp_path / 'run'}", PYTHONPATH=str(ROOT))
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "devices").read_text() == "2"
+
+
+def test_devices_of_the_cpu_told_twice(tmp_path):
+    flags = "--xla_force_host_platform_device_count=2"
+    result = launch("--cpu_devices=2", f"--workdir={tmp_path / 'run'}", XLA_FLAGS=flags)
+    assert_one_line(result, says="give one of them")
 
 
 def test_a_flag_for_what_a_sweep_varies(tmp_path):
