@@ -121,7 +121,7 @@ atexit.register(lambda: Path({str(tmp_path / "devices")!r}).write_text(str(jax.d
 get_config = lambda: digits_gap.get_config("smoke")
 """)
     arguments = [f"--config={tmp_path / 'mine.py'}", *TINY[1:], "--cpu_devices=2"]
-    result = launch(*arguments, f"--workdir={tmp_path / 'run'}", PYTHONPATH=str(ROOT))
+    result = launch(*arguments, f"--workdir={tmp_path / 'run'}", PYTHONPATH=str(ROOT), XLA_FLAGS="")
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "devices").read_text() == "2"
 
