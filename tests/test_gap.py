@@ -326,6 +326,35 @@ def test_chunk_order_and_neighbours_change_nothing():
     np.testing.assert_array_equal(part.phi_start, whole.phi_start[rows])
 
 
+def test_runs_fitted_together_are_fitted_alone():
+    """With models, data, starts, keys and tolerances of their own; some need rounds that others do not."""
+    chosen, family = settings(num_steps=20, max_rounds=3), FAMILIES["full"]
+    thetas = [jax.tree.map(lambda a, by=by: a * by, THETA) for by in (1.0, 0.9, 1.1)]
+    keys, tolerances = [jax.random.key(seed) for seed in range(3)], np.array([1e-4, 1e3, 0.3])
+    data = [(np.roll(X_NxD, by, axis=0), INDEX_N + 100 * by) for by in range(3)]
+    starts = [np.roll(encoder_outputs("full"), by, axis=0) for by in range(3)]
+    both = {"starts": ("encoder", "prior"), "chunk_size": 4}
+    together = local_fit.fit_locally(
+        MODEL,
+        family,
+        chosen,
+        jax.tree.map(lambda *a: np.stack(a), *thetas),
+        jax.tree.map(lambda *a: np.stack(a), *data),
+        np.stack(starts),
+        jax.numpy.stack(keys),
+        tolerance_R=tolerances,
+        **both,
+    )
+    for run, (theta, x, start, key, tolerance) in enumerate(
+        zip(thetas, data, starts, keys, tolerances, strict=True)
+    ):
+        own = chosen._replace(tolerance=tolerance)
+        alone = local_fit.fit_locally(MODEL, family, own, theta, x, start, key, **both)
+        for one, other in zip(jax.tree.leaves(alone), jax.tree.leaves(together), strict=True):
+            np.testing.assert_allclose(other[run], one, rtol=1e-3, atol=1e-3)
+        assert (alone.rounds == 2).all() == (run > 0)
+
+
 def test_cholesky_finds_the_law_of_the_full_family():
     """Fitted in the coordinates of the full family, it comes back in its own, with the same bound."""
     family, start_NxP = posterior.cholesky(K), encoder_outputs("full")

@@ -37,7 +37,7 @@ LAYERS = [
     {"build"},
     {"splits", "train_stage", "normalised", "given"},
     {"measure"},
-    {"trained", "given_checks", "audit_hints"},
+    {"trained", "measure_together", "given_checks", "audit_hints"},
     {"inference_time"},
     {"rows"},
     {"page"},

@@ -136,6 +136,7 @@ def fit_locally(
     starts: tuple[str, ...] = ("encoder",),
     chunk_size: int | Memory,
     progress: Progress = lambda count: None,
+    tolerance_R: np.ndarray | None = None,
 ) -> LocalFit:
     """q* for each datapoint of data = (x_NxD, index_N), its bound, and the bound of phi_start.
 
@@ -144,11 +145,17 @@ def fit_locally(
     not converged go on from where they are for another round, up to max_rounds, without those that have;
     what a datapoint comes to does not depend on which others are with it. The two reported bounds share draws
     that the solver never saw. `progress` counts the first round of each start.
+
+    tolerance_R: where given, these are R runs as one program, each with a tolerance of its own: theta, data,
+    phi_start, the key and the result have a leading R.
     """
+    runs = None if tolerance_R is None else len(tolerance_R)
+    mapped = functools.partial(map_datapoints, chunk_size=chunk_size, runs=runs)
+    shared = theta, key, settings.tolerance if tolerance_R is None else np.float32(tolerance_R)
     found = [
         _rounds(
             _round(model, family, settings._replace(tolerance=0.0)),
-            (theta, key, settings.tolerance),
+            shared,
             data,
             np.broadcast_to(np.asarray(family.init()), phi_start_NxP.shape)
             if start == "prior"
@@ -156,26 +163,26 @@ def fit_locally(
             range(number * settings.max_rounds, (number + 1) * settings.max_rounds),
             chunk_size,
             progress,
+            runs,
         )
         for number, start in enumerate(starts)
     ]
 
     def score(purpose: str, *phis: np.ndarray) -> tuple[Estimate, ...]:
-        one = _score(model, family, settings, purpose)
-        return map_datapoints(one, (theta, key), (*data, phis), chunk_size=chunk_size)
+        return mapped(_score(model, family, settings, purpose), (theta, key), (*data, phis))
 
-    best_N = np.zeros(len(phi_start_NxP), int)
+    best = np.zeros(phi_start_NxP.shape[:-1], int)
     if len(starts) > 1:
         *bounds, _ = score("select", *(fit.phi_P for fit, _ in found))
         values = np.stack([bound.value for bound in bounds])
-        best_N = np.argmax(np.where(np.isfinite(values), values, -np.inf), axis=0)
+        best = np.argmax(np.where(np.isfinite(values), values, -np.inf), axis=0)
     chosen = jax.tree.map(
-        lambda *parts: np.stack(parts)[best_N, np.arange(len(best_N))], *(fit for fit, _ in found)
+        lambda *parts: np.stack(parts)[(best, *np.indices(best.shape))], *(fit for fit, _ in found)
     )
     at_start, at_optimum, gain = score("score", phi_start_NxP, chosen.phi_P)
-    rounds_N = np.sum([rounds_N for _, rounds_N in found], axis=0)
+    rounds = np.sum([rounds for _, rounds in found], axis=0)
     return LocalFit(
-        phi_start_NxP, at_start, chosen, at_optimum, gain, rounds_N, np.array(starts)[best_N] == "prior"
+        phi_start_NxP, at_start, chosen, at_optimum, gain, rounds, np.array(starts)[best] == "prior"
     )
 
 
@@ -186,32 +193,42 @@ ROWS_ON_CPU = 128
 
 def _rounds(
     one: Callable[..., Inference],
-    shared: tuple[Params, Key, float],
+    shared: tuple[Params, Key, float | np.ndarray],
     data: tuple[np.ndarray, np.ndarray],
     phi_NxP: np.ndarray,
     numbers: range,
     chunk_size: int | Memory,
     progress: Progress,
+    runs: int | None,
 ) -> tuple[Inference, np.ndarray]:
-    """(the fits, how many rounds each took); `numbers` are folded into the key, one for each round."""
+    """(the fits, how many rounds each took); `numbers` are folded into the key, one for each round.
+
+    Several runs have a leading R, as in `fit_locally`.
+    """
     theta, key, tolerance = shared
+    lead, count = phi_NxP.shape[:-2], phi_NxP.shape[-2]
     rows = (*data, phi_NxP)
-    at_most = ROWS_ON_CPU if jax.default_backend() == "cpu" else None
-    size = rows_at_a_time(one, (theta, key, jnp.int32(0), tolerance), rows, chunk_size, at_most=at_most)
-    rounds_N = np.ones(len(phi_NxP), int)
-    for number in numbers:
-        shared = (theta, key, jnp.int32(number), tolerance)
-        if number == numbers.start:
-            fitted = map_datapoints(one, shared, rows, chunk_size=size, progress=progress)
-            continue
-        left = np.flatnonzero(~fitted.converged)
-        if not left.size:
+
+    def of_round(number: int) -> tuple[Params, Key, Array, float | np.ndarray]:
+        return theta, key, jnp.full(lead, number, jnp.int32), tolerance
+
+    at_most = max(ROWS_ON_CPU // (runs or 1), 1) if jax.default_backend() == "cpu" else None
+    size = rows_at_a_time(one, of_round(0), rows, chunk_size, at_most=at_most, runs=runs)
+    mapped = functools.partial(map_datapoints, one, chunk_size=size, runs=runs)
+    fitted = mapped(of_round(numbers.start), rows, progress=progress)
+    rounds = np.ones(phi_NxP.shape[:-1], int)
+    each = tuple(np.indices(lead)[..., None])  # the runs' own numbers, to go before positions of their rows
+    for number in numbers[1:]:
+        left = [np.flatnonzero(~converged_N) for converged_N in fitted.converged.reshape(-1, count)]
+        most = max(map(len, left))
+        if not most:
             break
         # Filled up with copies to one whole chunk at least, so that the same program serves.
-        filled = left[np.minimum(np.arange(max(left.size, size)), left.size - 1)]
-        rows = take((*data, fitted.phi_P), filled)
-        again = map_datapoints(one, shared, rows, chunk_size=size)
-        for whole, part in zip(jax.tree.leaves(fitted), jax.tree.leaves(again), strict=True):
-            whole[left] = part[: left.size]
-        rounds_N[left] += 1
-    return fitted, rounds_N
+        filled = np.stack([np.resize(own if own.size else 0, max(most, size)) for own in left])
+        at = (*each, filled.reshape(*lead, -1))
+        again = mapped(of_round(number), take((*data, fitted.phi_P), at))
+        for run, own in zip(np.ndindex(lead), left, strict=True):
+            for whole, part in zip(jax.tree.leaves(fitted), jax.tree.leaves(again), strict=True):
+                whole[(*run, own)] = part[(*run, slice(own.size))]
+            rounds[(*run, own)] += 1
+    return fitted, rounds

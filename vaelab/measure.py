@@ -74,9 +74,8 @@ def measure(subject: Subject, split: str, points: Measured, directory: Path, con
     for name in settings.families:
         fit = functools.partial(_fit, subject, name, points)
         stage, total = f"inference {split} {name}", count * len(settings.starts)
-        template = local_fit.LocalFit.template(), 0
         fits[name], seconds_N = in_blocks(
-            stages, stage, template, fit, total=total, unit="points" if total == count else "fits"
+            stages, stage, FIT, fit, total=total, unit="points" if total == count else "fits"
         )
         seconds[name] = float(np.sum(seconds_N))
 
@@ -108,6 +107,15 @@ def measure(subject: Subject, split: str, points: Measured, directory: Path, con
     return Outcome(points, fits, seconds, estimator, choice, evidence, both, calibrations)
 
 
+FIT = local_fit.LocalFit.template(), 0  # what is stored of a block of fits, and the seconds they took
+
+
+def block_paths(stages: Path, stage: str, *, count: int, size: int) -> tuple[list[slice], list[Path]]:
+    """The blocks of `size` rows, and where what a stage has computed of each is stored."""
+    blocks = [slice(start, min(start + size, count)) for start in range(0, count, size)]
+    return blocks, [stages / f"{stage.replace(' ', '_')}_{rows.start}.npz" for rows in blocks]
+
+
 def _in_blocks(
     stages: Path,
     stage: str,
@@ -121,8 +129,7 @@ def _in_blocks(
     unit: str = "points",
 ) -> Any:
     """compute(rows, progress) over blocks of `size` rows, each stored as it is done; joined in order."""
-    blocks = [slice(start, min(start + size, count)) for start in range(0, count, size)]
-    paths = [stages / f"{stage.replace(' ', '_')}_{rows.start}.npz" for rows in blocks]
+    blocks, paths = block_paths(stages, stage, count=count, size=size)
     there = of_first(lambda: [path.exists() for path in paths])
     if all(there):
         parts = [

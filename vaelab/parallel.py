@@ -109,6 +109,7 @@ def map_datapoints(
     *,
     chunk_size: int | Memory,
     progress: Progress = lambda count: None,
+    runs: int | None = None,
 ) -> Any:
     """[function(shared, row) for each row], vmapped and compiled over chunks of `chunk_size` rows.
 
@@ -119,32 +120,37 @@ def map_datapoints(
     randomness from the row alone. Matrix products are in float32 on every device. The program is kept for as
     long as `function` is: pass the same object to compile once. Raises ConfigError where one row takes more
     than the Memory given.
+
+    runs: so many of them as one program: shared, rows and the result have it as their first size, and N as
+    the second; a chunk is of chunk_size rows of each run, or as many as the Memory takes of all.
     """
-    num_rows = jax.tree.leaves(rows)[0].shape[0]
-    size = rows_at_a_time(function, shared, rows, chunk_size)
+    before = () if runs is None else (slice(None),)
+    axis = len(before)
+    num_rows = jax.tree.leaves(rows)[0].shape[axis]
+    size = rows_at_a_time(function, shared, rows, chunk_size, runs=runs)
     mesh = device_mesh(num_devices())
-    compiled, shared = _compiled(function, mesh), place(shared, mesh)
+    compiled, shared = _compiled(function, mesh, runs is not None), place(shared, mesh)
     chunks = []
     for start in range(0, num_rows, size):
         position = np.minimum(np.arange(start, start + size), num_rows - 1)
-        chunk = place(take(rows, position), mesh, "data")
+        chunk = place(take(rows, (*before, position)), mesh, *(None,) * axis, "data")
         with jax.default_matmul_precision("highest"):
             result = on_host(compiled(shared, chunk))
         count = min(size, num_rows - start)
-        chunks.append(jax.tree.map(lambda a: a[:count], result))
-        progress(count)
-    return jax.tree.map(lambda *parts: np.concatenate(parts), *chunks)
+        chunks.append(take(result, (*before, slice(count))))
+        progress(count * (runs or 1))
+    return jax.tree.map(lambda *parts: np.concatenate(parts, axis), *chunks)
 
 
 @functools.lru_cache(maxsize=16)
-def _compiled(function: Callable[..., Any], mesh: Mesh | None) -> Callable[..., Any]:
-    many = jax.vmap(function, (None, 0))
+def _compiled(function: Callable[..., Any], mesh: Mesh | None, several: bool) -> Callable[..., Any]:
+    many, rows = jax.vmap(function, (None, 0)), P("data")
+    if several:
+        many, rows = jax.vmap(many), P(None, "data")
     if mesh is None:
         return jax.jit(many)
     # Each device runs the program of its own rows: nothing in it, a loop's end say, waits for another's.
-    return jax.jit(
-        jax.shard_map(many, mesh=mesh, in_specs=(P(), P("data")), out_specs=P("data"), check_vma=False)
-    )
+    return jax.jit(jax.shard_map(many, mesh=mesh, in_specs=(P(), rows), out_specs=rows, check_vma=False))
 
 
 def rows_at_a_time(
@@ -154,20 +160,24 @@ def rows_at_a_time(
     chunk_size: int | Memory,
     *,
     at_most: int | None = None,
+    runs: int | None = None,
 ) -> int:
-    """The rows of a chunk: as many on every device, and no more than N but for that.
+    """The rows of a chunk, of each run: as many on every device, and no more than N but for that.
 
     at_most: on each device, of a Memory that has room for more. Raises ConfigError where one row takes more
     than the Memory.
     """
+    if runs is not None:
+        shared, rows = take((shared, rows), 0)
     num_rows = -(-jax.tree.leaves(rows)[0].shape[0] // num_devices())  # of one device
     if not isinstance(chunk_size, Memory):
         return num_devices() * min(-(-chunk_size // num_devices()), num_rows)
-    needed = bytes_per_row(function, shared, rows)
+    needed = (runs or 1) * bytes_per_row(function, shared, rows)
     if needed > chunk_size.bytes:
+        of_runs = "" if runs is None else f" of {runs} runs"
         raise ConfigError(
-            f"one datapoint takes {needed:,} bytes: set --config.evaluate.memory_bytes to that at least, "
-            f"not {chunk_size.bytes:,}, or take fewer draws at a time"
+            f"one datapoint{of_runs} takes {needed:,} bytes: set --config.evaluate.memory_bytes to that at "
+            f"least, not {chunk_size.bytes:,}, or take fewer draws at a time"
         )
     # So many chunks as must be, of about the same size: the last one is filled up with copies.
     num_chunks = -(-num_rows // min(chunk_size.bytes // needed, at_most or num_rows, num_rows))

@@ -4,13 +4,14 @@
     DIR/sweep.json, .csv   a row for each point, split and family: mean and standard error over the seeds
     DIR/sweep.png
 
-The seeds of a point are trained as one program, with those of all points that differ from it only in numbers
-that such a program takes, and measured by one. The error over seeds says how much a figure moves when
-everything is done again with other weights, batches and draws, on the same data.
+The seeds of a point are trained and fitted as one program, with those of all points that differ from it only
+in numbers that such a program takes; their evidence is estimated by one program, run after run. The error
+over seeds says how much a figure moves when everything is done again with other weights, batches and draws,
+on the same data.
 """
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,14 +22,18 @@ from rich.console import Console
 from vaelab import report, sweep_report
 from vaelab.build import Experiment, build, renumbered
 from vaelab.build.sweep import Point, Sweep, read_sweep
+from vaelab.measure_together import fit_together
 from vaelab.memory import release_programs
 from vaelab.parallel import training_mesh
 from vaelab.processes import is_first, of_first
 from vaelab.run import complete, run
 from vaelab.rundir import finished, in_use, open_directory
+from vaelab.splits import datapoints
 from vaelab.sweep_rows import rows_of, to_csv
 from vaelab.train_loop import NonFiniteError
 from vaelab.train_stage import Member, bytes_of_run, train
+from vaelab.trained import Trained, subject_of
+from vaelab.types import ConfigError
 
 Rows = list[dict[str, Any]]
 
@@ -114,8 +119,10 @@ def _rows_of_runs(runs: list[_Run], memory_bytes: int, console: Console) -> list
             parts = 1 if mesh is None else mesh.shape["runs"]
             size = parts * max(1, memory_bytes // bytes_of_run(members[0]))
             for start in range(0, len(members), size):
-                lines = _train(members[start : start + size], console)
+                part = members[start : start + size]
+                lines, trained = _train(part, console)
                 failed |= {start + number: line for number, line in lines.items()}
+                _fit(part, trained, console)
         return [
             _complete(experiment, one, failed.get(number), console)
             for number, (experiment, one) in enumerate(zip(experiments, runs, strict=True))
@@ -129,19 +136,36 @@ def _experiment(first: Experiment, one: _Run) -> Experiment:
     return renumbered(first, one.config.seed, one.point.numbers)
 
 
-def _train(members: Sequence[Member], console: Console) -> dict[int, str]:
-    """Trains all of them through all stages together; {number: line} of those that came to their end."""
+def _train(members: Sequence[Member], console: Console) -> tuple[dict[int, str], dict[int, Trained]]:
+    """Trains all of them through all stages together.
+
+    Returns the line of each that came to its end, and what training left of each other one, by number.
+    """
     failed: dict[int, str] = {}
     left = dict(enumerate(members))
-    for stage in range(len(members[0].experiment.stages)):
+    trained = {number: Trained(member.theta, {}) for number, member in left.items()}
+    for stage, of_stage in enumerate(members[0].experiment.stages):
         numbers = list(left)
         for n, state in zip(numbers, train(list(left.values()), stage, console) if left else [], strict=True):
             if isinstance(state, str):
                 failed[n] = state
-                del left[n]
+                del left[n], trained[n]
             else:
                 left[n] = left[n]._replace(theta=state.theta)
-    return failed
+                trained[n] = trained[n].after(of_stage.family, state)
+    return failed, trained
+
+
+def _fit(members: Sequence[Member], trained: dict[int, Trained], console: Console) -> None:
+    """Fits all families to the datapoints of the trained runs together, as far as their memory goes."""
+    if len(trained) < 2:
+        return
+    for split in members[0].experiment.evaluate.splits:
+        runs = [(members[n], found) for n, found in trained.items()]
+        subjects = [subject_of(member.experiment, split, found) for member, found in runs]
+        points = [datapoints(member.experiment, split, found.theta) for member, found in runs]
+        with suppress(ConfigError):  # one datapoint of all runs is more than the memory: each by itself
+            fit_together(subjects, split, points, [member.directory for member, _ in runs], console)
 
 
 def _complete(experiment: Experiment, one: _Run, failed: str | None, console: Console) -> Rows | str:
