@@ -16,6 +16,7 @@ from experiments import defaults, digits_gap
 from tests.test_train import BATCH, INDEX, make_system
 from vaelab import (
     local_fit,
+    measure,
     measure_together,
     parallel,
     report,
@@ -240,12 +241,25 @@ def fits_of(monkeypatch):
     return found
 
 
-def test_runs_are_fitted_together_block_by_block_and_not_twice(tmp_path, monkeypatch):
+def evidence_of(monkeypatch):
+    """How many runs each estimate of the evidence of a block was for."""
+    found, original = [], measure.estimate_log_evidence
+
+    def counted(*arguments, runs=None, **settings):
+        found.append(runs or 1)
+        return original(*arguments, runs=runs, **settings)
+
+    for module in (measure, measure_together):
+        monkeypatch.setattr(module, "estimate_log_evidence", counted)
+    return found
+
+
+def test_runs_are_measured_together_block_by_block_and_not_twice(tmp_path, monkeypatch):
     config = swept(("encoder.hidden", ((10,),)), num_seeds=3)
     config.evaluate.points_per_save = config.evaluate.max_points // 2
-    found = fits_of(monkeypatch)
+    found, weighed = fits_of(monkeypatch), evidence_of(monkeypatch)
     (row,) = sweep.run_sweep(config, str(tmp_path / "whole"), Console(quiet=True))
-    assert found == [3, 3]
+    assert found == weighed == [3, 3]
 
     def stop(*_, **__):
         raise KeyboardInterrupt
@@ -259,9 +273,11 @@ def test_runs_are_fitted_together_block_by_block_and_not_twice(tmp_path, monkeyp
     for path in blocks.values():
         path.unlink()
     next((tmp_path / "again").glob("*/seed=2/stages/inference_*_0.npz")).unlink()
-    found.clear()
+    next((tmp_path / "again").glob("*/seed=1/stages/evidence_*_0.npz")).unlink()
+    found.clear(), weighed.clear()
     (resumed,) = sweep.run_sweep(config, str(tmp_path / "again"), Console(quiet=True))
     assert found == [2, 1]  # the block that two lack together, the other by the one that lacks it
+    assert weighed == [1]
     assert resumed["elbo_optimal"]["mean"] == pytest.approx(row["elbo_optimal"]["mean"], abs=1e-4)
 
 

@@ -67,29 +67,18 @@ class Outcome(NamedTuple):
 
 def measure(subject: Subject, split: str, points: Measured, directory: Path, console: Console) -> Outcome:
     """Every stage of one split, or what is stored of it in the directory."""
-    settings = subject.settings
-    stages, count = directory / "stages", len(points.inputs.index_N)
-    in_blocks = functools.partial(_in_blocks, count=count, size=settings.points_per_save, console=console)
-    fits, seconds = {}, {}
-    for name in settings.families:
-        fit = functools.partial(_fit, subject, name, points)
-        stage, total = f"inference {split} {name}", count * len(settings.starts)
-        fits[name], seconds_N = in_blocks(
-            stages, stage, FIT, fit, total=total, unit="points" if total == count else "fits"
-        )
-        seconds[name] = float(np.sum(seconds_N))
-
-    sources = {
-        "optimum": lambda name: fits[name].inference.phi_P,
-        "encoder": lambda name: fits[name].phi_start,
-    }
-    phis = tuple(sources[source](name) for name, source in settings.evidence.proposals)
-    estimators, choice = settings.evidence.estimators, None
-    if len(estimators) > 1:
-        choose = functools.partial(_choose, subject, points, phis)
-        choice = stored_json(stages / f"choice_{split}.json", choose, console)
+    settings, stages = subject.settings, directory / "stages"
+    in_blocks = functools.partial(
+        _in_blocks,
+        count=len(points.inputs.index_N),
+        size=settings.points_per_save,
+        console=console,
+    )
+    fits, seconds = fit_families(subject, split, points, directory, console)
+    phis = proposals(subject, fits)
+    estimator, choice = chosen_estimator(subject, split, points, phis, directory, console)
+    if choice:
         console.print(f"evidence {split}: {choice['reason']}", highlight=False)
-    estimator = estimators[choice["winner"] if choice else 0]
     weigh = functools.partial(_weigh, subject, estimator, points, phis)
     evidence = in_blocks(stages, f"evidence {split}", Evidence.template(), weigh)
     both = None
@@ -105,6 +94,58 @@ def measure(subject: Subject, split: str, points: Measured, directory: Path, con
     if points.z_NxK is not None:
         calibrations = {name: _calibrate(subject, name, points, fit) for name, fit in fits.items()}
     return Outcome(points, fits, seconds, estimator, choice, evidence, both, calibrations)
+
+
+Fits = dict[str, local_fit.LocalFit]
+
+
+def fit_families(
+    subject: Subject, split: str, points: Measured, directory: Path, console: Console
+) -> tuple[Fits, dict[str, float]]:
+    """(the local fits of each family, the seconds they took), or what is stored of them."""
+    settings, count = subject.settings, len(points.inputs.index_N)
+    fits, seconds = {}, {}
+    for name in settings.families:
+        total = count * len(settings.starts)
+        fits[name], seconds_N = _in_blocks(
+            directory / "stages",
+            f"inference {split} {name}",
+            FIT,
+            functools.partial(_fit, subject, name, points),
+            count=count,
+            size=settings.points_per_save,
+            console=console,
+            total=total,
+            unit="points" if total == count else "fits",
+        )
+        seconds[name] = float(np.sum(seconds_N))
+    return fits, seconds
+
+
+def proposals(subject: Subject, fits: Fits) -> tuple[np.ndarray, ...]:
+    """phi_NxP of each law from which the evidence is estimated."""
+    sources = {
+        "optimum": lambda name: fits[name].inference.phi_P,
+        "encoder": lambda name: fits[name].phi_start,
+    }
+    return tuple(sources[source](name) for name, source in subject.settings.evidence.proposals)
+
+
+def chosen_estimator(
+    subject: Subject,
+    split: str,
+    points: Measured,
+    phis: tuple[np.ndarray, ...],
+    directory: Path,
+    console: Console,
+) -> tuple[Estimator, dict[str, Any] | None]:
+    """(what the evidence is estimated by, how it was chosen), the latter None where there is one alone."""
+    estimators = subject.settings.evidence.estimators
+    if len(estimators) == 1:
+        return estimators[0], None
+    choose = functools.partial(_choose, subject, points, phis)
+    choice = stored_json(directory / "stages" / f"choice_{split}.json", choose, console)
+    return estimators[choice["winner"]], choice
 
 
 FIT = local_fit.LocalFit.template(), 0  # what is stored of a block of fits, and the seconds they took

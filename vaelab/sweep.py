@@ -4,10 +4,9 @@
     DIR/sweep.json, .csv   a row for each point, split and family: mean and standard error over the seeds
     DIR/sweep.png
 
-The seeds of a point are trained and fitted as one program, with those of all points that differ from it only
-in numbers that such a program takes; their evidence is estimated by one program, run after run. The error
-over seeds says how much a figure moves when everything is done again with other weights, batches and draws,
-on the same data.
+The seeds of a point are trained as one program, with those of all points that differ from it only in numbers
+that such a program takes, and measured by one. The error over seeds says how much a figure moves when
+everything is done again with other weights, batches and draws, on the same data.
 """
 
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from rich.console import Console
 from vaelab import report, sweep_report
 from vaelab.build import Experiment, build, renumbered
 from vaelab.build.sweep import Point, Sweep, read_sweep
-from vaelab.measure_together import fit_together
+from vaelab.measure_together import Run, fit_together, weigh_together
 from vaelab.memory import release_programs
 from vaelab.parallel import training_mesh
 from vaelab.processes import is_first, of_first
@@ -122,7 +121,7 @@ def _rows_of_runs(runs: list[_Run], memory_bytes: int, console: Console) -> list
                 part = members[start : start + size]
                 lines, trained = _train(part, console)
                 failed |= {start + number: line for number, line in lines.items()}
-                _fit(part, trained, console)
+                _measure(part, trained, console)
         return [
             _complete(experiment, one, failed.get(number), console)
             for number, (experiment, one) in enumerate(zip(experiments, runs, strict=True))
@@ -156,16 +155,22 @@ def _train(members: Sequence[Member], console: Console) -> tuple[dict[int, str],
     return failed, trained
 
 
-def _fit(members: Sequence[Member], trained: dict[int, Trained], console: Console) -> None:
-    """Fits all families to the datapoints of the trained runs together, as far as their memory goes."""
+def _measure(members: Sequence[Member], trained: dict[int, Trained], console: Console) -> None:
+    """Fits and evidence of the trained runs together, as far as their memory goes."""
     if len(trained) < 2:
         return
     for split in members[0].experiment.evaluate.splits:
-        runs = [(members[n], found) for n, found in trained.items()]
-        subjects = [subject_of(member.experiment, split, found) for member, found in runs]
-        points = [datapoints(member.experiment, split, found.theta) for member, found in runs]
-        with suppress(ConfigError):  # one datapoint of all runs is more than the memory: each by itself
-            fit_together(subjects, split, points, [member.directory for member, _ in runs], console)
+        runs = [
+            Run(
+                subject_of(members[n].experiment, split, found),
+                datapoints(members[n].experiment, split, found.theta),
+                members[n].directory,
+            )
+            for n, found in trained.items()
+        ]
+        for stage in (fit_together, weigh_together):
+            with suppress(ConfigError):  # one datapoint of all runs is more than the memory: each by itself
+                stage(runs, split, console)
 
 
 def _complete(experiment: Experiment, one: _Run, failed: str | None, console: Console) -> Rows | str:

@@ -104,13 +104,15 @@ def estimate_log_evidence(
     *,
     chunk_size: int | Memory,
     progress: Progress = lambda count: None,
+    runs: int | None = None,
 ) -> Evidence:
-    """log p(x) for each datapoint of data = (x_NxD, index_N), from its q* of each family."""
-    rows = (*data, tuple(phis_NxP))
+    """log p(x) for each datapoint of data = (x_NxD, index_N), from its q* of each family.
+
+    runs: so many of them as one program, with a leading R on everything but model and estimator.
+    """
+    rows, one = (*data, tuple(phis_NxP)), mapped(model, estimator)
     with jax.default_matmul_precision("highest"):
-        return map_datapoints(
-            mapped(model, estimator), (theta, key), rows, chunk_size=chunk_size, progress=progress
-        )
+        return map_datapoints(one, (theta, key), rows, chunk_size=chunk_size, progress=progress, runs=runs)
 
 
 def choose_estimator(
