@@ -26,7 +26,7 @@ def evaluate() -> ConfigDict:
     config.memory_bytes = 2**26
     # ELBO and time of the trained family after so many steps each, from the encoder and from the prior.
     config.inference_times = ()
-    config.points_per_save = 2000  # a run that is killed loses the work on so many at most
+    config.points_per_save = 2000  # a run that is killed loses the work on so many, of a sweep for each run
     return config
 
 
