@@ -330,7 +330,7 @@ def test_runs_fitted_together_are_fitted_alone():
     """With models, data, starts, keys and tolerances of their own; some need rounds that others do not."""
     chosen, family = settings(num_steps=20, max_rounds=3), FAMILIES["full"]
     thetas = [jax.tree.map(lambda a, by=by: a * by, THETA) for by in (1.0, 0.9, 1.1)]
-    keys, tolerances = [jax.random.key(seed) for seed in range(3)], np.array([1e-4, 1e3, 0.3])
+    keys, tolerances = [jax.random.key(seed) for seed in range(3)], np.array([0.08, 1e3, 0.06])
     data = [(np.roll(X_NxD, by, axis=0), INDEX_N + 100 * by) for by in range(3)]
     starts = [np.roll(encoder_outputs("full"), by, axis=0) for by in range(3)]
     both = {"starts": ("encoder", "prior"), "chunk_size": 4}
@@ -352,7 +352,7 @@ def test_runs_fitted_together_are_fitted_alone():
         alone = local_fit.fit_locally(MODEL, family, own, theta, x, start, key, **both)
         for one, other in zip(jax.tree.leaves(alone), jax.tree.leaves(together), strict=True):
             np.testing.assert_allclose(other[run], one, rtol=1e-3, atol=1e-3)
-        assert (alone.rounds == 2).all() == (run > 0)
+        assert len(set(alone.rounds)) == 1 if run == 1 else len(set(alone.rounds)) > 1
 
 
 def test_cholesky_finds_the_law_of_the_full_family():
