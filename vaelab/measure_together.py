@@ -32,7 +32,7 @@ class Run(NamedTuple):
     directory: Path
 
 
-def fit_together(runs: Sequence[Run], split: str, console: Console) -> None:
+def fit_runs(runs: Sequence[Run], split: str, console: Console) -> None:
     """Fits every family to the datapoints of the runs.
 
     Raises ConfigError where a single datapoint of all of them takes more than the memory.
@@ -62,7 +62,7 @@ def fit_together(runs: Sequence[Run], split: str, console: Console) -> None:
         _in_blocks(runs, f"inference {split} {name}", FIT, fit, len(settings.starts), console)
 
 
-def weigh_together(runs: Sequence[Run], split: str, console: Console) -> None:
+def weigh_runs(runs: Sequence[Run], split: str, console: Console) -> None:
     """Estimates log p(x) of the datapoints of the runs, together for those that chose the same estimator.
 
     Raises ConfigError where a single datapoint of all of them takes more than the memory.

@@ -21,7 +21,7 @@ from rich.console import Console
 from vaelab import report, sweep_report
 from vaelab.build import Experiment, build, renumbered
 from vaelab.build.sweep import Point, Sweep, read_sweep
-from vaelab.measure_together import Run, fit_together, weigh_together
+from vaelab.measure_together import Run, fit_runs, weigh_runs
 from vaelab.memory import release_programs
 from vaelab.parallel import training_mesh
 from vaelab.processes import is_first, of_first
@@ -168,7 +168,7 @@ def _measure(members: Sequence[Member], trained: dict[int, Trained], console: Co
             )
             for n, found in trained.items()
         ]
-        for stage in (fit_together, weigh_together):
+        for stage in (fit_runs, weigh_runs):
             with suppress(ConfigError):  # one datapoint of all runs is more than the memory: each by itself
                 stage(runs, split, console)
 
