@@ -116,15 +116,15 @@ def _main(_: list[str]) -> int:
     import jax
     from rich.console import Console
 
-    from vaelab.build.sweep import varied
-    from vaelab.checkpoint import CheckpointError
-    from vaelab.data import DataError
-    from vaelab.parallel import on_devices
-    from vaelab.processes import ProcessLost, are_several, is_first, join, missed
-    from vaelab.run import run
-    from vaelab.stop import Stopped, end_at_once, listen
-    from vaelab.sweep import run_sweep
-    from vaelab.train_loop import NonFiniteError
+    from vaelab.config.sweep import varied
+    from vaelab.data.sources import DataError
+    from vaelab.runs.run import run
+    from vaelab.runs.sweep import run_sweep
+    from vaelab.runtime.checkpoint import CheckpointError
+    from vaelab.runtime.devices import on_devices
+    from vaelab.runtime.processes import ProcessLost, are_several, is_first, join, missed
+    from vaelab.runtime.signals import Stopped, end_at_once, listen
+    from vaelab.training.loop import NonFiniteError
     from vaelab.types import ConfigError
 
     if "sweep" in FLAGS.config:
@@ -169,7 +169,7 @@ def _main(_: list[str]) -> int:
 
 def _end(status: int) -> int:
     """Of several processes this one ends at once, without waiting for others that may not end as well."""
-    from vaelab.processes import are_several, is_first, leave
+    from vaelab.runtime.processes import are_several, is_first, leave
 
     if are_several():
         if is_first():

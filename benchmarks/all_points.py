@@ -22,7 +22,8 @@ def main() -> None:
     import numpy as np
 
     from benchmarks.trained import encode, load
-    from vaelab import gap, local_fit
+    from vaelab.measure import fit as local_fit
+    from vaelab.measure import gap
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", required=True, type=Path, help="directory of a finished run")

@@ -32,8 +32,11 @@ def main() -> None:
     import numpy as np
 
     from experiments import linear_gaussian
-    from vaelab import gap, local_fit, model
-    from vaelab.build import FAMILIES, build
+    from vaelab import model
+    from vaelab.config.experiment import build
+    from vaelab.config.posterior import FAMILIES
+    from vaelab.measure import fit as local_fit
+    from vaelab.measure import gap
     from vaelab.types import Array, LatentModel, Params, PosteriorFamily
 
     def excess(

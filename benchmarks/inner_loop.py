@@ -2,8 +2,9 @@
 
     python benchmarks/inner_loop.py            # needs: pip install -r benchmarks/requirements.txt
 
-The same algorithm (`vaelab.solver.quasi_newton`, 40 steps of 10 antithetic draws) on the same weights and
-100 datapoints at once, started at the prior: vaelab's compiled loop, and one written in batched PyTorch,
+The same algorithm (`vaelab.inference.solver.quasi_newton`, 40 steps of 10 antithetic draws) on the same
+weights and 100 datapoints at once, started at the prior: vaelab's
+compiled loop, and one written in batched PyTorch,
 eager and by torch.compile. Each runs in a process of its own, in turn, several times, after a first run
 that compiles; a time ends when the last phi is there. Prints one JSON line: median milliseconds a
 datapoint, their range, the ratios round by round, the mean ELBO that each comes to (nats), and the part of
@@ -64,9 +65,10 @@ def time_vaelab() -> dict[str, float]:
     import jax.numpy as jnp
     import optax
 
-    from vaelab import likelihood, model, networks, posterior
-    from vaelab.objective import estimate_elbo
-    from vaelab.solver import quasi_newton
+    from vaelab import model, posterior
+    from vaelab.inference.solver import quasi_newton
+    from vaelab.model import likelihood, networks
+    from vaelab.objective.draws import estimate_elbo
 
     layers, x_NxD = problem()
     decoder = networks.mlp_decoder(LATENT_DIM, (HIDDEN, HIDDEN), DATA_DIM, activation=nn.elu)
@@ -133,7 +135,7 @@ def time_parts() -> dict[str, float]:
         one = jax.grad(lambda z_K, x_D: log_joint(activation, likelihood, z_K, x_D))
         return jax.vmap(jax.vmap(one, (0, None)))
 
-    from vaelab.likelihood import bernoulli
+    from vaelab.model.likelihood import bernoulli
 
     whole = gradients(jax.nn.elu, bernoulli().log_prob)
     products = gradients(lambda h: h, lambda h, x_D: 0.5 * jnp.sum(h * h))

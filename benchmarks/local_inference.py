@@ -100,8 +100,10 @@ def main() -> None:
     from scipy.stats import qmc
 
     from benchmarks.trained import encode, load
-    from vaelab import gap, local_fit, objective, posterior
-    from vaelab.solver import Solver, natural_gradient, quasi_newton, stochastic_gradient
+    from vaelab import objective, posterior
+    from vaelab.inference.solver import Solver, natural_gradient, quasi_newton, stochastic_gradient
+    from vaelab.measure import fit as local_fit
+    from vaelab.measure import gap
     from vaelab.types import Array, Key, LogJoint, PosteriorFamily
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

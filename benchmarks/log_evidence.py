@@ -30,10 +30,12 @@ def main() -> None:
     import numpy as np
 
     from benchmarks.trained import encode, load
-    from vaelab import evidence, gap, local_fit, posterior
+    from vaelab import evidence, posterior
     from vaelab.evidence import Estimator
     from vaelab.evidence.annealing import Annealing
     from vaelab.evidence.smc import Tempering
+    from vaelab.measure import fit as local_fit
+    from vaelab.measure import gap
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", required=True, type=Path, help="directory of a finished run")

@@ -33,9 +33,12 @@ def parts():
     import optax
     from flax import linen as nn
 
-    from vaelab import data, likelihood, model, networks, objective, posterior, regime, train
-    from vaelab.inference import Loop
-    from vaelab.solver import natural_gradient, stochastic_gradient
+    from vaelab import data, model, objective, posterior
+    from vaelab.inference.loop import Loop
+    from vaelab.inference.solver import natural_gradient, stochastic_gradient
+    from vaelab.model import likelihood, networks
+    from vaelab.training import regime
+    from vaelab.training import step as train
 
     latent_model = model.decoder_model(
         LATENT_DIM,
@@ -74,9 +77,9 @@ def expectation(rounds: int) -> dict[str, list[float]]:
     import jax
     import jax.numpy as jnp
 
-    from vaelab.inference import ascend
-    from vaelab.model import bind
-    from vaelab.regime import Batch
+    from vaelab.inference.loop import ascend
+    from vaelab.model.latent import bind
+    from vaelab.training.regime import Batch
 
     system, loop = parts()
     theta, table = system.model.init(jax.random.key(0)), system.regime.init(jax.random.key(1))
@@ -121,10 +124,10 @@ def training(num_steps: int) -> dict[str, float]:
     """Trains for num_steps and saves a checkpoint twice, all of the data in memory."""
     import jax
 
-    from vaelab.checkpoint import Checkpointer
-    from vaelab.regime import table_bytes
-    from vaelab.train import init_state
-    from vaelab.train_loop import fit
+    from vaelab.runtime.checkpoint import Checkpointer
+    from vaelab.training.loop import fit
+    from vaelab.training.regime import table_bytes
+    from vaelab.training.step import init_state
 
     system, loop = parts()
     x_NxD, index_N = images(NUM_POINTS), np.arange(NUM_POINTS, dtype=np.int32)

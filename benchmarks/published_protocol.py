@@ -30,10 +30,12 @@ def main() -> None:
     import optax
 
     from benchmarks.trained import load
-    from vaelab import gap, local_fit
-    from vaelab.inference import evaluations
-    from vaelab.model import bind
-    from vaelab.objective import elbo_from_draws, estimate_elbo
+    from vaelab.inference.loop import evaluations
+    from vaelab.measure import fit as local_fit
+    from vaelab.measure import gap
+    from vaelab.model.latent import bind
+    from vaelab.objective.draws import estimate_elbo
+    from vaelab.objective.elbo import elbo_from_draws
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", required=True, type=Path, help="directory of a finished run")

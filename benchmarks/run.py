@@ -56,7 +56,7 @@ def main() -> int:
 def plot(results: Path) -> None:
     """Whatever can be drawn of the results that are there."""
     sys.path.insert(0, str(ROOT))
-    from vaelab.report import figure
+    from vaelab.report.plots import figure
 
     scaling, recipes = results / "scaling.json", results / "local_inference.json"
     if scaling.exists():

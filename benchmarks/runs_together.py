@@ -34,10 +34,10 @@ def milliseconds(config, num_runs: int, num_steps: int, rounds: int) -> tuple[li
     import jax
     import jax.numpy as jnp
 
-    from vaelab import train_loop
-    from vaelab.build import build
-    from vaelab.data import batch_indices
-    from vaelab.train import init_state
+    from vaelab.config.experiment import build
+    from vaelab.data.observe import batch_indices
+    from vaelab.training import loop as train_loop
+    from vaelab.training.step import init_state
 
     experiment = build(config)
     stage, split = experiment.stages[0], experiment.train_split

@@ -32,8 +32,10 @@ def main() -> None:
     import numpy as np
     import optax
 
-    from vaelab import likelihood, local_fit, model, networks, posterior
-    from vaelab.solver import quasi_newton
+    from vaelab import model, posterior
+    from vaelab.inference.solver import quasi_newton
+    from vaelab.measure import fit as local_fit
+    from vaelab.model import likelihood, networks
 
     @functools.cache  # the same functions are compiled once
     def functions(draws: int, steps: int, latent_dim: int, width: int) -> tuple:

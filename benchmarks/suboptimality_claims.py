@@ -21,7 +21,7 @@ DIAGONAL, SMALL, LARGE = "diagonal", (200, 200), (500, 500)
 def claims(runs: dict, split: str) -> dict[str, dict[str, float]]:
     """runs: (family, encoder's layers) -> the model trained with them."""
     from vaelab import compare
-    from vaelab.gap import mean_and_stderr
+    from vaelab.measure.gap import mean_and_stderr
 
     def of(key: tuple, family: str, quantity: str):
         (seed,) = runs[key].arrays

@@ -35,7 +35,11 @@ def time_vaelab(num_steps: int) -> float:
     import optax
     from flax import linen as nn
 
-    from vaelab import data, likelihood, model, networks, objective, posterior, regime, train, train_loop
+    from vaelab import data, model, objective, posterior
+    from vaelab.model import likelihood, networks
+    from vaelab.training import loop as train_loop
+    from vaelab.training import regime
+    from vaelab.training import step as train
 
     family = posterior.diagonal(LATENT_DIM)
     hidden = (HIDDEN, HIDDEN)

@@ -8,10 +8,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from vaelab.build import Experiment, build
-from vaelab.checkpoint import Checkpointer
-from vaelab.parallel import map_datapoints
-from vaelab.train import System, TrainState, init_state
+from vaelab.config.experiment import Experiment, build
+from vaelab.runtime.checkpoint import Checkpointer
+from vaelab.runtime.devices import map_datapoints
+from vaelab.training.step import System, TrainState, init_state
 
 
 def load(run: Path, family: str, **changes: dict[str, Any]) -> tuple[Experiment, TrainState]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
-from vaelab.defaults import evaluate, evidence, inference, optimizer, posterior
+from vaelab.config.defaults import evaluate, evidence, inference, optimizer, posterior
 
 
 def get_config() -> ConfigDict:

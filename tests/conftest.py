@@ -24,7 +24,7 @@ if "VAELAB_TEST_CACHE" not in os.environ:
 import jax
 import pytest
 
-from vaelab.memory import release_programs
+from vaelab.runtime.memory import release_programs
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", os.environ["VAELAB_TEST_CACHE"])

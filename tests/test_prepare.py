@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from vaelab import data, prepare
+from vaelab.data import sources as data_sources
 
 ROOT = Path(__file__).parents[1]
 ARCHIVES = ("t10k-images", "t10k-labels", "train-images", "train-labels")
@@ -133,11 +134,11 @@ def builders(monkeypatch):
 
         return SimpleNamespace(name=name, url_infos={}, download_and_prepare=download_and_prepare)
 
-    monkeypatch.setattr(data, "builder", builder)
-    monkeypatch.setattr(data, "_read_rows", lambda name, split, data_dir: rows_of(name, split))
+    monkeypatch.setattr(data_sources, "builder", builder)
+    monkeypatch.setattr(data_sources, "_read_rows", lambda name, split, data_dir: rows_of(name, split))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    undigested = data._SOURCES["mnist"]._replace(digest=None)
-    monkeypatch.setitem(data._SOURCES, "mnist", undigested)
+    undigested = data_sources._SOURCES["mnist"]._replace(digest=None)
+    monkeypatch.setitem(data_sources._SOURCES, "mnist", undigested)
     return calls
 
 
@@ -178,7 +179,7 @@ def test_a_builder_that_fails_is_one_line(builders, tmp_path, monkeypatch, capsy
         raise AttributeError("first line\nsecond line")
 
     builder = SimpleNamespace(name="kmnist", url_infos={}, download_and_prepare=fail)
-    monkeypatch.setattr(data, "builder", lambda name, data_dir: builder)
+    monkeypatch.setattr(data_sources, "builder", lambda name, data_dir: builder)
     done = main(capsys, "kmnist", "--data_dir", tmp_path)
     assert_refused(done, "preparing kmnist failed: first line")
     assert done.stdout == ""

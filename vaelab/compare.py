@@ -26,10 +26,10 @@ from rich.console import Console
 from rich.table import Table
 
 from vaelab import report
-from vaelab.build.evaluate import MADE_SPLITS
-from vaelab.build.model import SPLITS
-from vaelab.gap import Gap, mean_and_stderr
-from vaelab.rundir import differences
+from vaelab.data.sources import SPLITS
+from vaelab.measure.datapoints import MADE_SPLITS
+from vaelab.measure.gap import Gap, mean_and_stderr
+from vaelab.runtime.directory import differences, write_whole
 
 TITLES = {
     "L\\[q_phi]": "elbo_amortized",
@@ -273,7 +273,7 @@ def main(argv: list[str] | None = None) -> int:
         rows = compare(runs)
         if arguments.output:
             arguments.output.mkdir(parents=True, exist_ok=True)
-            report.write_whole(arguments.output / "compare.csv", to_csv(rows))
+            write_whole(arguments.output / "compare.csv", to_csv(rows))
             plot(arguments.output / "compare.png", rows)
     except (CompareError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

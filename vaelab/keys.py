@@ -1,6 +1,7 @@
 """Random keys by purpose: one seed for a run, and no key used for two things."""
 
 import zlib
+from typing import NamedTuple
 
 import jax
 
@@ -19,3 +20,22 @@ def named_key(seed: int, purpose: str) -> Key:
 def purpose_key(key: Key, purpose: str) -> Key:
     """`named_key` under a key."""
     return jax.random.fold_in(key, zlib.crc32(purpose.encode()))
+
+
+class Keys(NamedTuple):
+    """What draws on the run's one seed, each with a key of its own."""
+
+    model: Key
+    learned: Key
+    encoder: Key
+    train: Key
+    evaluate: Key
+    recognise: Key
+    inference: Key
+    evidence: Key
+    pictures: Key
+    pilot: Key
+    simulate: Key
+    corrupt: Key
+    bidirectional: Key
+    calibrate: Key

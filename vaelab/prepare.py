@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vaelab import data
-from vaelab.data import DataError
+from vaelab.data import sources as data
+from vaelab.data.sources import DataError
 
 _TIMEOUT_SECONDS = 30
 

@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import distrax
 import jax
 
+VERSION = "0.1.0"
+
 Array = jax.Array
 Key = jax.Array  # a typed key, from jax.random.key
 Params = Any  # a pytree of arrays

@@ -6,16 +6,14 @@
     tempered SMC              low in expectation, consistent                  `smc`
     quadrature                exact, for K <= 2                               `quadrature`
 
-`choose` picks one of them for a split.
+`measure.evidence` picks one of them for a split.
 """
 
-from vaelab.evidence.choose import Choice, choose_estimator, estimate_log_evidence, judge
 from vaelab.evidence.estimator import Estimator, by_annealing, by_importance, by_quadrature, by_smc
 from vaelab.evidence.importance import Proposal, importance_sampling, member, student_t
 from vaelab.evidence.weights import Evidence
 
 __all__ = [
-    "Choice",
     "Estimator",
     "Evidence",
     "Proposal",
@@ -23,10 +21,7 @@ __all__ = [
     "by_importance",
     "by_quadrature",
     "by_smc",
-    "choose_estimator",
-    "estimate_log_evidence",
     "importance_sampling",
-    "judge",
     "member",
     "student_t",
 ]

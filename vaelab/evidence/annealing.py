@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from vaelab.evidence.transition import LogWeight, Move, Point, at, longest_step, move
 from vaelab.evidence.weights import Evidence, from_log_weights
-from vaelab.objective import log_weight
+from vaelab.objective.draws import log_weight
 from vaelab.types import Array, Key, LogJoint, PosteriorFamily
 
 

@@ -12,19 +12,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vaelab.evidence.annealing import (
-    Annealing,
-    backward,
-    chain_evaluations,
-    fly,
-    forward,
-    lay_path,
-)
+from vaelab.evidence.annealing import Annealing, backward, chain_evaluations, fly, forward, lay_path
 from vaelab.evidence.annealing import evaluations as annealing_evaluations
 from vaelab.evidence.weights import Evidence, from_log_weights
 from vaelab.linalg import inverse_and_log_abs_det
-from vaelab.objective import log_weight
-from vaelab.types import Array, Key, LatentModel, LogJoint, Params, PosteriorFamily
+from vaelab.objective.draws import log_weight
+from vaelab.types import Array, Key, LogJoint, PosteriorFamily
 
 
 class Bidirectional(NamedTuple):
@@ -41,13 +34,6 @@ class Bidirectional(NamedTuple):
     def width(self) -> Array:
         """upper - lower, nats; its expectation is at least 0, a single one may be below."""
         return self.upper.log_evidence - self.lower.log_evidence
-
-
-def simulate(model: LatentModel, theta: Params, key: Key) -> tuple[Array, Array]:
-    """(z_K, x_D) from the model with the prior N(0, I)."""
-    key_z, key_x = jax.random.split(key)
-    z_K = jax.random.normal(key_z, (model.latent_dim,))
-    return z_K, model.sample(theta, key_x, z_K)
 
 
 def bidirectional(

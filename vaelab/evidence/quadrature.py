@@ -5,8 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vaelab.model import standard_normal_log_prob
-from vaelab.objective import log_weight
+from vaelab.model.prior import standard_normal_log_prob
+from vaelab.objective.draws import log_weight
 from vaelab.types import Array, LogJoint, PosteriorFamily
 
 MAX_DIM = 2

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from vaelab.evidence.annealing import Annealing, Pilot, fly, pilot_evaluations
 from vaelab.evidence.transition import LogWeight, hmc_step
 from vaelab.evidence.weights import Evidence, from_log_weights
-from vaelab.model import standard_normal_log_prob
-from vaelab.objective import log_weight
+from vaelab.model.prior import standard_normal_log_prob
+from vaelab.objective.draws import log_weight
 from vaelab.types import Array, Key, LogJoint, PosteriorFamily
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vaelab.model import standard_normal_log_prob
+from vaelab.model.prior import standard_normal_log_prob
 from vaelab.types import Array, Key
 
 LogWeight = Callable[[Array], Array]

@@ -18,7 +18,7 @@ from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import solve_triangular
 
 from vaelab.keys import named_key
-from vaelab.likelihood import LOG_2PI
+from vaelab.model.likelihood import LOG_2PI
 from vaelab.types import Array, PosteriorFamily, SharedPhi
 
 MAX_LOG_SCALE = 3.0  # |log scale| of one layer stays below it: a soft bound, so that no draw overflows

@@ -16,9 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from vaelab import data, likelihood, model, networks, objective, posterior, regime, report, train
+from vaelab import data, model, objective, posterior, report
+from vaelab.data.observe import observe
+from vaelab.model import likelihood, networks
 from vaelab.study.finding import Finding
 from vaelab.study.timing import best_ms
+from vaelab.training import regime
+from vaelab.training import step as train
 from vaelab.types import Array, Key, PosteriorFamily, SharedPhi
 
 MAX_VALUE = 255
@@ -130,7 +134,7 @@ def _training_step(key: Key, sizes: Sizes, repeats: int, family: PosteriorFamily
     state = train.init_state(system, key_init)
     pixels_BxD = np.random.RandomState(0).randint(0, MAX_VALUE + 1, (sizes.batch_size, sizes.data_dim))
     index_B = jnp.arange(sizes.batch_size)
-    x_BxD = data.observe(key_observe, pixels_BxD.astype(np.uint8), index_B, observation=system.observe)
+    x_BxD = observe(key_observe, pixels_BxD.astype(np.uint8), index_B, observation=system.observe)
     batch = regime.Batch(x_BxD, index_B, index_B)
     step = jax.jit(partial(train.train_step, system=system)).lower(state, batch, key_step).compile()
     return {

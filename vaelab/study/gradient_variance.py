@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
 
-from vaelab import model, multisample, objective, posterior, report
+from vaelab import model, objective, posterior, report
+from vaelab.objective import multisample
 from vaelab.study.finding import Finding
 from vaelab.types import Array, Key
 

@@ -1,0 +1,526 @@
+"""The audit of a user's own model: against closed forms, and what it says of what is wrong with it."""
+
+import functools
+import json
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from rich.console import Console
+from scipy import stats
+
+import vaelab
+from vaelab import model, posterior
+from vaelab.audit import auditing, normalised
+from vaelab.audit import checks as given_checks
+from vaelab.audit.given import given_model
+from vaelab.audit.normalised import log_constant
+from vaelab.measure import gap
+from vaelab.measure import stages as measure
+from vaelab.runtime import directory as rundir
+
+K, D, N = 2, 6, 24
+MODEL = model.linear_gaussian(K, (2.0, 0.7), 0.6, D)
+THETA = MODEL.init(jax.random.key(0))
+QUICK = {"evaluate.elbo_samples": 100}
+
+
+@functools.lru_cache
+def points():
+    def one(key):
+        key_z, key_x = jax.random.split(key)
+        return MODEL.sample(THETA, key_x, jax.random.normal(key_z, (K,)))
+
+    return np.asarray(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(1), N)))
+
+
+def log_likelihood(x_D, z_K):
+    return MODEL.log_likelihood(THETA, x_D, z_K)
+
+
+def encode(x_D):
+    """Somewhat off the best mean, with a scale that is too small."""
+    mean_K, precision_KxK = model.linear_gaussian_posterior(THETA, x_D)
+    return mean_K + 0.1, 0.8 / jnp.sqrt(jnp.diag(precision_KxK))
+
+
+def run(log_likelihood=log_likelihood, encode=encode, x=None, **changes):
+    arguments = {
+        "latent_dim": K, "key": jax.random.key(2), "families": ("diagonal",), "settings": QUICK, "quiet": True
+    }  # fmt: skip
+    arguments |= changes
+    return vaelab.audit(log_likelihood, encode, points() if x is None else x, **arguments)
+
+
+@functools.lru_cache
+def plain():
+    return run(families=("diagonal", "full"))
+
+
+def of(report, family, split="given"):
+    (row,) = [row for row in report.rows if (row["split"], row["family"]) == (split, family)]
+    return row
+
+
+def test_the_gaps_of_a_linear_gaussian_model_are_those_of_its_closed_forms():
+    report, family = plain(), posterior.diagonal(K)
+    phi_NxP = jax.vmap(lambda x_D: family.project(encode(x_D)[0], jnp.diag(encode(x_D)[1])))(points())
+    exact = gap.exact_gap(MODEL, family, THETA, points(), np.asarray(phi_NxP))
+    prefix = report.per_datapoint
+    for name, values_N in (("elbo_amortized", exact.elbo_amortized), ("elbo_optimal", exact.elbo_optimal)):
+        error_N = np.abs(prefix[f"given/diagonal/{name}"] - values_N)
+        # A fit may lack the tolerance.
+        lacking = 0.02 if name == "elbo_optimal" else 0.0
+        assert np.all(error_N <= 5.0 * prefix[f"given/diagonal/{name}_stderr"] + 1e-4 + lacking)
+    np.testing.assert_allclose(prefix["given/log_evidence"], exact.log_evidence, atol=1e-3)
+    assert of(report, "diagonal")["log_evidence"]["estimator"] == "quadrature"
+    assert of(report, "full")["elbo_amortized"] is None
+    assert abs(of(report, "full")["approximation_gap"]["mean"]) < 0.02
+    assert report.notes == []
+
+
+def test_a_dense_scale_is_amortized_in_the_full_family():
+    def dense(x_D):
+        mean_K, precision_KxK = model.linear_gaussian_posterior(THETA, x_D)
+        return mean_K, jnp.linalg.inv(jnp.linalg.cholesky(precision_KxK)).T
+
+    row = of(run(encode=dense, families=("full",)), "full")
+    assert row["amortized_by"] == "encoder"
+    assert abs(row["amortization_gap"]["mean"]) < 5e-3
+    assert of(run(encode=dense, families=("cholesky",)), "cholesky")["amortized_by"] == "encoder"
+
+
+def test_arrays_phi_and_params_are_measured_as_the_plain_functions_are(monkeypatch):
+    seen = []
+
+    def look(prepared, *_):
+        seen.append(prepared.functions)
+        return vaelab.Report([], {})
+
+    monkeypatch.setattr(auditing, "_measured", look)
+    family = posterior.diagonal(K)
+
+    def as_phi(x_D):
+        mu_K, sigma_K = encode(x_D)
+        return family.project(mu_K, jnp.diag(sigma_K))
+
+    run()
+    run(encode=tuple(jax.vmap(encode)(points())))
+    run(encode=as_phi, family="diagonal")
+    run(
+        lambda theta, x_D, z_K: MODEL.log_likelihood(theta, x_D, z_K),
+        lambda theta, x_D: encode(x_D),
+        params=THETA,
+    )
+    wanted, *others = seen
+    for functions in others:
+        for name in ("encode", "log_likelihood"):
+            np.testing.assert_allclose(functions[name], wanted[name], rtol=1e-5, atol=1e-5)
+
+
+def test_a_datapoint_may_be_any_pytree():
+    report = run(
+        lambda x, z_K: log_likelihood(jnp.concatenate([x["left"], x["right"]]), z_K),
+        lambda x: encode(jnp.concatenate([x["left"], x["right"]])),
+        {"left": points()[:, :2], "right": points()[:, 2:]},
+    )
+    wanted = plain().per_datapoint["given/diagonal/elbo_optimal"]
+    np.testing.assert_allclose(report.per_datapoint["given/diagonal/elbo_optimal"], wanted, atol=2e-4)
+
+
+def test_a_prior_of_ones_own_is_in_log_joint():
+    shift_K, scale_K = jnp.array([1.0, -0.5]), jnp.array([0.7, 1.5])
+
+    def log_joint(x_D, z_K):
+        """p(x, z) of z = shift + scale * u, u ~ N(0, I), and x given u of the linear-Gaussian model."""
+        u_K = (z_K - shift_K) / scale_K
+        log_prior = model.standard_normal_log_prob(u_K) - jnp.sum(jnp.log(scale_K))
+        return log_likelihood(x_D, u_K) + log_prior
+
+    def shifted(x_D):
+        mu_K, sigma_K = encode(x_D)
+        return shift_K + scale_K * mu_K, scale_K * sigma_K
+
+    report = run(None, shifted, log_joint=log_joint)
+    exact_N = jax.vmap(lambda x_D: model.linear_gaussian_log_evidence(THETA, x_D))(points())
+    np.testing.assert_allclose(report.per_datapoint["given/log_evidence"], exact_N, atol=1e-3)
+    gaps = [of(r, "diagonal")["amortization_gap"]["mean"] for r in (report, plain())]
+    assert abs(gaps[0] - gaps[1]) < 0.02
+
+
+def test_without_an_encoder_there_is_no_amortized_row():
+    row = of(run(encode=None), "diagonal")
+    assert row["amortization_gap"] is None
+    assert abs(row["elbo_optimal"]["mean"] - of(plain(), "diagonal")["elbo_optimal"]["mean"]) < 0.02
+
+
+def test_simulated_datapoints_have_bounds_from_both_sides():
+    settings = QUICK | {"evidence.annealing.num_temperatures": 40, "evidence.annealing.num_chains": 8}
+    report = run(
+        sample=lambda key, z_K: MODEL.sample(THETA, key, z_K),
+        num_simulated=16,
+        settings=settings,
+    )
+    row = of(report, "diagonal", "simulated")
+    assert row["amortized_by"] == "encoder"
+    assert row["two_sided"]["lower"]["mean"] <= row["two_sided"]["upper"]["mean"] + 0.05
+    np.testing.assert_allclose(
+        report.per_datapoint["simulated/two_sided_upper"],
+        report.per_datapoint["simulated/log_evidence"],
+        atol=0.5,
+    )
+
+
+def test_an_encoder_that_returns_the_variance_is_named():
+    def wrong(x_D):
+        mu_K, sigma_K = encode(x_D)
+        return mu_K, (sigma_K / 0.8) ** 2
+
+    (note,) = run(encode=wrong).notes
+    assert "does encode return the variance?" in note
+
+
+def test_of_several_readings_that_help_the_best_is_named():
+    def tiny(x_D):
+        mu_K, sigma_K = encode(x_D)
+        return mu_K - 0.1, jnp.full_like(sigma_K, 1e-4)  # its square root is too small as well, exp is not
+
+    (note,) = run(encode=tiny).notes
+    assert "with exp(sigma" in note
+
+
+def test_a_scale_that_is_somewhat_too_small_is_not_taken_for_a_variance():
+    weak = (0.3, 0.2)  # singular values of W: the posterior is near N(0, I)
+    other = model.linear_gaussian(K, weak, 0.6, D)
+    theta = other.init(jax.random.key(0))
+
+    def small(x_D):
+        mean_K, precision_KxK = model.linear_gaussian_posterior(theta, x_D)
+        return mean_K + 0.5, 0.8 / jnp.sqrt(jnp.diag(precision_KxK))
+
+    report = run(lambda x_D, z_K: other.log_likelihood(theta, x_D, z_K), small)
+    assert report.notes == []
+
+
+def test_labels_go_along_and_the_report_is_saved(tmp_path, capsys):
+    labels = np.arange(N) % 3
+
+    def decode(z_K):
+        return MODEL.mean(THETA, z_K).reshape(2, 3)
+
+    report = run(labels=labels, weights=np.ones(N), decode=decode, quiet=False)
+    np.testing.assert_array_equal(report.per_datapoint["given/labels"], labels)
+    np.testing.assert_array_equal(report.per_datapoint["given/weights"], np.ones(N))
+    report.save(tmp_path / "there")
+    assert {path.name for path in (tmp_path / "there").iterdir()} >= {
+        "gap.json",
+        "per_datapoint.npz",
+        "gaps.png",
+        "report.html",
+    }
+    assert json.loads((tmp_path / "there" / "gap.json").read_text())["rows"] == json.loads(
+        json.dumps(report.rows)
+    )
+    assert (tmp_path / "there" / "report.html").read_text().count("<img ") == 3 * 8
+    report.table()
+    printed = capsys.readouterr().out
+    assert "amortization gap" in printed
+    assert "inference given diagonal" in printed
+
+
+def test_an_interrupted_audit_goes_on_from_its_directory(tmp_path, monkeypatch):
+    settings = QUICK | {"evaluate.points_per_save": 8}
+    weigh, calls = measure.estimate_log_evidence, []
+
+    def stop(*arguments, **keywords):
+        calls.append(len(arguments[3][1]))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return weigh(*arguments, **keywords)
+
+    monkeypatch.setattr(measure, "estimate_log_evidence", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(settings=settings, directory=tmp_path)
+    resumed = run(settings=settings, directory=tmp_path)
+    assert calls == [8, 8, 8, 8]  # the first block of three is not weighed again
+    whole = run(settings=settings)
+    for name, values in whole.per_datapoint.items():
+        np.testing.assert_array_equal(resumed.per_datapoint[name], values)
+    assert (tmp_path / "gap.json").exists()
+    with pytest.raises(vaelab.AuditError, match=r"belongs to another audit \(.*config.given.x is"):
+        run(x=points() + 1.0, settings=settings, directory=tmp_path)
+    with pytest.raises(vaelab.AuditError, match="belongs to an audit with another log_likelihood"):
+        run(
+            lambda x_D, z_K: log_likelihood(x_D, z_K) - 1.0,
+            settings=settings,
+            directory=tmp_path,
+        )
+    with pytest.raises(vaelab.AuditError, match=r"config.given.density is 'log_likelihood' there"):
+        run(None, log_joint=log_likelihood, settings=settings, directory=tmp_path)
+
+
+def test_a_directory_in_use_is_refused(tmp_path):
+    says = pytest.raises(
+        vaelab.AuditError, match=r"is in use by process \d+ on .*: wait for it, or take another"
+    )
+    with rundir.in_use(tmp_path, Console()), says:
+        run(directory=tmp_path)
+
+
+def test_a_family_without_an_encoder_starts_at_the_law_of_the_encoder(monkeypatch):
+    seen = []
+
+    def look(prepared, *_):
+        seen.append(prepared)
+        return vaelab.Report([], {})
+
+    monkeypatch.setattr(auditing, "_measured", look)
+    run(families=("diagonal", "full"))
+    (prepared,) = seen
+    inputs = prepared.points[auditing.GIVEN].inputs
+    phi_NxP = prepared.subjects[auditing.GIVEN].start("full", inputs)
+    mu_NxK, scale_NxKxK = map(np.asarray, jax.vmap(posterior.full(K).location_scale)(phi_NxP))
+    wanted_mu_NxK, sigma_NxK = map(np.asarray, jax.vmap(encode)(points()))
+    np.testing.assert_allclose(mu_NxK, wanted_mu_NxK, rtol=1e-5)
+    covariance_NxKxK = scale_NxKxK @ np.swapaxes(scale_NxKxK, 1, 2)
+    np.testing.assert_allclose(covariance_NxKxK, sigma_NxK[:, :, None] ** 2 * np.eye(K), atol=1e-5)
+
+
+def test_every_leaf_of_a_sample_is_looked_at():
+    x = {"left": points()[:, :2], "right": points()[:, 2:]}
+    with pytest.raises(vaelab.AuditError, match="they must agree"):
+        run(
+            lambda x, z_K: log_likelihood(jnp.concatenate([x["left"], x["right"]]), z_K),
+            lambda x: encode(jnp.concatenate([x["left"], x["right"]])),
+            x,
+            sample=lambda key, z_K: {"left": jnp.zeros(2), "right": jnp.zeros(3)},
+        )
+
+
+def test_a_directory_belongs_to_one_sampler_key_and_encoder(tmp_path, monkeypatch):
+    nothing = vaelab.Report([], {})
+    monkeypatch.setattr(vaelab.Report, "save", lambda self, directory: None)
+    monkeypatch.setattr(auditing, "_measured", lambda *arguments: nothing)
+    given = {"num_simulated": 4, "directory": tmp_path}
+    run(sample=lambda key, z_K: MODEL.sample(THETA, key, z_K), **given)
+    with pytest.raises(vaelab.AuditError, match="an audit with another sample"):
+        run(sample=lambda key, z_K: MODEL.sample(THETA, jax.random.fold_in(key, 1), z_K), **given)
+    given = {"directory": tmp_path / "other"}
+    run(**given)
+    with pytest.raises(vaelab.AuditError, match=r"config.given.key is"):
+        run(key=jax.random.key(3), **given)
+    with pytest.raises(vaelab.AuditError, match="an audit with another encode"):
+        run(encode=lambda x_D: (encode(x_D)[0], 2.0 * encode(x_D)[1]), **given)
+
+
+def test_a_probability_above_1_is_none_of_a_log_joint(monkeypatch):
+    """The prior is a density."""
+    monkeypatch.setattr(auditing, "_measured", lambda prepared, *_: prepared.functions["log_joint"])
+    density, x_NxD = (lambda x_D, z_K: 5.0 - 0.01 * jnp.sum(z_K**2)), np.ones((N, D), np.float32)
+    assert np.all(run(None, log_joint=density, x=x_NxD) > 0.0)
+    with pytest.raises(vaelab.AuditError, match="a probability above 1"):
+        run(density, x=x_NxD)
+
+
+def dropout(x_D, z_K):
+    return log_likelihood(x_D, z_K) + np.random.default_rng().normal()
+
+
+def branching(x_D, z_K):
+    return log_likelihood(x_D, z_K) if z_K[0] > 0 else jnp.float32(-1.0)
+
+
+def broken(x_D, z_K):
+    raise ZeroDivisionError("my own bug")
+
+
+def squared(x_D):
+    mu_K, sigma_K = encode(x_D)
+    return mu_K, 2.0 * jnp.log(sigma_K)
+
+
+BAD = {
+    "a vector": ({"log_likelihood": lambda x, z: -(x**2)}, r"float32\[6\] for one datapoint: sum it"),
+    "half precision": (
+        {"log_likelihood": lambda x, z: log_likelihood(x, z).astype(jnp.bfloat16)},
+        r"bfloat16\[\]: compute it in float32",
+    ),
+    "not finite": ({"log_likelihood": lambda x, z: log_likelihood(x, z) / 0.0}, "it must be finite"),
+    "not finite, the last one": (
+        {"log_likelihood": lambda x, z: log_likelihood(x, z) / jnp.any(x != points()[-1])},
+        "at datapoint 23 and z",
+    ),
+    "gradient": (
+        {"log_likelihood": lambda x, z: log_likelihood(x, z) + jnp.sqrt(0.0 * z[0])},
+        "the gradient of log_likelihood in z is not finite at datapoint 0",
+    ),
+    "not pure": ({"log_likelihood": dropout}, "it must be pure"),
+    "python branch": (
+        {"log_likelihood": branching},
+        r"log_likelihood\(.*\) under jax.jit, .* raised TracerBoolConversionError.*test_audit.py",
+    ),
+    "raises": ({"log_likelihood": broken}, r"raised ZeroDivisionError: my own bug \(.*test_audit.py:\d+\)"),
+    "a probability above 1": (
+        {"log_likelihood": lambda x, z: 1.0 + 0.0 * z[0], "x": np.ones((N, D), np.float32)},
+        "a probability above 1",
+    ),
+    "unnormalised": (
+        {
+            "log_likelihood": lambda x, z: log_likelihood(x, z) + 0.5 * D * np.log(2.0 * np.pi),
+            "sample": lambda key, z: MODEL.sample(THETA, key, z),
+        },
+        r"looks unnormalised: .* exp\(5\.\d \+- 0\.\d\)",
+    ),
+    "both": ({"log_joint": log_likelihood}, "one of the two"),
+    "neither": ({"log_likelihood": None}, "one of the two"),
+    "encode shape": ({"encode": lambda x: (x, x)}, r"latent_dim is 2; it must be \(mu, sigma\)"),
+    "encode one": ({"encode": lambda x: x[:2]}, "or phi with family"),
+    "sigma": ({"encode": lambda x: (encode(x)[0], 0.0 * encode(x)[1])}, "sigma <= 0 at 24 of 24 datapoints"),
+    "log-variance": ({"encode": squared}, r"jnp.exp\(0.5 \* log_variance\)"),
+    "mu": ({"encode": lambda x: (encode(x)[0] + jnp.nan, encode(x)[1])}, "mu that is not finite"),
+    "singular": (
+        {"encode": lambda x: (encode(x)[0], jnp.zeros((K, K))), "families": ("full",)}, "singular S at 24"
+    ),
+    "not a section": ({"settings": {"evaluate.elbo_samples.more": 10}}, "there is no such setting"),
+    "setting of a kind": ({"settings": {"evaluate.elbo_samples": "many"}}, "evaluate.elbo_samples='many'"),
+    "a draw": (
+        {"encode": lambda x: (encode(x)[0] + np.random.default_rng().normal(), encode(x)[1])},
+        "not a draw of it",
+    ),
+    "phi": ({"encode": lambda x: jnp.zeros(3), "family": "diagonal"}, "one vector of 4 numbers"),
+    "phi not finite": (
+        {"encode": lambda x: jnp.full(4, jnp.inf), "family": "diagonal"},
+        "phi that is not finite at 24 of 24",
+    ),
+    "phi as a pair": ({"family": "diagonal"}, "is for an encode that returns phi"),
+    "rows of encode": ({"encode": (np.zeros((3, K)), np.ones((3, K)))}, "encode has 3 rows and x has 24"),
+    "family": ({"families": ("full",)}, "of the family 'diagonal': have it in families"),
+    "families": ({"families": ("diagonal", "fulll")}, "did you mean 'full'"),
+    "evidence": ({"evidence": "magic"}, "setting evidence.estimator='magic': unknown"),
+    "tolerance": ({"tolerance": 0.0}, "setting inference.tolerance=0.0"),
+    "setting": ({"settings": {"evaluate.elbo_sample": 10}}, "did you mean 'evaluate.elbo_samples'"),
+    "x rows": ({"x": {"a": np.zeros((3, 2)), "b": np.zeros((4, 2))}}, "the same number in every array"),
+    "families as a word": ({"families": "diagonal"}, r"families='diagonal' must be a tuple of names"),
+    "family nearly": ({"encode": lambda x: jnp.zeros(4), "family": "diagnoal"}, "did you mean 'diagonal'"),
+    "a setting that does nothing": ({"settings": {"evaluate.max_points": 3}}, "has no effect on an audit"),
+    "x as lists": ({"x": [[0.0, 1.0], [1.0, 0.0]]}, r"give np.asarray\(x\)"),
+    "x words": ({"x": np.array(["a", "b"])}, "x must be numbers"),
+    "x empty": ({"x": np.zeros((0, D))}, "one row a datapoint"),
+    "key": ({"key": 0}, "key must be a JAX key"),
+    "latent_dim": ({"latent_dim": 0}, "latent_dim=0"),
+    "labels": ({"labels": [1, 2]}, "labels must be one for each of the 24 datapoints"),
+    "simulated": ({"num_simulated": 5}, "num_simulated=5 needs sample"),
+    "decode": ({"decode": lambda z: z}, r"decode returned float32\[2\]"),
+    "simulated from a flow": (
+        {"families": ("real_nvp",), "encode": None, "num_simulated": 4, "sample": lambda key, z: points()[0]},
+        "have diagonal first in families",
+    ),
+    "sample": ({"sample": lambda key, z: z}, r"sample returned float32\[2\]"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_is_wrong_is_said_in_one_line_before_anything_is_spent(case, monkeypatch):
+    monkeypatch.setattr(auditing, "measure", None)
+    changes, line = BAD[case]
+    with pytest.raises(vaelab.AuditError, match=line) as raised:
+        run(**changes)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_constant_of_a_bernoulli_and_of_a_gaussian_is_found():
+    logits_D = jnp.linspace(-2.0, 2.0, 200)
+    bernoulli = log_constant(
+        lambda key: jax.random.bernoulli(key, jax.nn.sigmoid(logits_D)).astype(jnp.float32),
+        lambda x_D: jnp.sum(x_D * logits_D - jax.nn.softplus(logits_D)) + 30.0,
+        jax.random.key(0),
+    )
+    # The fit of each dimension costs about half a nat in a thousand.
+    assert abs(bernoulli.value - 30.0) < 5.0 * bernoulli.stderr + 200 * 0.5e-3
+    gaussian = log_constant(
+        lambda key: jax.random.normal(key, (200,)),
+        lambda x_D: -0.5 * jnp.sum(x_D**2 + jnp.log(2.0 * jnp.pi)),
+        jax.random.key(1),
+    )
+    assert not gaussian.looks_wrong()
+    assert bernoulli.looks_wrong()
+    assert bernoulli.dims == 200
+
+
+def test_the_law_fitted_to_a_gaussian_dimension_is_its_gaussian():
+    fit_S, x_S = 3.0 + 2.0 * np.random.default_rng(0).normal(size=(2, 500))
+    expected_S = stats.norm.logpdf(x_S, np.mean(fit_S), np.std(fit_S, ddof=1))
+    np.testing.assert_allclose(normalised._log_g(fit_S, x_S), expected_S)
+
+
+def discretized_logistic(x_D, scale):
+    """log of the mass within half of each whole number, from its tail, where nothing cancels."""
+    far_D = jnp.abs(x_D)
+    tails = (jax.nn.sigmoid(-(far_D + side) / scale) for side in (-0.5, 0.5))
+    return jnp.sum(jnp.log(next(tails) - next(tails)))
+
+
+@pytest.mark.parametrize(
+    ("sample", "log_density"),
+    [
+        (lambda key: jax.random.uniform(key, (784,)), lambda x_D: jnp.sum(0.0 * x_D)),
+        (lambda key: jax.random.exponential(key, (100,)), lambda x_D: -jnp.sum(x_D)),
+        # A U on [0, 1], as continuous Bernoulli laws and Beta laws have it.
+        (
+            lambda key: jnp.sin(0.5 * jnp.pi * jax.random.uniform(key, (100,))) ** 2,
+            lambda x_D: -jnp.sum(jnp.log(jnp.pi) + 0.5 * jnp.log(x_D * (1.0 - x_D))),
+        ),
+        (
+            lambda key: jnp.round(6.0 * jax.random.logistic(key, (784,))),
+            lambda x_D: discretized_logistic(x_D, 6.0),
+        ),
+    ],
+    ids=["uniform", "exponential", "arcsine", "discretized logistic"],
+)
+def test_a_normalised_density_raises_no_alarm_and_an_unnormalised_one_does(sample, log_density):
+    right = log_constant(sample, log_density, jax.random.key(0))
+    assert not right.looks_wrong()
+    wrong = log_constant(sample, lambda x_D: log_density(x_D) + 0.5 * x_D.size, jax.random.key(0))
+    assert wrong.looks_wrong()
+
+
+def test_a_draw_that_the_density_calls_impossible_is_an_alarm():
+    constant = log_constant(
+        lambda key: jax.random.normal(key, (3,)),
+        lambda x_D: jnp.where(x_D[0] > 0, 0.0, -jnp.inf),
+        jax.random.key(0),
+    )
+    assert constant.looks_wrong()
+
+
+def test_an_audit_in_float64_is_refused_in_one_line():
+    with jax.enable_x64(True), pytest.raises(vaelab.AuditError, match=r"under jax.enable_x64\(False\)"):
+        run()
+
+
+def test_keys_of_the_older_kind_are_keys():
+    with pytest.raises(vaelab.AuditError, match="sigma <= 0"):
+        run(encode=squared, key=jax.random.PRNGKey(0))
+
+
+def test_a_density_is_tried_where_it_is_used():
+    """At draws of the encoder's law, not at draws of the prior, where it may be infinite."""
+    given = given_model(lambda x, z: jnp.where(jnp.all(z > 3.0), 0.0, -jnp.inf), *[None] * 5, K, 0)
+    far_NxK = np.full((N, K), 4.0, np.float32)
+    np.testing.assert_array_equal(given_checks.check_density(given, points(), far_NxK), 0.0)
+
+
+@pytest.mark.slow
+def test_the_example_of_the_docs_runs_as_written(tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "audit.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], {})
+    printed = capsys.readouterr().out
+    shown = page[: page.index("`report.rows`")]
+    for quantity in ("amortized L", "amortization gap", "approximation gap"):
+        (there,), (here,) = (re.findall(rf"{quantity}.*?(-?\d+\.\d+) ±", text) for text in (shown, printed))
+        assert abs(float(there) - float(here)) < 0.02  # rounding differs from machine to machine
+    assert (tmp_path / "runs" / "audit" / "gap.json").exists()

@@ -1,0 +1,110 @@
+"""Quadrature of one and two latent dimensions against closed forms and a grid in float64."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.support import oracles
+from tests.support.oracles import EPS, LinearGaussian
+from vaelab import model as models
+from vaelab import posterior
+from vaelab.evidence import importance
+from vaelab.evidence.quadrature import evaluations, quadrature
+from vaelab.model import likelihood, networks
+
+
+def linear(K):
+    exact = LinearGaussian.random(np.random.default_rng(K), 4, (2.0, 0.5)[:K], 0.5)
+    x_D = exact.sample(np.random.default_rng(1), 1)[0]
+    model = models.linear_gaussian(K, (1.0,) * K, 1.0, 4)
+    return exact, x_D, models.bind(model, models.LinearGaussianParams(*exact.theta), x_D)
+
+
+@pytest.mark.parametrize("K", [1, 2])
+def test_equals_the_closed_form_from_any_q_that_covers_the_posterior(K):
+    exact, x_D, log_joint = linear(K)
+    truth = exact.log_evidence(x_D)
+    family = posterior.diagonal(K)
+    near = exact.optimum("diagonal", x_D).astype(np.float32)
+    off = near + np.float32([0.3] * K + [0.5] * K)
+    estimate = jax.jit(partial(quadrature, log_joint, family, num_nodes=129, half_width=8.0))
+    for phi_P in (near, off, family.init()):
+        found = estimate(phi_P)
+        assert abs(found.log_evidence - truth) <= 40 * EPS * abs(truth)
+        assert found.error <= 40 * EPS * abs(truth)
+
+
+def test_a_grid_that_is_too_coarse_says_so():
+    exact, x_D, log_joint = linear(2)
+    family = posterior.diagonal(2)
+    truth = exact.log_evidence(x_D)
+    for num_nodes in (9, 17, 33, 65):
+        found = quadrature(log_joint, family, family.init(), num_nodes=num_nodes, half_width=8.0)
+        assert abs(found.log_evidence - truth) <= found.error
+    assert found.error < 0.01
+
+
+NODES = {1: 1025, 2: 513}
+
+
+@pytest.mark.parametrize("K", [1, 2])
+def test_of_a_neural_decoder_equals_a_grid_under_the_prior_and_importance_sampling(K):
+    decoder = networks.mlp_decoder(K, (8,), 6, activation=jnp.tanh)
+    model = models.decoder_model(K, decoder, likelihood.bernoulli())
+    theta = jax.tree.map(lambda leaf: 3.0 * leaf, model.init(jax.random.key(K)))
+    x_D = np.float32([1, 0, 0, 1, 1, 0])
+    z_SxK, weight_S = oracles.standard_normal_grid(K, NODES[K])
+    log_likelihood_S = jax.jit(jax.vmap(partial(model.log_likelihood, theta, x_D)))(z_SxK)
+    truth = np.log(np.exp(np.float64(log_likelihood_S)) @ weight_S)
+    family, log_joint = posterior.diagonal(K), models.bind(model, theta, x_D)
+    found = quadrature(log_joint, family, family.init(), num_nodes=NODES[K] // 2 + 1, half_width=8.0)
+    assert abs(found.log_evidence - truth) <= found.error
+    assert found.error <= 2e-3  # of half the nodes; a steep decoder
+    keys = jax.random.split(jax.random.key(0), 50)
+    weigh = partial(
+        importance.importance_sampling,
+        log_joint,
+        ((family, family.init()),),
+        num_samples=1000,
+        chunk_size=500,
+    )
+    weighed = jax.jit(jax.vmap(weigh))(keys)
+    oracles.assert_calibrated(weighed.log_evidence, float(found.log_evidence), np.asarray(weighed.stderr))
+
+
+@pytest.mark.parametrize("K", [1, 2])
+def test_a_mode_that_q_does_not_cover_is_found_and_is_an_error(K):
+    """Two modes of equal mass, log p = -1, seen from one of them."""
+    centre_K, sd = jnp.full(K, 3.0 / np.sqrt(K)), 0.3
+
+    def log_joint(z_K):
+        modes = [models.standard_normal_log_prob((z_K - side * centre_K) / sd) for side in (-1.0, 1.0)]
+        return jnp.logaddexp(*modes) - K * jnp.log(sd) - jnp.log(2.0) - 1.0
+
+    phi_P = jnp.concatenate([centre_K, jnp.full(K, jnp.log(sd))])
+    found = quadrature(log_joint, posterior.diagonal(K), phi_P, num_nodes=65, half_width=8.0)
+    assert abs(found.log_evidence + 1.0) < 1e-4
+    assert found.error == pytest.approx(np.log(2.0), abs=1e-3)
+
+
+def test_what_it_cannot_do_is_one_clear_line():
+    with pytest.raises(ValueError, match="at most 2 latent dimensions and the model has 3") as raised:
+        quadrature(lambda z_K: 0.0, posterior.diagonal(3), jnp.zeros(6), num_nodes=9, half_width=8.0)
+    assert "\n" not in str(raised.value)
+    with pytest.raises(ValueError, match="must be odd"):
+        quadrature(lambda z_K: 0.0, posterior.diagonal(1), jnp.zeros(2), num_nodes=10, half_width=8.0)
+
+
+@pytest.mark.parametrize("value", [-jnp.inf, jnp.nan])
+def test_no_density_is_marked(value):
+    family = posterior.diagonal(1)
+    found = quadrature(lambda z_K: 0.0 * z_K[0] + value, family, family.init(), num_nodes=9, half_width=8.0)
+    assert not found.finite
+    assert found.error == np.inf
+
+
+def test_evaluations_counts_the_nodes():
+    assert evaluations(2, num_nodes=65) == 2 * 65**2

@@ -1,0 +1,200 @@
+"""The Pareto k-hat and the stream of weights, against laws with known tails and other implementations."""
+
+import functools
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from blackjax.diagnostics import psis_weights
+from scipy import stats
+
+from tests.support import oracles
+from tests.support.oracles import LinearGaussian
+from vaelab import model as models
+from vaelab import posterior
+from vaelab.evidence import importance
+from vaelab.evidence.importance import importance_sampling, member, student_t
+from vaelab.evidence.pareto import PRIOR_DRAWS, PRIOR_K, pareto_k, tail_size
+from vaelab.evidence.weights import accumulate, from_log_weights, no_weights, summarize
+
+SIZE = 10_000
+TAIL = 300
+
+
+@functools.cache
+def tails(count=50):
+    """{k: log weights [count, SIZE]} with exactly Pareto tails of index k."""
+    rng = np.random.default_rng(0)
+    return {
+        k: np.log1p(stats.genpareto.rvs(k, size=(count, SIZE), random_state=rng))
+        for k in (-0.4, 0.01, 0.3, 0.5, 0.7, 1.0, 2.0)
+    }
+
+
+@functools.cache
+def k_of():
+    return jax.jit(jax.vmap(lambda log_w_S: from_log_weights(log_w_S).pareto_k))
+
+
+def test_tail_sizes():
+    assert [tail_size(size) for size in (1, 20, 100, 225, 10_000, 100_000)] == [1, 4, 20, 45, 300, 949]
+
+
+@pytest.mark.parametrize("k", [-0.4, 0.01, 0.3, 0.5, 0.7, 1.0, 2.0])
+def test_k_of_exact_tails(k):
+    """Unbiased up to the prior's pull and the order 1 / M of a posterior mean."""
+    found_N = np.float64(k_of()(np.float32(tails()[k])))
+    expected = (TAIL * k + PRIOR_DRAWS * PRIOR_K) / (TAIL + PRIOR_DRAWS)
+    oracles.assert_mean(found_N, expected, rounding=5.0 / TAIL)
+    # The asymptotic variance of the maximum likelihood is (1 + k)^2 / M where k > -1/2.
+    np.testing.assert_allclose(np.std(found_N), (1 + k) / np.sqrt(TAIL), rtol=5 / np.sqrt(2 * 50))
+
+
+@pytest.mark.parametrize("k", [0.3, 0.7, 1.0])
+def test_k_is_near_the_maximum_of_the_likelihood(k):
+    for log_w_S in tails()[k][:5]:
+        w_S = np.sort(np.exp(log_w_S))[::-1]
+        likely = stats.genpareto.fit(w_S[:TAIL] - w_S[TAIL], floc=0)[0]
+        expected = (TAIL * likely + PRIOR_DRAWS * PRIOR_K) / (TAIL + PRIOR_DRAWS)
+        # A posterior mean and a mode differ by a part of the standard error.
+        assert abs(k_of()(np.float32(log_w_S)[None])[0] - expected) < 0.25 * (1 + k) / np.sqrt(TAIL)
+
+
+@pytest.mark.parametrize("k", [-0.4, 0.3, 1.0, 2.0])
+def test_k_equals_that_of_blackjax(k):
+    for log_w_S in np.float32(tails()[k][:3]):
+        other = psis_weights(jnp.asarray(log_w_S))[1]
+        np.testing.assert_allclose(k_of()(log_w_S[None])[0], other, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("spread", [0.01, 1.0, 30.0, 300.0])
+def test_k_of_weights_that_span_more_than_float32(spread):
+    """Against the same fit in float64 NumPy, and unmoved by a factor of the weights."""
+    log_w_S = np.random.default_rng(0).normal(size=1000) * spread
+    expected = zhang_stephens(np.sort(np.float64(np.float32(log_w_S)))[::-1][:96])
+    for shift in (0.0, 64.0):
+        found = from_log_weights(np.float32(log_w_S) + np.float32(shift)).pareto_k
+        np.testing.assert_allclose(found, expected, rtol=0.02, atol=0.01)
+
+
+def zhang_stephens(log_w):
+    """k-hat as the paper writes it, in float64; log_w in falling order."""
+    x = np.exp(log_w[:-1] - log_w[0])[::-1] - np.exp(log_w[-1] - log_w[0])
+    n, m = x.size, 30 + int(np.sqrt(x.size))
+    b = 1 / x[-1] + (1 - np.sqrt(m / (np.arange(1, m + 1) - 0.5))) / (3 * x[int(n / 4 + 0.5) - 1])
+    k = np.mean(np.log1p(-b[:, None] * x), axis=1)
+    likelihood = n * (np.log(-b / k) - k - 1)
+    weight = np.exp(likelihood - likelihood.max())
+    b_mean = b @ weight / weight.sum()
+    return (n * np.mean(np.log1p(-b_mean * x)) + PRIOR_DRAWS * PRIOR_K) / (n + PRIOR_DRAWS)
+
+
+def test_a_tail_that_cannot_be_fitted_is_marked():
+    few = np.full(1000, -np.inf, np.float32)
+    few[:3] = 0.0
+    one = np.zeros(1000, np.float32)
+    one[0] = 9.0
+    assert from_log_weights(jnp.zeros(1000)).pareto_k == -np.inf  # equal weights: nothing to fear
+    for log_w_S in (few, one, np.zeros(10, np.float32), np.full(1000, -np.inf), np.full(1000, np.nan)):
+        assert from_log_weights(jnp.float32(log_w_S)).pareto_k == np.inf
+
+
+def test_a_stream_has_the_evidence_of_its_weights():
+    log_w_S = np.float32(np.random.default_rng(0).normal(size=1000) * 3.0 - 500.0)
+    moments = no_weights(1000)
+    for part in np.split(log_w_S, [1, 8, 500]):
+        moments = accumulate(moments, jnp.asarray(part))
+    found, whole = summarize(moments, 1000), from_log_weights(jnp.asarray(log_w_S))
+    np.testing.assert_allclose(found, whole, rtol=1e-5)
+    w_S = np.exp(np.float64(log_w_S) + 500.0)
+    np.testing.assert_allclose(found.log_evidence, np.log(np.mean(w_S)) - 500.0, rtol=1e-6)
+    np.testing.assert_allclose(found.stderr, np.std(w_S, ddof=1) / np.sqrt(1000) / np.mean(w_S), rtol=1e-4)
+    np.testing.assert_array_equal(found.pareto_k, pareto_k(jnp.sort(jnp.asarray(log_w_S))[::-1][:96]))
+
+
+K, D = 3, 6
+EXACT = LinearGaussian.random(np.random.default_rng(0), D, (3.0, 1.0, 0.3), 1.0)
+X_D = EXACT.sample(np.random.default_rng(1), 1)[0]
+LOG_EVIDENCE = EXACT.log_evidence(X_D)
+LOG_JOINT = models.bind(
+    models.linear_gaussian(K, (1.0,) * K, 1.0, D), models.LinearGaussianParams(*EXACT.theta), X_D
+)
+FULL = posterior.full(K)
+POSTERIOR_P = EXACT.optimum("full", X_D).astype(np.float32)
+
+
+def weigh(proposals, count, **numbers):
+    estimate = partial(importance_sampling, LOG_JOINT, proposals, **numbers)
+    found = jax.jit(jax.vmap(estimate))(jax.random.split(jax.random.key(0), count))
+    return jax.tree.map(np.asarray, found)
+
+
+def shrunk(factor):
+    return np.concatenate([POSTERIOR_P[:K], np.float32(factor) * POSTERIOR_P[K:]])
+
+
+def test_k_of_a_proposal_that_is_too_narrow_in_one_direction():
+    """q = N(m, r^2 C) of the posterior N(m, C): w ~ exp(-(1 - r^2)/2 |y|^2...) has the tail index 1 - r^2."""
+    for ratio, low, high in ((0.6, 0.5, 0.75), (1.3, -1.0, 0.3)):
+        found = weigh(((FULL, shrunk(ratio)),), 20, num_samples=10_000, chunk_size=1000)
+        # Up to the logarithmic factor that K - 1 more dimensions bring, by which k-hat is slow to settle.
+        assert low < np.mean(found.pareto_k) < high
+
+
+def test_student_t_has_the_density_of_its_draws():
+    """Against SciPy, and E[1] under it by quadrature is 1: draws pass a test of their squared radius."""
+    proposal = student_t(FULL, POSTERIOR_P, degrees_of_freedom=5)
+    z_SxK = np.float64(proposal.sample(jax.random.key(0), 5000))
+    mean, scale = oracles.law("full", POSTERIOR_P)
+    law = stats.multivariate_t(mean, scale @ scale.T, df=5.0)
+    found = jax.vmap(proposal.log_prob)(np.float32(z_SxK))
+    np.testing.assert_allclose(found, law.logpdf(z_SxK), rtol=1e-4, atol=1e-4)
+    square = np.sum(np.linalg.solve(scale, (z_SxK - mean).T) ** 2, axis=0)
+    assert stats.kstest(square / K, stats.f(K, 5.0).cdf).pvalue > 1e-6
+    oracles.assert_mean(z_SxK, mean)
+
+
+def test_student_t_mends_a_narrow_proposal():
+    narrow = shrunk(0.6)
+    numbers = {"num_samples": 1000, "chunk_size": 1000}
+    thin = weigh((member(FULL, narrow),), 400, **numbers)
+    heavy = weigh((student_t(FULL, narrow, degrees_of_freedom=4),), 400, **numbers)
+    oracles.assert_mean(np.exp(np.float64(heavy.log_evidence) - LOG_EVIDENCE), 1.0, rounding=1e-4)
+    oracles.assert_calibrated(heavy.log_evidence, LOG_EVIDENCE, heavy.stderr)
+    assert np.mean(heavy.pareto_k) < 0.3 < 0.5 < np.mean(thin.pareto_k)
+
+
+def test_a_mixture_of_kinds_is_unbiased():
+    proposals = (FULL, shrunk(0.8)), student_t(FULL, POSTERIOR_P, degrees_of_freedom=3)
+    found = weigh(proposals, 4000, num_samples=20, chunk_size=20)
+    oracles.assert_mean(np.exp(np.float64(found.log_evidence) - LOG_EVIDENCE), 1.0, rounding=1e-4)
+
+
+def test_memory_is_that_of_a_chunk_and_of_the_largest_weights():
+    """The compiled program's temporary memory, at 16 datapoints, in float32 numbers a draw."""
+
+    def compiled(num_samples):
+        proposals, numbers = ((FULL, POSTERIOR_P),), {"num_samples": num_samples, "chunk_size": 1000}
+        estimate = partial(importance_sampling, LOG_JOINT, proposals, **numbers)
+        return jax.jit(jax.vmap(estimate)).lower(jax.random.split(jax.random.key(0), 16)).compile()
+
+    def numbers_a_draw(num_samples):
+        memory = compiled(num_samples).memory_analysis().temp_size_in_bytes
+        return memory / (4 * 16 * num_samples)
+
+    # To hold z alone would be K numbers a draw. The largest weights are 3 / sqrt(S) a draw, in a few copies.
+    assert numbers_a_draw(100_000) < 1.0
+    assert numbers_a_draw(1_600_000) < 0.5 * numbers_a_draw(100_000)
+    found = compiled(100_000)(jax.random.split(jax.random.key(0), 16))
+    np.testing.assert_allclose(found.log_evidence, LOG_EVIDENCE, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("num_samples", "chunk_size", "number"), [(10, 4, 1), (9, 5, 2), (3, 1, 2)])
+def test_evaluations_counts_the_draws(num_samples, chunk_size, number):
+    """Equal weights have an effective size of as many draws as there are."""
+    proposals = ((FULL, POSTERIOR_P),) * number
+    found = weigh(proposals, 1, num_samples=num_samples, chunk_size=chunk_size)
+    counted = importance.evaluations(number, num_samples=num_samples, chunk_size=chunk_size)
+    np.testing.assert_allclose(found.effective_sample_size, counted, rtol=1e-5)

@@ -1,0 +1,271 @@
+"""Bounds and their gradients against the exact ELBO of a linear-Gaussian model."""
+
+import functools
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.support import oracles
+from tests.support.oracles import EPS, LinearGaussian
+from vaelab import model as models
+from vaelab import posterior
+from vaelab.objective.draws import estimate_elbo, log_weights, standard_draws
+from vaelab.objective.elbo import beta_elbo, elbo, elbo_from_draws, free_bits, stick_the_landing
+
+K = 3
+FAMILIES = {"diagonal": posterior.diagonal(K), "full": posterior.full(K)}
+OBJECTIVES = (elbo, elbo_from_draws, stick_the_landing)
+EXACT = LinearGaussian.random(np.random.default_rng(0), 5, (3.0, 1.0, 0.3), 1.0)
+X_D = EXACT.sample(np.random.default_rng(1), 1)[0]
+LOG_JOINT = models.bind(
+    models.linear_gaussian(K, (3.0, 1.0, 0.3), 1.0, 5), models.LinearGaussianParams(*EXACT.theta), X_D
+)
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request):
+    return FAMILIES[request.param]
+
+
+def member(family):
+    return oracles.random_phi(family.name, np.random.default_rng(2), K, 4.0)
+
+
+def exact_elbo(family, phi):
+    return EXACT.elbo(X_D, *oracles.law(family.name, phi))
+
+
+def optimum(family):
+    return EXACT.optimum(family.name, X_D).astype(np.float32)
+
+
+def keys(count, seed=0):
+    return jax.random.split(jax.random.key(seed), count)
+
+
+@functools.cache
+def values_and_grads(family, log_joint=LOG_JOINT, **settings):
+    """(phi_P, keys_N) -> values_NxO, grads_NxOxP of the three objectives."""
+
+    def one(phi_P, key):
+        pairs = [
+            jax.value_and_grad(partial(objective, **settings), argnums=2)(log_joint, family, phi_P, key)
+            for objective in OBJECTIVES
+        ]
+        return jnp.stack([value for value, _ in pairs]), jnp.stack([grad_P for _, grad_P in pairs])
+
+    return jax.jit(jax.vmap(one, (None, 0)))
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "antithetic"),
+    [(1, False), (2, False), (2, True)],
+    ids=["one", "independent", "antithetic"],
+)
+def test_every_objective_has_the_mean_and_the_mean_gradient_of_the_elbo(family, num_samples, antithetic):
+    phi_P = member(family)
+    run = values_and_grads(family, num_samples=num_samples, antithetic=antithetic)
+    value_NxO, grad_NxOxP = run(phi_P, keys(4000))
+    oracles.assert_mean(value_NxO, exact_elbo(family, phi_P), rounding=1e-4)
+    exact_grad_P = oracles.gradient(lambda phi: exact_elbo(family, phi), phi_P)
+    oracles.assert_mean(grad_NxOxP, exact_grad_P, rounding=1e-4)
+    assert np.std(value_NxO, axis=0).min() > 0.1  # so that the errors above are small beside the spread
+
+
+def test_elbo_holds_for_another_prior():
+    """L[q] = -KL(q || N(a, B)) + log c where p(x, z) = c N(z; a, B)."""
+    family = FAMILIES["full"]
+    rng, phi_P = np.random.default_rng(3), member(FAMILIES["full"])
+    mean_K, root_KxK = rng.normal(size=K), oracles.random_scale(rng, K, 4.0)
+    precision_KxK = np.linalg.inv(root_KxK @ root_KxK.T)
+    mean_32, precision_32 = np.float32(mean_K), np.float32(precision_KxK)
+
+    def log_joint(z_K):
+        square = (z_K - mean_32) @ precision_32 @ (z_K - mean_32)
+        return -0.5 * (square + K * oracles.LOG_2PI - oracles.log_abs_det(precision_KxK)) - 7.0
+
+    value_NxO, _ = values_and_grads(family, log_joint, num_samples=2)(phi_P, keys(4000))
+    mean, scale = oracles.law("full", phi_P)
+    kl = oracles.gaussian_kl(mean, scale @ scale.T, mean_K, root_KxK @ root_KxK.T)
+    oracles.assert_mean(value_NxO, -7.0 - kl)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0, 4.0])
+def test_beta_weighs_the_kl_alone(family, beta):
+    """E_q[log p(x given z)] - beta KL, value and gradient in phi."""
+    phi_P = member(family)
+
+    def exact(phi):
+        kl = oracles.kl_to_prior(*oracles.law(family.name, phi))
+        return exact_elbo(family, phi) + (1.0 - beta) * kl
+
+    bound = jax.value_and_grad(partial(beta_elbo, LOG_JOINT, family, num_samples=2, beta=beta))
+    value_N, grad_NxP = jax.jit(jax.vmap(bound, (None, 0)))(phi_P, keys(4000))
+    oracles.assert_mean(value_N, exact(phi_P), rounding=1e-4)
+    oracles.assert_mean(grad_NxP, oracles.gradient(exact, phi_P), rounding=1e-4)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0, 4.0])
+def test_beta_weighs_the_kl_from_draws_where_there_is_no_closed_form(family, beta):
+    """The same mean and gradient as with the closed form, by a family that does not say it has one."""
+    phi_P, secretive = member(family), family._replace(kl_to_prior=None)
+
+    def exact(phi):
+        kl = oracles.kl_to_prior(*oracles.law(family.name, phi))
+        return exact_elbo(family, phi) + (1.0 - beta) * kl
+
+    bound = jax.value_and_grad(partial(beta_elbo, LOG_JOINT, secretive, num_samples=2, beta=beta))
+    value_N, grad_NxP = jax.jit(jax.vmap(bound, (None, 0)))(phi_P, keys(4000))
+    oracles.assert_mean(value_N, exact(phi_P), rounding=1e-4)
+    oracles.assert_mean(grad_NxP, oracles.gradient(exact, phi_P), rounding=1e-4)
+
+
+def test_free_bits_charge_no_less_than_their_floor(family):
+    phi_P = member(family)
+    kl = oracles.kl_to_prior(*oracles.law(family.name, phi_P))
+    for min_kl in (0.5 * kl, 2.0 * kl):
+        run = jax.value_and_grad(partial(free_bits, LOG_JOINT, family, num_samples=4, min_kl=min_kl))
+        plain = jax.value_and_grad(partial(elbo, LOG_JOINT, family, num_samples=4))
+        (value, grad_P), (elbo_value, elbo_grad_P) = (f(phi_P, keys(1)[0]) for f in (run, plain))
+        missing = max(0.0, min_kl - kl)
+        np.testing.assert_allclose(value, elbo_value - missing, rtol=20 * EPS)
+        kl_grad_P = jax.grad(family.kl_to_prior)(phi_P) if missing else 0.0
+        np.testing.assert_allclose(grad_P, elbo_grad_P + kl_grad_P, atol=1e-4)
+
+
+def test_log_weights_are_those_of_the_densities(family):
+    phi_P, eps_SxK = member(family), np.float32(np.random.default_rng(4).normal(size=(50, K)))
+    found_S = jax.jit(partial(log_weights, LOG_JOINT, family))(phi_P, eps_SxK)
+    mean, scale = oracles.law(family.name, phi_P)
+    for eps, found in zip(np.float64(eps_SxK), found_S, strict=True):
+        z = mean + scale @ eps
+        log_p = oracles.log_normal(X_D, EXACT.weight @ z + EXACT.bias, np.diag(EXACT.variance))
+        log_p += oracles.log_normal(z, np.zeros(K), np.eye(K))
+        exact = log_p - oracles.log_normal(z, mean, scale @ scale.T)
+        np.testing.assert_allclose(found, exact, atol=50 * EPS * (1.0 + abs(log_p)))
+
+
+def test_at_the_posterior_draws_have_no_variance_and_stick_the_landing_no_gradient():
+    """The full family holds the posterior; the diagonal one does where W has orthogonal columns."""
+    for name, exact in [("full", EXACT), ("diagonal", orthogonal())]:
+        family, phi_P = FAMILIES[name], exact.optimum(name, X_D).astype(np.float32)
+        log_joint = models.bind(
+            models.linear_gaussian(K, (1.0,) * K, 1.0, 5), models.LinearGaussianParams(*exact.theta), X_D
+        )
+        value_NxO, grad_NxOxP = values_and_grads(family, log_joint, num_samples=1)(phi_P, keys(200))
+        log_evidence = exact.log_evidence(X_D)
+        np.testing.assert_allclose(value_NxO[:, 1:], log_evidence, atol=20 * EPS * abs(log_evidence))
+        # d log p / dz and d log q / dz are equal numbers of size |Lam| |z - m|, the latter below 10.
+        bound = 20 * EPS * np.linalg.norm(exact.precision(), 2) * 10.0
+        np.testing.assert_allclose(grad_NxOxP[:, 2], 0.0, atol=bound)
+        # The two others are zero in the mean only.
+        oracles.assert_mean(grad_NxOxP[:, :2], 0.0, rounding=bound)
+        assert np.all(np.std(grad_NxOxP[:, :2, K:], axis=0).max(axis=-1) > 100 * bound)
+
+
+def orthogonal():
+    return EXACT._replace(weight=np.float64(np.eye(5, K) * np.float32([3.0, 1.0, 0.3])))
+
+
+def test_stick_the_landing_is_exactly_zero_where_q_is_the_prior_and_the_posterior(family):
+    log_joint = models.standard_normal_log_prob
+    run = values_and_grads(family, lambda z_K: log_joint(z_K) - 3.0, num_samples=1)
+    value_NxO, grad_NxOxP = run(family.init(), keys(200))
+    np.testing.assert_array_equal(grad_NxOxP[:, 2], 0.0)
+    np.testing.assert_array_equal(grad_NxOxP[:, 0], 0.0)  # its log-likelihood is constant, its KL exact
+    assert np.abs(grad_NxOxP[:, 1]).max() > 0.5
+    np.testing.assert_allclose(value_NxO, -3.0, atol=20 * EPS)
+
+
+def test_stick_the_landing_has_the_value_of_all_draws(family):
+    value_NxO, grad_NxOxP = values_and_grads(family, num_samples=2)(member(family), keys(50))
+    np.testing.assert_allclose(value_NxO[:, 1], value_NxO[:, 2], rtol=8 * EPS)
+    assert np.abs(grad_NxOxP[:, 1] - grad_NxOxP[:, 2]).max() > 0.1
+
+
+def test_draws_of_one_key_are_independent():
+    """Var[mean of 16 log w] is Var[log w] / 16, with log w quadratic in eps."""
+    family = FAMILIES["full"]
+    phi_P = member(family)
+    mean, scale = oracles.law("full", phi_P)
+    precision = EXACT.precision()
+    linear = scale.T @ precision @ (mean - EXACT.posterior(X_D)[0])
+    variance = 0.5 * np.sum((np.eye(K) - scale.T @ precision @ scale) ** 2) + np.sum(linear**2)
+    bound = partial(elbo_from_draws, LOG_JOINT, family, phi_P, num_samples=16)
+    value_N = np.float64(jax.jit(jax.vmap(bound))(keys(4000)))
+    oracles.assert_mean((value_N - exact_elbo(family, phi_P)) ** 2, variance / 16)
+
+
+def test_antithetic_draws_are_pairs_of_standard_normal_draws():
+    eps_SxK = np.asarray(standard_draws(jax.random.key(0), 10_000, K, antithetic=True), np.float64)
+    np.testing.assert_array_equal(eps_SxK[:5000], -eps_SxK[5000:])
+    half_SxK = eps_SxK[:5000]
+    oracles.assert_mean(half_SxK, 0.0)
+    oracles.assert_mean(half_SxK[:, :, None] * half_SxK[:, None, :], np.eye(K))
+    independent_SxK = np.asarray(standard_draws(jax.random.key(0), 10_000, K), np.float64)
+    oracles.assert_mean(independent_SxK[:, :, None] * independent_SxK[:, None, :], np.eye(K))
+    assert len(np.unique(np.abs(independent_SxK))) > 0.99 * independent_SxK.size
+
+
+def test_antithetic_gradient_of_the_mean_is_exact_for_a_quadratic(family):
+    """The draws enter that gradient through odd terms alone, which cancel in a pair."""
+    phi_P = member(family)
+    _, grad_NxOxP = values_and_grads(family, num_samples=2, antithetic=True)(phi_P, keys(20))
+    exact_P = oracles.gradient(lambda phi: exact_elbo(family, phi), phi_P)
+    exact_NxOxK = np.broadcast_to(exact_P[:K], grad_NxOxP[..., :K].shape)
+    np.testing.assert_allclose(grad_NxOxP[..., :K], exact_NxOxK, atol=100 * EPS * np.abs(exact_P).max())
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_an_odd_number_of_antithetic_draws_is_an_error(objective):
+    family = FAMILIES["diagonal"]
+    with pytest.raises(ValueError, match="num_samples=3 must be even"):
+        objective(LOG_JOINT, family, family.init(), jax.random.key(0), num_samples=3, antithetic=True)
+
+
+def estimates(family, phi_P, seeds, **settings):
+    one = partial(estimate_elbo, LOG_JOINT, family, phi_P, **settings)
+    return jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(seeds))
+
+
+def test_estimated_elbo_is_unbiased_and_its_standard_error_calibrated(family):
+    phi_P = member(family)
+    found = estimates(family, phi_P, keys(300), num_samples=200, chunk_size=50)
+    oracles.assert_mean(found.value, exact_elbo(family, phi_P))
+    oracles.assert_calibrated(found.value, exact_elbo(family, phi_P), found.stderr)
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "chunk_size", "used"), [(12, 4, 12), (12, 100, 100), (10, 4, 12), (5, 3, 6), (4, 1, 4)]
+)
+def test_chunks_of_the_estimated_elbo_are_whole_and_independent(num_samples, chunk_size, used):
+    """The draws used are counted by the variance, which is that of a pair divided by the number of pairs."""
+    family = FAMILIES["full"]
+    phi_P = member(family)
+    settings = {"num_samples": num_samples, "chunk_size": chunk_size}
+    found = estimates(family, phi_P, keys(2000), **settings)
+    oracles.assert_mean(found.value, exact_elbo(family, phi_P))
+    oracles.assert_mean(found.stderr**2 * used / 2, pair_variance(family, phi_P))
+    # A second count, of the values themselves; 5 standard errors with a kurtosis of pairs below 15.
+    np.testing.assert_allclose(
+        np.var(found.value, ddof=1) * used / 2,
+        pair_variance(family, phi_P),
+        rtol=5 * np.sqrt((2 + 15 * 2 / used) / 2000),
+    )
+
+
+def pair_variance(family, phi_P):
+    """Var of the mean of log w over an antithetic pair: 1/2 ||I - S' Lam S||^2, that of its even part."""
+    scale = oracles.law(family.name, phi_P)[1]
+    return 0.5 * float(np.sum((np.eye(K) - scale.T @ EXACT.precision() @ scale) ** 2))
+
+
+def test_estimated_elbo_is_exact_at_the_posterior():
+    family = FAMILIES["full"]
+    found = estimates(family, optimum(family), keys(10), num_samples=20, chunk_size=10)
+    log_evidence = EXACT.log_evidence(X_D)
+    np.testing.assert_allclose(found.value, log_evidence, rtol=20 * EPS)
+    assert np.all(found.stderr <= 20 * EPS * abs(log_evidence))

@@ -1,0 +1,369 @@
+"""The page of a run: what it says is in the arrays, it is sound HTML, and a browser shows all of it."""
+
+import itertools
+import math
+import re
+import shutil
+import subprocess
+import threading
+from functools import partial
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from vaelab import posterior
+from vaelab.measure import gap
+from vaelab.report.page import Latents, latents, worst, write_page
+from vaelab.report.page.style import DARK, LIGHT
+from vaelab.report.page.worst import robust_z
+from vaelab.report.tables import cell
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+HEADLESS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+HOSTILE = '" onfocus="f()\' </title><script>f()</script><img src=x onerror=f()>&'
+
+
+def given(num_points=40, families=("diagonal", "full"), *, encoder=True, latent_dim=3):
+    """Arguments of `write_page`, with everything in it."""
+    rng = np.random.default_rng(0)
+    log_evidence = (-90 + 5 * rng.standard_normal(num_points)).astype(np.float32)
+    arrays = {
+        "test/index": np.arange(100, 100 + num_points),
+        "test/log_evidence": log_evidence,
+        "test/pareto_k": np.full(num_points, 0.3),
+        "test/acceptance": np.full(num_points, np.nan),
+        "test/labels": np.array([f"class {i % 10}" for i in range(num_points)]),
+    }
+    rows, places, pictures = [], {}, {}
+    for family in families:
+        optimal = log_evidence - rng.gamma(2.0, 0.3, num_points)
+        amortized = optimal - rng.gamma(2.0, 0.5, num_points)
+        own = {"elbo_optimal": optimal, "converged": np.ones(num_points, bool)}
+        own |= {"excess": np.zeros(num_points), "excess_stderr": np.full(num_points, 0.01)}
+        own |= {"elbo_amortized": amortized} if encoder else {}
+        arrays |= {f"test/{family}/{name}": array for name, array in own.items()}
+        statistics = gap.summarize(gap.Gap(amortized, optimal, log_evidence), has_encoder=encoder)
+        statistics["log_evidence"] |= {"bias": "lower", "num_heavy_tailed": 0, "estimator": "sampling"}
+        row = {"split": "test", "family": family, "num_points": num_points, "broken_orders": [], **statistics}
+        rows.append({**row, "amortized_by": "encoder" if encoder else None})
+        shape = num_points, latent_dim
+        places[f"test/{family}"] = Latents(*rng.standard_normal((2, *shape)), *rng.gamma(4, 0.1, (2, *shape)))
+        images = {"data": rng.random((8, 8)), "by q*": rng.random((8, 8, 3))}
+        pictures[f"test/{family}"] = {found.index: images for found in worst(rows[-1], arrays)}
+    metrics = [
+        {"stage": "train", "step": 100 * i, "elbo": -99.0 + i, "seconds": 1.0}
+        | ({"validation_elbo": -99.5 + i, "validation_stderr": 0.3} if i % 2 else {})
+        for i in range(1, 40)
+    ]
+    return {
+        "title": "a run",
+        "rows": rows,
+        "per_datapoint": arrays,
+        "metrics": metrics,
+        "config": {"train": {"num_steps": 3000, "names": ["a", "b"]}, "seed": 0},
+        "command": "python launch.py --workdir=runs/a",
+        "versions": {"vaelab": "0.1.0"},
+        "pictures": pictures,
+        "latents": places,
+        "notes": ["a line worth reading"],
+    }
+
+
+class Page(HTMLParser):
+    """All tags of a page in order, (name, attributes, text up to the next tag)."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.text, self.tags = path.read_text(), []
+        self.feed(self.text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append([tag, dict(attrs), ""])
+
+    def handle_data(self, data):
+        if self.tags:
+            self.tags[-1][2] += data
+
+    def all(self, *names):
+        return [entry for entry in self.tags if entry[0] in names]
+
+
+def written(tmp_path, arguments):
+    write_page(tmp_path / "report.html", **arguments)
+    return Page(tmp_path / "report.html")
+
+
+def test_the_page_says_what_the_rows_and_the_arrays_say(tmp_path):
+    arguments = given()
+    page = written(tmp_path, arguments)
+    for row in arguments["rows"]:
+        for name in ("log_evidence", "elbo_amortized", "amortization_gap", "approximation_gap"):
+            assert cell(row[name]) in page.text
+        losing_most = np.argmax(
+            arguments["per_datapoint"]["test/log_evidence"]
+            - arguments["per_datapoint"][f"test/{row['family']}/elbo_amortized"]
+        )
+        assert worst(row, arguments["per_datapoint"])[0].index == 100 + losing_most
+    for text in ("a line worth reading", "config.train.num_steps", "runs/a", "class 3", "Encoder against"):
+        assert text in page.text
+
+
+def test_what_is_wrong_is_said_first_and_once(tmp_path):
+    arguments = given()
+    arguments["rows"][0] |= {"broken_orders": ["a exceeds b"], "num_unconverged": 30}
+    arguments["rows"][1] |= {"broken_orders": ["c exceeds d"], "num_unconverged": 1}
+    arguments["notes"] = ["order broken on test: a exceeds b"]
+    page = written(tmp_path, arguments)
+    said = [text for name, _, text in page.tags if name == "li"][:3]
+    assert said[0] == "order broken on test: a exceeds b"
+    assert said[1].startswith("test, diagonal: 30 of 40 fits of q* have not converged")
+    assert said[2] == "test, full: order broken: c exceeds d"
+    assert page.text.count("exceeds b") == page.text.count("have not converged") == 1
+
+
+def test_bars_are_as_long_as_the_gaps(tmp_path):
+    arguments = given()
+    arguments["rows"][1]["amortization_gap"] = {"mean": -0.2, "stderr": 0.1}
+    page = written(tmp_path, arguments)
+    of = {"approximation": "approximation_gap", "amortization": "amortization_gap"}
+    bars = [attrs for _, attrs, _ in page.all("rect") if attrs["height"] == "18"]
+    gaps = [row[name]["mean"] for row in arguments["rows"] for name in of.values()]
+    lengths = [float(attrs["width"].rstrip("%")) for attrs in bars]
+    # Places are percentages to two decimals.
+    np.testing.assert_allclose(np.abs(gaps) / gaps[0], np.divide(lengths, lengths[0]), atol=2e-3)
+    assert ["negative" in attrs["class"] for attrs in bars] == [gap < 0 for gap in gaps]
+
+
+REASONS = {
+    "pareto_k": (0.834, "heavy weights (k-hat 0.83)"),
+    "acceptance": (0.0, "no move was accepted"),
+    "diagonal/converged": (False, "not converged (excess 0.00 ± 0.01)"),
+    "log_evidence": (-math.inf, "log p(x) is not finite"),
+    "diagonal/elbo_optimal": (math.nan, "L[q*] is not finite"),
+}
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_a_datapoint_among_the_worst_has_its_reason(name):
+    arguments = given(families=("diagonal",))
+    row, arrays = arguments["rows"][0], arguments["per_datapoint"]
+    arrays["test/diagonal/elbo_amortized"][7] -= 100.0
+    value, reason = REASONS[name]
+    arrays[f"test/{name}"][7] = value
+    first, second, *_ = worst(row, arrays)
+    assert (first.place, first.reasons) == (7, (reason,))
+    larger = "the encoder" if second.amortization > second.approximation else "the family"
+    assert second.reasons == (larger,)
+
+
+def test_out_of_distribution_is_told_by_the_robust_z_score():
+    arguments = given(num_points=200, families=("diagonal",))
+    arrays = arguments["per_datapoint"]
+    z_N = robust_z(arrays["test/log_evidence"])
+    # Of a normal law the robust score is the ordinary one, up to the error of a MAD: 1.17 / sqrt(N).
+    ordinary_N = (arrays["test/log_evidence"] + 90) / 5
+    assert abs(np.polyfit(ordinary_N, z_N, 1)[0] - 1) < 5 * 1.17 / math.sqrt(200)
+    for name in ("log_evidence", "diagonal/elbo_optimal", "diagonal/elbo_amortized"):
+        arrays[f"test/{name}"][3] -= 60.0
+    arrays["test/diagonal/elbo_amortized"][3] -= 30.0
+    (reason,) = worst(arguments["rows"][0], arrays)[0].reasons
+    assert re.fullmatch(r"log p\(x\) far below the others \(z -1\d\.\d\)", reason)
+    assert not robust_z(np.float64([-1.0, -1.01, -9.0])).any()
+
+
+def test_nothing_that_a_user_gives_is_markup(tmp_path):
+    arguments = given(families=(HOSTILE,))
+    arguments |= {
+        "title": HOSTILE,
+        "command": HOSTILE,
+        "notes": [HOSTILE],
+    }
+    arguments["per_datapoint"]["test/labels"] = np.full(40, HOSTILE)
+    arguments |= {"config": {HOSTILE: HOSTILE}, "versions": {HOSTILE: HOSTILE}}
+    arguments["metrics"] = [{"stage": HOSTILE, "step": step, HOSTILE: -1.0} for step in (1, 2)]
+    arguments["rows"][0] |= {"amortized_by": HOSTILE, "broken_orders": [HOSTILE], "certificate": HOSTILE}
+    page = written(tmp_path, arguments)
+    assert not page.all("script")
+    assert not [name for _, attrs, _ in page.tags for name in attrs if name.startswith("on")]
+    assert all(attrs["src"].startswith("data:image/png;base64,") for _, attrs, _ in page.all("img"))
+    assert page.text.count("&lt;script&gt;") > 10
+    assert {name for name, _, text in page.tags if text == HOSTILE} >= {"h1", "li", "code", "th", "td", "h3"}
+
+
+def test_the_html_is_sound_and_labelled(tmp_path):
+    page = written(tmp_path, given())
+    names = [attrs["id"] for _, attrs, _ in page.tags if "id" in attrs]
+    assert len(names) == len(set(names))
+    levels = [int(name[1]) for name, _, _ in page.all("h1", "h2", "h3")]
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    for _, attrs, _ in page.tags:
+        assert "style" not in attrs
+        for label in attrs.get("aria-labelledby", "").split():
+            assert label in names
+        for address in (attrs.get("href"), attrs.get("src")):
+            assert address is None or address.startswith("data:") or address.removeprefix("#") in names
+    drawings = [attrs for _, attrs, _ in page.all("svg") if attrs.get("role") == "img"]
+    assert len(drawings) == 1 + 2 * 2 + 2 * 2 + 1
+    assert all(attrs["aria-labelledby"] for attrs in drawings)
+    assert len(page.all("caption")) == len(page.all("table"))
+    assert all(attrs["scope"] in ("row", "col") for _, attrs, _ in page.all("th"))
+    assert all(attrs["alt"] for _, attrs, _ in page.all("img"))
+
+
+def luminance(colour):
+    """Of WCAG 2.2, relative."""
+    parts = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return linear @ (0.2126, 0.7152, 0.0722)
+
+
+@pytest.mark.parametrize("palette", [LIGHT, DARK])
+def test_contrast_is_that_of_wcag_aa(palette):
+    for name in ("ink", "quiet", "alarm", "approximation", "amortization"):  # links are of the fourth
+        for ground in ("paper", "raised"):
+            one, other = sorted((luminance(palette[name]), luminance(palette[ground])))
+            assert (other + 0.05) / (one + 0.05) >= 4.5, (name, ground)
+
+
+def only(arguments, *names):
+    return {name: arguments[name] for name in ("title", "rows", "per_datapoint", *names)}
+
+
+def damaged():
+    arguments = given(families=("diagonal",))
+    for name in ("test/log_evidence", "test/diagonal/elbo_optimal", "test/diagonal/elbo_amortized"):
+        arguments["per_datapoint"][name][:] = math.nan
+    for name in ("approximation_gap", "amortization_gap", "inference_gap"):
+        arguments["rows"][0][name] = {"mean": None, "stderr": None}
+    for number in (3, -1):
+        arguments["metrics"][number] |= {"elbo": math.nan, "validation_elbo": None}
+    arguments["latents"]["test/diagonal"].mean_optimal[:] = math.nan
+    return arguments
+
+
+def alike():
+    values = {"log_evidence": -1.0, "full/elbo_optimal": -1.0, "full/elbo_amortized": -2.0}
+    return {f"test/{name}": np.full(12, value) for name, value in values.items()}
+
+
+DEGENERATE = {
+    "nothing": given,
+    "a single datapoint": partial(given, 1),
+    "two datapoints": partial(given, 2),
+    "one latent dimension": partial(given, latent_dim=1),
+    "no encoder": partial(given, encoder=False),
+    "rows alone": lambda: only(given()),
+    "no arrays": lambda: only(given()) | {"per_datapoint": {}},
+    "no rows": lambda: only(given()) | {"rows": [], "per_datapoint": {}},
+    "nothing finite": damaged,
+    "300 families": lambda: given(4, [f"family {i}" for i in range(300)]),
+    "gaps all the same": lambda: only(given(12)) | {"per_datapoint": alike()},
+}
+
+
+@pytest.mark.parametrize("case", DEGENERATE)
+def test_what_is_missing_or_strange_is_left_out(case, tmp_path):
+    arguments = DEGENERATE[case]()
+    page = written(tmp_path, arguments)
+    for _, attrs, _ in page.tags:
+        for name in ("x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "width", "height"):
+            if name in attrs:
+                number = float(attrs[name].removesuffix("%"))
+                assert math.isfinite(number)
+                assert not (name in ("width", "height") and number < 0)
+    words = " ".join(text for name, _, text in page.tags if name != "style")
+    assert not re.search(r"\b(nan|inf|None|array)\b", words)
+    headings = [text for _, _, text in page.all("h2")]
+    assert ("Learning curves" in headings) == bool(arguments.get("metrics"))
+    assert ("Encoder against optimum" in headings) == bool(arguments.get("latents"))
+    assert ("Worst datapoints" in headings) == bool(arguments["per_datapoint"])
+
+
+def test_latents_are_the_moments_of_the_law():
+    family = posterior.full(3)
+    phi_NxP = np.asarray(jax.random.normal(jax.random.key(0), (4, family.param_size)))
+    fitted = SimpleNamespace(phi_start=phi_NxP, inference=SimpleNamespace(phi_P=2 * phi_NxP))
+    subject = SimpleNamespace(families={"full": family}, amortized={"full": "encoder"})
+    found = latents(subject, "test", SimpleNamespace(fits={"full": fitted}))["test/full"]
+    covariance = jax.vmap(lambda phi_P: family.dist(phi_P).covariance())
+    for sd_NxK, phi in ((found.sd_amortized, phi_NxP), (found.sd_optimal, 2 * phi_NxP)):
+        wanted = np.sqrt(np.diagonal(covariance(phi), axis1=1, axis2=2))
+        np.testing.assert_allclose(sd_NxK, wanted, rtol=1e-5)  # float32
+    np.testing.assert_array_equal(found.mean_optimal, 2 * phi_NxP[:, :3])
+
+
+@pytest.fixture
+def served(tmp_path):
+    """The address of a folder, and every path that was asked of it."""
+    asked = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_request(self, code="-", size="-"):
+            asked.append((self.path, int(code)))
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=tmp_path))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def browse(profile, address, *arguments):
+    command = [
+        CHROMIUM,
+        *HEADLESS,
+        f"--user-data-dir={profile}",
+        "--enable-logging=stderr",
+        *arguments,
+        address,
+    ]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+
+
+# The width is that of the frame: a window of headless Chromium has 500 pixels at least.
+FRAME = """<!doctype html><iframe src="report.html" width="360" height="800"></iframe><script>
+onload = () => {
+  const page = document.querySelector("iframe").contentDocument;
+  page.querySelectorAll("details").forEach((one) => (one.open = true));
+  const broken = [...page.images].filter((image) => !image.naturalWidth).length;
+  const sizes = [page.documentElement.scrollWidth, page.documentElement.clientWidth];
+  document.body.textContent = `wide ${sizes}; images ${page.images.length}, broken ${broken}`;
+};</script>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_a_browser_loads_all_of_it_on_a_phone_and_in_both_lights(tmp_path, served):
+    address, asked = served
+    arguments = given(families=("diagonal", "a_family_with_a_name_longer_than_any_line_of_a_phone"))
+    arguments |= {"title": "runs/" + "x" * 90, "command": "python " + "y" * 300, "notes": ["z" * 200]}
+    write_page(tmp_path / "report.html", **arguments)
+    (tmp_path / "frame.html").write_text(FRAME)
+    seen = browse(tmp_path / "profile", f"{address}/frame.html", "--dump-dom")
+    wide = re.search(r"wide (\d+),(\d+); images 32, broken 0", seen.stdout)
+    assert wide, seen.stdout[-500:]
+    assert int(wide[1]) <= int(wide[2]) <= 360
+    assert "CONSOLE" not in seen.stderr  # an error, or what the page's own policy refused
+    brightness = {}
+    for light, flags in (("light", ()), ("dark", ("--force-dark-mode",))):
+        path = tmp_path / f"{light}.png"
+        where = (f"--screenshot={path}", "--window-size=1200,900", *flags)
+        browse(tmp_path / light, f"{address}/report.html", *where)
+        pixels = np.asarray(Image.open(path).convert("L"), float) / 255
+        assert pixels.std() > 0.05  # something is drawn
+        brightness[light] = np.median(pixels)
+    assert brightness["light"] > 0.9
+    assert brightness["dark"] < 0.2
+    assert [(path, code) for path, code in asked if path != "/favicon.ico"] == [
+        ("/frame.html", 200), ("/report.html", 200), ("/report.html", 200), ("/report.html", 200)
+    ]  # fmt: skip

@@ -1,0 +1,161 @@
+"""What an audit is given: a user's own functions and data."""
+
+import functools
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaelab.model.prior import standard_normal_log_prob
+from vaelab.types import Array, ConfigError, Key, LatentModel, Params
+
+
+class AuditError(ConfigError):
+    """What was given to an audit cannot be audited; the message is one line that names the fix."""
+
+
+class Given(NamedTuple):
+    """A user's model. Each function takes the params first; without any of their own they are ().
+
+    name: of the density, as the user calls it: log_likelihood, or log_joint
+    density(params, x, z_K) -> [] nats; encode(params, x), or what it gave for every datapoint, or None;
+    sample(params, key, z_K) -> x, or None; decode(params, z_K) -> an image, or None
+    """
+
+    name: str
+    density: Callable[[Params, Any, Array], Array]
+    encode: Callable[[Params, Any], Any] | tuple[Any, Any] | None
+    sample: Callable[[Params, Key, Array], Any] | None
+    decode: Callable[[Params, Array], Array] | None
+    params: Params
+    latent_dim: int
+
+    def model(self) -> LatentModel:
+        """As what is measured; of a log_joint the prior is part of the likelihood."""
+        return LatentModel(
+            latent_dim=self.latent_dim,
+            init=lambda key: self.params,
+            log_prior=standard_normal_log_prob if self.name == "log_likelihood" else lambda z_K: 0.0,
+            log_likelihood=self.density,
+            mean=self.decode,
+            sample=self.sample,
+        )
+
+
+def given_model(
+    log_likelihood: Any,
+    log_joint: Any,
+    encode: Any,
+    sample: Any,
+    decode: Any,
+    params: Any,
+    latent_dim: Any,
+    num_simulated: Any,
+) -> Given:
+    """The arguments of an audit that are functions, all with params. Raises AuditError."""
+    if jax.config.jax_enable_x64:
+        raise AuditError(
+            "jax_enable_x64 is on and an audit is in float32: call it under jax.enable_x64(False)"
+        )
+    if (log_likelihood is None) == (log_joint is None):
+        raise AuditError(
+            "give log_likelihood=(x, z) -> [], or None and log_joint=(x, z) -> []: one of the two"
+        )
+    name = "log_joint" if log_likelihood is None else "log_likelihood"
+    density = log_joint if log_likelihood is None else log_likelihood
+    for what, function in ((name, density), ("sample", sample), ("decode", decode)):
+        if function is not None and not callable(function):
+            raise AuditError(f"{what} must be a function, not {type(function).__name__}")
+    whole = {"latent_dim": (latent_dim, 1), "num_simulated": (num_simulated, 0)}
+    for what, (number, least) in whole.items():
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
+            raise AuditError(f"{what}={number!r} must be a whole number of {least} or more")
+    if sample is not None and log_likelihood is None:
+        raise AuditError(
+            "sample draws x given z, of a model with log_likelihood: leave it out with log_joint"
+        )
+    if num_simulated and sample is None:
+        raise AuditError(f"num_simulated={num_simulated} needs sample=(key, z) -> x")
+
+    def with_params(function: Callable[..., Any] | None) -> Callable[..., Any] | None:
+        if params is not None or not callable(function):
+            return function
+        return lambda _, *arguments: function(*arguments)
+
+    own = () if params is None else params
+    functions = map(with_params, (density, encode, sample, decode))
+    return Given(name, *functions, own, int(latent_dim))
+
+
+def typed(key: Any) -> Key:
+    """A typed key, of one or of the older kind. Raises AuditError."""
+    if (
+        isinstance(key, jax.Array)
+        and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
+        and key.shape == ()
+    ):
+        return key
+    if isinstance(key, jax.Array) and key.dtype == jnp.uint32 and key.shape == (2,):
+        return jax.random.wrap_key_data(key)
+    raise AuditError(f"key must be a JAX key, as jax.random.key(0), not {key!r}")
+
+
+def as_arrays(x: Any, what: str = "x") -> tuple[Any, int]:
+    """(x as NumPy arrays, N)."""
+    x = jax.tree.map(np.asarray, x)
+    leaves = jax.tree.leaves(x)
+    bad = [a.dtype for a in leaves if not (jnp.issubdtype(a.dtype, jnp.number) or a.dtype == bool)]
+    if bad or not leaves:
+        raise AuditError(f"{what} must be numbers, in arrays of one row a datapoint, not {bad or x!r}")
+    sizes = {a.shape[:1] for a in leaves}
+    if len(sizes) > 1 or () in sizes or (0,) in sizes:
+        found = ", ".join(_described(a) for a in leaves[:4]) + (", ..." if len(leaves) > 4 else "")
+        if all(a.ndim == 0 for a in leaves):
+            found += f"; of lists give np.asarray({what})"
+        raise AuditError(f"{what} must have one row a datapoint, the same number in every array: {found}")
+    return x, leaves[0].shape[0]
+
+
+def theirs(name: str, function: Callable[..., Any], params: Params, how: str = "") -> Callable[..., Any]:
+    """The function; what it raises is told as the user's, with the call that made it, and how it was made."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        try:
+            return function(params, *arguments)
+        except AuditError:
+            raise
+        except Exception as error:
+            shapes = ", ".join(str(jax.tree.map(_described, argument)) for argument in arguments)
+            said = " ".join(str(error).split())[:300]
+            raise AuditError(
+                f"{name}({shapes}){how} raised {type(error).__name__}: {said}{_place(error)}"
+            ) from error
+
+    return call
+
+
+def _described(array: Any) -> str:
+    aval = jax.typeof(array) if isinstance(array, jax.Array) else np.asarray(array)
+    if jax.dtypes.issubdtype(aval.dtype, jax.dtypes.prng_key):
+        return "key"
+    return f"{aval.dtype}[{','.join(map(str, aval.shape))}]"
+
+
+def _place(error: Exception) -> str:
+    """Where in the user's files it was raised: the last frame that is neither vaelab's nor a package's."""
+    own = str(Path(__file__).parent)
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(own) and "site-packages" not in frame.filename
+    ]
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+
+
+def shapes(value: Any) -> str:
+    return str(jax.tree.map(_described, value))

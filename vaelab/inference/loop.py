@@ -1,0 +1,147 @@
+"""The inner loop: the best member of a family for one datapoint.
+
+phi* = argmax_phi L[q_phi] is found by stochastic gradient ascent from a given start, with the model
+held fixed. For the diagonal family this is traditional mean-field variational inference.
+
+How far it still is from phi* is certified for each datapoint, in one of the ways of `certificate`.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from vaelab.inference import certificate
+from vaelab.inference.curvature import difference_evaluations, expected_curvature
+from vaelab.inference.solver import Solver, State
+from vaelab.objective.draws import Estimate
+from vaelab.types import Array, Key, LogJoint, PosteriorFamily
+
+
+class Loop(NamedTuple):
+    """So many steps of a solver, in the coordinates of a family."""
+
+    family: PosteriorFamily
+    solver: Solver
+    num_steps: int
+
+
+def ascend(
+    loop: Loop, log_joint: LogJoint, phi_P: Array, state: State, key: Key, *, remat: bool = False
+) -> tuple[Array, State]:
+    """(phi_P, solver state) after the loop's steps from given ones, for one datapoint.
+
+    remat: where the steps are differentiated, each is computed again on the way back, and what is kept of it
+    is phi and the state alone.
+    """
+
+    def step(carry: tuple[Array, State], t: Array) -> tuple[tuple[Array, State], None]:
+        return _step(loop.solver, log_joint, *carry, jax.random.fold_in(key, t)), None
+
+    step = jax.checkpoint(step) if remat else step
+    return jax.lax.scan(step, (phi_P, state), jnp.arange(loop.num_steps))[0]
+
+
+def _step(solver: Solver, log_joint: LogJoint, phi_P: Array, state: State, key: Key) -> tuple[Array, State]:
+    grad_P, state = solver.gradient(log_joint, phi_P, state, key)
+    return solver.update(phi_P, grad_P, state)
+
+
+def same_law(phi_P: Array, family: PosteriorFamily, other: PosteriorFamily) -> Array:
+    """phi of the same Gaussian law in the coordinates of another family that has it."""
+    return phi_P if other is family else other.project(*family.location_scale(phi_P))
+
+
+class Inference(NamedTuple):
+    """The outcome of `infer` for one datapoint.
+
+    phi_P: the last iterate.
+    excess: bound or estimate of L[q*] - L[q_phi] in nats, with its standard error; see `certificate`.
+    converged: the excess plus two standard errors is within the tolerance.
+    """
+
+    phi_P: Array
+    excess: Estimate
+    converged: Array
+
+
+def infer(
+    solver: Solver,
+    log_joint: LogJoint,
+    family: PosteriorFamily,
+    phi_P: Array,
+    key: Key,
+    *,
+    num_steps: int,
+    certificate_groups: int,
+    tolerance: float,
+    average_last: int = 0,
+    concavity_KxK: Array | None = None,
+) -> Inference:
+    """Maximises L[q_phi] over phi for one datapoint, from phi_P, in num_steps steps of the solver.
+
+    With average_last the result is the mean of so many last iterates (Polyak & Juditsky 1992), else the last.
+    Draws are fresh at each step and again for the certificate, so that nothing is optimised and
+    reported on the same draws. With C = concavity_KxK, -Hessian of log p(x, z) in z is at least C wherever
+    z is, and the excess of a family that has a `dual_gradient` is bounded. A start or an iterate that is not
+    finite gives `converged` False.
+    """
+    key_steps, key_certificate = jax.random.split(key)
+
+    num_averaged = max(average_last, 1)
+
+    def step(carry, t):
+        phi_P, state, sum_P, half_P = carry
+        phi_P, state = _step(solver, log_joint, phi_P, state, jax.random.fold_in(key_steps, t))
+        sum_P += jnp.where(t >= num_steps - num_averaged, phi_P, 0.0)
+        return (phi_P, state, sum_P, jnp.where(t < num_steps // 2, phi_P, half_P)), None
+
+    start = phi_P, solver.init(phi_P), jnp.zeros_like(phi_P), phi_P
+    (_, state, sum_P, half_P), _ = jax.lax.scan(step, start, jnp.arange(num_steps))
+    phi_P = sum_P / num_averaged
+    kind = certificate.kind(family, log_concave=concavity_KxK is not None)
+    if kind == "progress":
+        excess = certificate.progress(
+            log_joint,
+            family,
+            half_P,
+            phi_P,
+            key_certificate,
+            num_groups=certificate_groups,
+            num_samples=PROGRESS_DRAWS,
+            num_gradients=SHIFT_DRAWS,
+        )
+    else:
+        grads_GxP = jax.lax.map(
+            lambda g: solver.gradient(log_joint, phi_P, state, jax.random.fold_in(key_certificate, g))[0],
+            jnp.arange(certificate_groups),
+        )
+        if kind == "bound":
+            excess = certificate.bound_excess(family, phi_P, grads_GxP, concavity_KxK)
+        else:
+            key_curvature = jax.random.fold_in(key_certificate, certificate_groups)
+            curvature_KxK = expected_curvature(log_joint, family, phi_P, key_curvature)
+            excess = certificate.estimate_excess(family, phi_P, grads_GxP, curvature_KxK)
+    return Inference(phi_P, excess, excess.value + 2.0 * excess.stderr <= tolerance)
+
+
+PROGRESS_DRAWS, SHIFT_DRAWS = 100, 10  # in each group
+
+
+def evaluations(
+    solver: Solver,
+    family: PosteriorFamily,
+    *,
+    num_steps: int,
+    certificate_groups: int,
+    log_concave: bool = False,
+) -> int:
+    """Evaluations of the decoder that `infer` takes for one datapoint: gradients of log p(x, z), one each.
+
+    Of the certificate of kind progress the values of both bounds count like gradients.
+    """
+    kind = certificate.kind(family, log_concave=log_concave)
+    steps, differences = num_steps * solver.num_samples, difference_evaluations(family.latent_dim)
+    if kind == "progress":
+        return steps + certificate_groups * (2 * PROGRESS_DRAWS + SHIFT_DRAWS) + differences
+    return steps + certificate_groups * solver.num_samples + (differences if kind == "estimate" else 0)

@@ -1,0 +1,1 @@
+"""What is measured on many datapoints: local fits, log p(x), gaps, and the rows made of them."""

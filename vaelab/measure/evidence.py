@@ -1,0 +1,148 @@
+"""Which estimator of log p(x) to use for a split, tried out on a part of it; and its use on all of it.
+
+The candidates are weighed on a few datapoints with draws of their own; the chosen one then starts afresh, so
+that nothing is reported on the draws that it was chosen by, and no maximum is taken over noise.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from vaelab.evidence.estimator import Estimator
+from vaelab.evidence.weights import Evidence
+from vaelab.model.latent import bind
+from vaelab.runtime.devices import Progress, map_datapoints, take
+from vaelab.runtime.memory import Memory
+from vaelab.types import Key, LatentModel, Params
+
+
+class Trial(NamedTuple):
+    """One candidate on the pilot's datapoints.
+
+    mean: of its lower bounds, nats; NaN, as the other statistics, where one of them is not finite
+    stderr: of their own draws, without the spread between datapoints, which all candidates share
+    behind, behind_stderr: how far below the highest mean, from differences at the same datapoints
+    """
+
+    name: str
+    mean: float
+    stderr: float
+    behind: float
+    behind_stderr: float
+    evaluations: float
+
+
+class Choice(NamedTuple):
+    """winner: index among the trials; reason: one line."""
+
+    trials: tuple[Trial, ...]
+    winner: int
+    reason: str
+
+
+def judge(
+    names: list[str], evaluations: list[float], bounds_MxN: np.ndarray, stderrs_MxN: np.ndarray
+) -> Choice:
+    """The cheapest of those that are not below the highest mean by two standard errors of the difference.
+
+    A candidate with a datapoint whose bound or error is not finite is out, unless all are. The highest of
+    several lower bounds is the best of them, up to noise: that is what the errors are for.
+    """
+    bounds_MxN, stderrs_MxN = np.asarray(bounds_MxN, np.float64), np.asarray(stderrs_MxN, np.float64)
+    sound_M = np.all(np.isfinite(bounds_MxN) & np.isfinite(stderrs_MxN), axis=1)
+    if not sound_M.any():
+        raise ValueError(f"no estimate of log p(x) is finite on the pilot: tried {', '.join(names)}")
+    count = bounds_MxN.shape[1]
+    bounds_MxN, stderrs_MxN = (
+        np.where(sound_M[:, None], array, np.nan) for array in (bounds_MxN, stderrs_MxN)
+    )
+    mean_M = np.mean(bounds_MxN, axis=1)
+    error_M = np.sqrt(np.sum(stderrs_MxN**2, axis=1)) / count
+    best = int(np.nanargmax(mean_M))
+    behind_MxN = bounds_MxN[best] - bounds_MxN
+    # The draws of two candidates are independent; between datapoints there may be more spread than theirs.
+    spread_M = np.std(behind_MxN, axis=1, ddof=1) / np.sqrt(count) if count > 1 else np.zeros(len(names))
+    behind_M = np.where(np.arange(len(names)) == best, 0.0, np.mean(behind_MxN, axis=1))
+    behind_error_M = np.where(behind_M == 0.0, 0.0, np.maximum(spread_M, np.hypot(error_M, error_M[best])))
+    close_M = sound_M & (behind_M <= 2.0 * behind_error_M)
+    cost_M = np.asarray(evaluations, np.float64)
+    winner = int(np.argmin(np.where(close_M, cost_M, np.inf)))
+    if winner == best:
+        reason = f"{names[best]}: the highest lower bound"
+    else:
+        reason = (
+            f"{names[winner]}: {behind_M[winner]:.4f} +- {behind_error_M[winner]:.4f} nats below "
+            f"the highest, {names[best]}, which costs {cost_M[best] / cost_M[winner]:.1f} times as much"
+        )
+    if not sound_M.all():
+        reason += f"; not finite: {', '.join(n for n, s in zip(names, sound_M, strict=True) if not s)}"
+    rows = zip(names, mean_M, error_M, behind_M, behind_error_M, cost_M, strict=True)
+    return Choice(tuple(Trial(row[0], *map(float, row[1:])) for row in rows), winner, reason)
+
+
+@functools.lru_cache(maxsize=16)
+def mapped(model: LatentModel, estimator: Estimator) -> Callable[..., Evidence]:
+    """One datapoint of a split; the same function for the same arguments, so that it compiles once."""
+
+    def one(shared, row):
+        (theta, key), (x_D, index, phis) = shared, row
+        return estimator.estimate(bind(model, theta, x_D), phis, jax.random.fold_in(key, index))
+
+    return one
+
+
+def estimate_log_evidence(
+    model: LatentModel,
+    estimator: Estimator,
+    theta: Params,
+    data: tuple[np.ndarray, np.ndarray],
+    phis_NxP: tuple[np.ndarray, ...],
+    key: Key,
+    *,
+    chunk_size: int | Memory,
+    progress: Progress = lambda count: None,
+    runs: int | None = None,
+) -> Evidence:
+    """log p(x) for each datapoint of data = (x_NxD, index_N), from its q* of each family.
+
+    runs: so many of them as one program, with a leading R on everything but model and estimator.
+    """
+    rows, one = (*data, tuple(phis_NxP)), mapped(model, estimator)
+    with jax.default_matmul_precision("highest"):
+        return map_datapoints(one, (theta, key), rows, chunk_size=chunk_size, progress=progress, runs=runs)
+
+
+def choose_estimator(
+    model: LatentModel,
+    estimators: tuple[Estimator, ...],
+    theta: Params,
+    data: tuple[np.ndarray, np.ndarray],
+    phis_NxP: tuple[np.ndarray, ...],
+    key: Key,
+    *,
+    pilot_points: int,
+    chunk_size: int | Memory,
+) -> Choice:
+    """Every estimator on each of the first pilot_points datapoints, and which is to be used for all.
+
+    The pilot's datapoints are part of the split, but with another key for the report the estimate of each is
+    made anew, so that choosing gives no bias beyond that of the estimator chosen.
+
+    Raises ValueError where no estimator has a finite result on the pilot.
+    """
+    data, phis_NxP = take((data, phis_NxP), slice(pilot_points))
+    found = [
+        estimate_log_evidence(
+            model, one, theta, data, phis_NxP, jax.random.fold_in(key, number), chunk_size=chunk_size
+        )
+        for number, one in enumerate(estimators)
+    ]
+    return judge(
+        [estimator.name for estimator in estimators],
+        [estimator.evaluations for estimator in estimators],
+        np.stack([evidence.log_evidence for evidence in found]),
+        np.stack([evidence.stderr for evidence in found]),
+    )

@@ -1,0 +1,18 @@
+"""What a person sees: tables, plots, pages, logs."""
+
+from vaelab.report.plots import figure, plot_gaps, plot_images
+from vaelab.report.tables import COUNTS, HEAVY, OF_NO_VALUE, QUANTITIES, cell, gap_table, plain_table, to_json
+
+__all__ = [
+    "COUNTS",
+    "HEAVY",
+    "OF_NO_VALUE",
+    "QUANTITIES",
+    "cell",
+    "figure",
+    "gap_table",
+    "plain_table",
+    "plot_gaps",
+    "plot_images",
+    "to_json",
+]

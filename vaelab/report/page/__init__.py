@@ -1,0 +1,22 @@
+"""`report.html`: one page, with nothing to load, that says what a run or an audit found.
+
+    markup      tags and tables; whatever is not markup yet is escaped
+    svg         scales, axes and frames of the plots
+    plots       bars, histograms, curves
+    latent      means and standard deviations of q_phi and q*
+    worst       which datapoints lose the most, and why
+    summary     the rows of gap.json: one sentence, the stacked bars, tables
+    datapoints  the law of the gaps, the worst datapoints, latent space
+    origin      learning curves, command, versions, settings
+    document    the page
+    measured    what it shows beside the figures: latent Gaussians, pictures, versions
+
+Only `measured` knows models; the rest is a pure function of plain data.
+"""
+
+from vaelab.report.page.document import write_page
+from vaelab.report.page.latent import Latents
+from vaelab.report.page.measured import decoded_centre, latents, pictures, versions
+from vaelab.report.page.worst import worst
+
+__all__ = ["Latents", "decoded_centre", "latents", "pictures", "versions", "worst", "write_page"]

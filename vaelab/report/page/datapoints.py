@@ -1,0 +1,129 @@
+"""The datapoints behind the rows: how their gaps vary, which are worst, where their q are."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vaelab.report.page import latent, plots
+from vaelab.report.page.latent import Latents
+from vaelab.report.page.markup import Markup, join, picture, table, tag
+from vaelab.report.page.summary import KINDS, Row, as_number, detailed, label
+from vaelab.report.page.worst import FAR_BELOW, HEAVY, Worst, gaps, worst
+
+
+def distributions(rows: Sequence[Row], per_datapoint: Mapping[str, np.ndarray]) -> Markup:
+    """Histograms of the gaps of each row, and their quantiles."""
+    chosen, others = detailed(rows)
+    groups, lines = [], []
+    for number, row in enumerate(chosen):
+        gap_of, panels = gaps(row, per_datapoint), []
+        for kind in (kind for kind in KINDS if kind in gap_of):
+            drawn, missing = plots.histogram(f"gap-{number}-{kind}", label(row), kind, gap_of[kind])
+            panels.append(tag("figure", drawn, tag("figcaption", missing)))
+            lines.append([f"{label(row)}: {kind}", *_quantiles(gap_of[kind])])
+        if panels:
+            groups += [tag("h3", label(row)), tag("div", *panels, class_="panels")]
+    if not groups:
+        return Markup()
+    text = "How many datapoints lose how much; each panel has its own scale."
+    head = ["split, family: gap", "least", "5 %", "25 %", "median", "75 %", "95 %", "greatest"]
+    numbers = table("Quantiles of the gaps over datapoints, nats", head, lines)
+    return join(tag("p", text), others, *groups, tag("h3", "In numbers"), numbers)
+
+
+def _quantiles(values_N: np.ndarray) -> list[str]:
+    finite_N = values_N[np.isfinite(values_N)]
+    if not finite_N.size:
+        return ["-"] * 7
+    return [f"{value:.4f}" for value in np.percentile(finite_N, [0, 5, 25, 50, 75, 95, 100])]
+
+
+def worst_datapoints(
+    rows: Sequence[Row],
+    per_datapoint: Mapping[str, np.ndarray],
+    pictures: Mapping[str, Mapping[int, Mapping[str, np.ndarray]]],
+) -> Markup:
+    """A table for each row, with pictures where there are some."""
+    chosen, others = detailed(rows)
+    tables = [
+        join(
+            tag("h3", label(row)),
+            _worst_table(row, found, pictures, per_datapoint.get(f"{row['split']}/labels")),
+        )
+        for row in chosen
+        if (found := worst(row, per_datapoint))
+    ]
+    if not tables:
+        return Markup()
+    text = (
+        "Those that lose the most, and what their own numbers say of it: heavy weights (Pareto k-hat over"
+        f" {HEAVY}), so that log p(x) is not to be trusted; not converged, so that q* is not yet the best;"
+        " log p(x) far below the others, out of distribution for this model (a robust z-score below"
+        f" {FAR_BELOW}, with the median and the median absolute deviation for mean and standard deviation)."
+        " Where none of these holds, the larger of the two gaps says whether it is the encoder or the family."
+    )
+    return join(tag("p", text), others, *tables)
+
+
+def _worst_table(
+    row: Row, found: Sequence[Worst], pictures: Mapping[str, Any], labels: np.ndarray | None
+) -> Markup:
+    images = pictures.get(f"{row['split']}/{row['family']}", {})
+    titles = list(dict.fromkeys(title for own in images.values() for title in own))
+    with_encoder = found[0].inference is not None
+    lines = []
+    for loss in found:
+        own = images.get(loss.index, {})
+        lost = (loss.inference, loss.amortization) if with_encoder else ()
+        numbers = [as_number(value) for value in (*lost, loss.approximation, loss.log_evidence)]
+        strip = [picture(own[t], f"{loss.index}: {t}") if t in own else "-" for t in titles]
+        of_label = [] if labels is None else [labels[loss.place]]
+        lines.append([loss.index, *of_label, *strip, "; ".join(loss.reasons), *numbers])
+    lost = ["inference gap", "amortization gap"] if with_encoder else []
+    before = ["datapoint", *([] if labels is None else ["label"]), *titles]
+    words = range(1, len(before) + 1)
+    head = [*before, "why", *lost, "approximation gap", "log p(x)"]
+    return table(f"Worst datapoints of {label(row)}, nats", head, lines, words=words)
+
+
+def latent_space(rows: Sequence[Row], latents: Mapping[str, Latents]) -> Markup:
+    """Where the encoder puts q, and where it should be."""
+    figures, lines = [], []
+    for number, (row, found) in enumerate(_with_latents(rows, latents)):
+        drawn = (
+            latent.means(f"means-{number}", label(row), found),
+            latent.deviations(f"deviations-{number}", label(row), found),
+        )
+        squares = tag("div", *(tag("figure", one) for one in drawn), class_="squares")
+        figures.append(join(tag("h3", label(row)), squares))
+        lines.append([label(row), *_distances(found)])
+    if not figures:
+        return Markup()
+    text = (
+        "First, the means of q in the two latent dimensions in which those of q* are spread most: a ring is"
+        " where the encoder puts a datapoint, the dot joined to it where q* does. Beside them, the standard"
+        " deviations in the same dimensions, dots for the one and rings for the other: above the dashed line"
+        " the encoder is too wide, below it too narrow."
+    )
+    head = ["split, family", "datapoints", "dimensions", "distance of the means", "ratio of the deviations"]
+    caption = (
+        "Medians over all dimensions: the distance of the means in standard deviations of q*, and the"
+        " encoder's standard deviation over that of q*"
+    )
+    return join(tag("p", text), *figures, table(caption, head, lines))
+
+
+def _with_latents(rows: Sequence[Row], latents: Mapping[str, Latents]) -> Iterator[tuple[Row, Latents]]:
+    for row in detailed(rows)[0]:
+        found = latents.get(f"{row['split']}/{row['family']}")
+        if found is not None and len(found.mean_optimal):
+            yield row, found
+
+
+def _distances(found: Latents) -> list[str]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart_NxK = np.abs(np.float64(found.mean_amortized) - found.mean_optimal) / found.sd_optimal
+        ratio_NxK = np.float64(found.sd_amortized) / found.sd_optimal
+    middle = (as_number(float(np.median(values))) for values in (apart_NxK, ratio_NxK))
+    return [*(f"{size:,}" for size in found.mean_optimal.shape), *middle]

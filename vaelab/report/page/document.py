@@ -1,0 +1,90 @@
+"""The page itself: what a run or an audit found, in one file that loads nothing else."""
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaelab.report.page import datapoints, origin, summary
+from vaelab.report.page.latent import Latents
+from vaelab.report.page.markup import Markup, join, tag
+from vaelab.report.page.style import STYLE
+from vaelab.runtime.directory import write_whole
+
+
+def write_page(
+    path: Path,
+    *,
+    title: str,
+    rows: Sequence[Mapping[str, Any]],
+    per_datapoint: Mapping[str, np.ndarray],
+    metrics: Sequence[Mapping[str, Any]] = (),
+    config: Mapping[str, Any] | None = None,
+    command: str | None = None,
+    versions: Mapping[str, str] | None = None,
+    pictures: Mapping[str, Mapping[int, Mapping[str, np.ndarray]]] | None = None,
+    latents: Mapping[str, Latents] | None = None,
+    notes: Sequence[str] = (),
+) -> None:
+    """Writes the page; what is not given is left out.
+
+    rows, per_datapoint, metrics: as in `gap.json`, `per_datapoint.npz` (with "split/labels" too) and
+        `metrics.jsonl`.
+    pictures: "split/family" -> index of a datapoint -> title -> image with values from 0 to 1.
+    latents: "split/family" -> q_phi and q* of some datapoints.
+    notes: lines that should be read first.
+    """
+    parts = {
+        "What inference loses": summary.decomposition(rows),
+        "How the gaps vary": datapoints.distributions(rows, per_datapoint),
+        "Worst datapoints": datapoints.worst_datapoints(rows, per_datapoint, pictures or {}),
+        "Encoder against optimum": datapoints.latent_space(rows, latents or {}),
+        "Learning curves": origin.learning_curves(metrics),
+        "How it was made": origin.provenance(command, versions, config),
+    }
+    parts = {heading: part for heading, part in parts.items() if part}
+    body = join(
+        tag(
+            "header",
+            tag("p", "vaelab report", class_="over"),
+            tag("h1", title),
+            summary.notes(rows, notes),
+            summary.lead(rows),
+            _contents(list(parts)),
+        ),
+        tag("main", *(_section(n, heading, part) for n, (heading, part) in enumerate(parts.items()))),
+    )
+    write_whole(
+        path, ("<!doctype html>\n" + tag("html", _head(title), tag("body", body), lang="en")).encode()
+    )
+
+
+def _head(title: str) -> Markup:
+    # The page forbids itself to load and to run anything, so that a slip of ours stays without effect.
+    digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+    return tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", f"{title}: vaelab report"),
+        tag("link", rel="icon", href="data:,"),
+        tag("style", Markup(STYLE)),
+    )
+
+
+def _contents(headings: Sequence[str]) -> Markup:
+    items = (tag("li", tag("a", heading, href=f"#part-{n}")) for n, heading in enumerate(headings))
+    return tag("nav", tag("ul", *items), aria_label="Contents")
+
+
+def _section(number: int, heading: str, content: Markup) -> Markup:
+    name = f"part-{number}"
+    return tag("section", tag("h2", heading, id=name), content, aria_labelledby=name)

@@ -1,0 +1,100 @@
+"""What the page shows of a run beside its figures: latent Gaussians, pictures of the worst, versions."""
+
+import functools
+import platform
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaelab.measure.subject import Outcome, Subject
+from vaelab.report.page.latent import Latents
+from vaelab.report.page.worst import worst
+from vaelab.types import VERSION, LatentModel, Params, PosteriorFamily
+
+NUM_POINTS = 100
+PACKAGES = ("jax", "flax", "optax", "distrax", "numpy")
+
+
+def latents(subject: Subject, split: str, outcome: Outcome) -> dict[str, Latents]:
+    """By "split/family", Gaussian q_phi and q* of the first datapoints, where the family has an encoder."""
+    found = {}
+    for name in outcome.fits:
+        family, fitted = subject.families[name], outcome.fits[name]
+        if family.location_scale is None or name not in subject.amortized:
+            continue
+        amortized, optimal = (
+            jax.tree.map(np.asarray, _moments(family)(phi_NxP[:NUM_POINTS]))
+            for phi_NxP in (fitted.phi_start, fitted.inference.phi_P)
+        )
+        found[f"{split}/{name}"] = Latents(amortized[0], optimal[0], amortized[1], optimal[1])
+    return found
+
+
+@functools.lru_cache(maxsize=16)
+def _moments(family: PosteriorFamily) -> Callable[[np.ndarray], tuple[jax.Array, jax.Array]]:
+    """phi_NxP -> (mean_NxK, sd_NxK); the same function for the same family, so that it compiles once."""
+
+    def one(phi_P: jax.Array) -> tuple[jax.Array, jax.Array]:
+        mean_K, scale_KxK = family.location_scale(phi_P)
+        return mean_K, jnp.sqrt(jnp.sum(scale_KxK**2, axis=1))
+
+    return jax.jit(jax.vmap(one))
+
+
+@functools.lru_cache(maxsize=16)
+def decoded_centre(model: LatentModel, family: PosteriorFamily) -> Callable[[Params, np.ndarray], jax.Array]:
+    """(theta, phi_NxP) -> E[x given z] at the centre of each q, eps = 0."""
+
+    def one(theta: Params, phi_P: jax.Array) -> jax.Array:
+        return model.mean(theta, family.reparameterize(phi_P, jnp.zeros(model.latent_dim)))
+
+    return jax.jit(jax.vmap(one, (None, 0)))
+
+
+def pictures(
+    subject: Subject,
+    split: str,
+    outcome: Outcome,
+    rows: list[dict[str, Any]],
+    per_datapoint: Mapping[str, np.ndarray],
+    image_shape: tuple[int, ...],
+) -> dict[str, dict[int, dict[str, np.ndarray]]]:
+    """The worst datapoints of each of the split's rows, and decodings of the centre (eps = 0) of their q.
+
+    By "split/family", then by index.
+    """
+    model, (x_NxD,) = subject.model, jax.tree.leaves(outcome.points.inputs.x_NxD)
+    found = {}
+    for row in rows:
+        if row["split"] != split:
+            continue
+        name, losses = row["family"], worst(row, per_datapoint)
+        places = np.array([loss.place for loss in losses], int)
+        decoded, fitted, phis = decoded_centre(model, subject.families[name]), outcome.fits[name], {}
+        if name in subject.amortized:
+            phis[f"by the {subject.amortized[name]}"] = fitted.phi_start
+        phis["by q*"] = fitted.inference.phi_P
+        strips = {"data": x_NxD[places]} | {
+            title: decoded(subject.theta, phi_NxP[places]) for title, phi_NxP in phis.items()
+        }
+        shaped = {title: np.asarray(strip).reshape(-1, *image_shape) for title, strip in strips.items()}
+        found[f"{split}/{name}"] = {
+            loss.index: {title: strip[number] for title, strip in shaped.items()}
+            for number, loss in enumerate(losses)
+        }
+    return found
+
+
+def versions() -> dict[str, str]:
+    """What computes: the code, the packages that numbers come from, the devices."""
+    devices = jax.devices()
+    return {
+        "vaelab": VERSION,
+        "Python": platform.python_version(),
+        **{package: version(package) for package in PACKAGES},
+        "devices": f"{len(devices)} {devices[0].device_kind}",
+    }

@@ -1,0 +1,123 @@
+"""The table and the plot of a sweep."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from vaelab.report.plots import figure
+from vaelab.report.tables import OF_NO_VALUE, cell
+
+TITLES = {
+    "L\\[q_phi]": "elbo_amortized",
+    "L\\[q*]": "elbo_optimal",
+    "log p(x) >=": "log_evidence",
+    "amortization gap": "amortization_gap",
+    "approximation gap": "approximation_gap",
+    "generalization gap": "generalization_gap",
+}
+COLOURS = {
+    "amortization_gap": "#ee8866",
+    "approximation_gap": "#4477aa",
+    "inference_gap": "#777777",
+    "generalization_gap": "#228833",
+}
+
+
+def _name(row: dict[str, Any], names: list[str]) -> str:
+    values = ((name, row["settings"].get(name, "")) for name in names)
+    return ", ".join("affine" if name.endswith("hidden") and v == "none" else v for name, v in values)
+
+
+def _settings(rows: list[dict[str, Any]]) -> list[str]:
+    """The settings that tell the places apart, without those that repeat another: one value, one place."""
+    names, columns = [], []
+    for name in dict.fromkeys(name for row in rows for name in row["settings"]):
+        column = [row["settings"].get(name, "") for row in rows]
+        if column not in columns:
+            names.append(name)
+            columns.append(column)
+    return names
+
+
+def table(rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:
+    """One line for each point, split and family: mean ± standard error over the seeds, nats a datapoint."""
+    seeds = max(row["num_seeds"] for row in rows)
+    over = f"over {seeds} seeds" if seeds > 1 else "over the datapoints of one seed"
+    caption = f"nats per datapoint: mean ± standard error {over}" + f"\n{OF_NO_VALUE}" * smoke
+    drawn = Table(caption=caption, box=SIMPLE_HEAD)
+    names = _settings(rows)
+    for name in names:
+        drawn.add_column(name.split(".")[-1])
+    for title in ("split", "family", "phi by"):
+        drawn.add_column(title)
+    for label in TITLES:
+        drawn.add_column(label, justify="right", min_width=14)  # as in -23.118 ± 0.011, whole
+    drawn.add_column("not converged", justify="right")
+    for row in rows:
+        about = [row["settings"].get(name, "") for name in names]
+        if row["num_seeds"] == 0:
+            drawn.add_row(*about, "no seed came to its end")
+            continue
+        of = (row["split"], row["family"], row["amortized_by"] or "-")
+        cells = [cell(row[quantity]) for quantity in TITLES.values()]
+        total = row["num_seeds"] * row["num_points"]
+        drawn.add_row(*about, *of, *cells, f"{row['num_unconverged']:,} of {total:,}")
+    return drawn
+
+
+def plot(path: Path, rows: list[dict[str, Any]]) -> None:
+    """The gaps at each point with errors over seeds, one panel for each split and family.
+
+    Where every point has a single family, as its own, the panels are the splits.
+    """
+    rows = [row for row in rows if row["num_seeds"]]
+    if not rows:
+        return
+    names = _settings(rows)
+    of_a_place = {}
+    for row in rows:
+        of_a_place.setdefault(tuple(row["settings"].values()), set()).add(row["family"])
+    single = all(len(families) == 1 for families in of_a_place.values())
+    by_split = single and len(set.union(*of_a_place.values())) > 1
+    panel_of = [(row["split"],) if by_split else (row["split"], row["family"]) for row in rows]
+    panels = list(dict.fromkeys(panel_of))
+    count = max(panel_of.count(panel) for panel in panels)
+    width = max(3.2, 0.9 + 0.8 * count)
+    drawn, axes = figure(len(panels), width * len(panels), 4.0)
+    for axis, panel in zip(axes, panels, strict=True):
+        mine = [row for row, own in zip(rows, panel_of, strict=True) if own == panel]
+        for key, colour in COLOURS.items():
+            # A place without the gap is one of no number: the line breaks there.
+            places = [row[key] or {"mean": math.nan, "stderr": math.nan} for row in mine]
+            mean, stderr = (np.array([place[part] for place in places], float) for part in ("mean", "stderr"))
+            if np.isfinite(mean).any():
+                label = key.replace("_", " ")
+                axis.errorbar(range(len(mine)), mean, stderr, fmt="o-", capsize=4, color=colour, label=label)
+        axis.set_xticks(
+            range(len(mine)), [_name(row, names) for row in mine], rotation=30, ha="right", fontsize=8
+        )
+        axis.set_xlim(-0.5, len(mine) - 0.5)
+        axis.set_title(", ".join(panel), fontsize=10)
+    axes[0].set_ylabel("nats a datapoint")
+    handle_of = {
+        label: handle
+        for axis in axes
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    drawn.legend(
+        handle_of.values(),
+        handle_of,
+        loc="outside upper center",
+        ncols=len(handle_of),
+        frameon=False,
+        fontsize=8,
+    )
+    lowest, highest = zip(*(axis.get_ylim() for axis in axes), strict=True)
+    for axis in axes:
+        axis.set_ylim(min(0.0, *lowest), max(highest))
+    drawn.supxlabel(", ".join(names), fontsize=10)
+    drawn.savefig(path, dpi=120)

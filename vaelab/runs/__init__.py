@@ -1,0 +1,1 @@
+"""Runs and sweeps: what is trained and measured in a directory, gone on with, and loaded again."""

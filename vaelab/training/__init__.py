@@ -1,0 +1,1 @@
+"""Training: regimes, one step, and the loop around it."""
