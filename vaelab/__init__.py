@@ -7,8 +7,9 @@ from vaelab.model import decoder_model, linear_gaussian
 from vaelab.objective import elbo, elbo_from_draws, estimate_elbo, stick_the_landing
 from vaelab.posterior import cholesky, diagonal, full, householder, iaf, low_rank, real_nvp
 from vaelab.runtime.devices import on_devices
-from vaelab.types import VERSION as __version__
-from vaelab.types import ConfigError, LatentModel, PosteriorFamily
+from vaelab.types import VERSION, ConfigError, LatentModel, PosteriorFamily
+
+__version__ = VERSION
 
 __all__ = [
     "AuditError",
