@@ -39,3 +39,8 @@ class Keys(NamedTuple):
     corrupt: Key
     bidirectional: Key
     calibrate: Key
+
+
+def run_keys(seed: int) -> Keys:
+    """The keys of a run: each purpose is the name of its field."""
+    return Keys(*(named_key(seed, purpose) for purpose in Keys._fields))

@@ -8,8 +8,10 @@ import jax
 
 from vaelab.config.evidence import evidence_settings
 from vaelab.config.objective import check_pair
-from vaelab.config.optimizer import flow_solver, gaussian_solver
-from vaelab.config.posterior import FAMILIES
+from vaelab.config.optimizer import check_steps, flow_loop, gaussian_loop
+from vaelab.posterior import FAMILIES
+from vaelab.inference.optimizer import InnerLoop
+from vaelab.posterior.project import searched
 from vaelab.config.section import Section
 from vaelab.data.sources import SPLITS
 from vaelab.inference.loop import Loop
@@ -20,25 +22,25 @@ from vaelab.measure.subject import EvaluateSettings
 from vaelab.runtime.memory import Memory
 from vaelab.types import PosteriorFamily
 
-SOLVERS = {"diagonal": gaussian_solver, "gaussian": gaussian_solver, "flow": flow_solver}
+LOOPS = {"diagonal": gaussian_loop, "gaussian": gaussian_loop, "flow": flow_loop}
 
 STARTS = {"encoder": ("encoder",), "prior": ("prior",), "both": ("encoder", "prior")}
 
 
 def _local_settings(
-    top: Section, section: Section, solver: Callable[[Section, int], SolverOf]
+    top: Section, section: Section, make: Callable[[Section, int], InnerLoop]
 ) -> InferenceSettings:
     """The inner loop of one kind of family; `section` is a part of `inference`."""
     inference, evidence, evaluate = top.section("inference"), top.section("evidence"), top.section("evaluate")
+    num_steps = section.integer("num_steps", 1)
     return InferenceSettings(
-        solver=solver(section, section.integer("num_steps", 1)),
-        num_steps=section.integer("num_steps", 1),
+        solver=make(section, num_steps),
+        num_steps=num_steps,
         max_rounds=inference.integer("max_rounds", 1),
         certificate_groups=section.integer("certificate_groups", 3),
-        tolerance=inference.number("tolerance", above=True),
         elbo_samples=evaluate.integer("elbo_samples", 4),
         elbo_chunk_size=evidence.integer("draw_chunk_size", 2),
-        average_last=_at_most(section, "average_last", section.integer("num_steps", 1)),
+        average_last=_at_most(section, "average_last", num_steps),
     )
 
 
@@ -49,21 +51,15 @@ def _at_most(section: Section, name: str, most: int) -> int:
     return number
 
 
-def _kind(family: PosteriorFamily) -> str:
-    """The part of `inference` that a family is fitted with."""
-    if family.natural_gradient is None:
-        return "flow"
-    return "diagonal" if family.name == "diagonal" else "gaussian"
-
-
 def inference_settings(top: Section, families: dict[str, PosteriorFamily]) -> dict[str, InferenceSettings]:
     """The inner loop of each family."""
     inference = top.section("inference")
-    settings = {kind: _local_settings(top, inference.section(kind), make) for kind, make in SOLVERS.items()}
-    for family in families.values():
-        check_pair(inference.section(_kind(family)).section("objective"), family)
-        settings[_kind(family)].solver(family.searched_as or family)  # raises for one that it cannot be
-    return {name: settings[_kind(family)] for name, family in families.items()}
+    settings = {kind: _local_settings(top, inference.section(kind), make) for kind, make in LOOPS.items()}
+    for name, family in families.items():
+        section = inference.section(FAMILIES[name].loop)
+        check_pair(section.section("objective"), family)
+        check_steps(section, settings[FAMILIES[name].loop].solver, searched(family))
+    return {name: settings[FAMILIES[name].loop] for name in families}
 
 
 def evaluate_settings(
@@ -80,6 +76,7 @@ def evaluate_settings(
         families=inference.choices("families", FAMILIES),
         starts=inference.choice("start", STARTS),
         inference=settings,
+        tolerance=inference.number("tolerance", above=True),
         evidence=evidence_settings(evidence, families, encoded),
         memory=_memory(evaluate),
         points_per_save=evaluate.integer("points_per_save", 1),
@@ -88,15 +85,15 @@ def evaluate_settings(
 
 
 def _timed_loops(top: Section, family: PosteriorFamily) -> tuple[Loop, ...]:
-    evaluate, searched = top.section("evaluate"), family.searched_as or family
+    evaluate, fitted = top.section("evaluate"), searched(family)
     if not evaluate.value("inference_times"):
         return ()
     if not set(SPLITS) & set(evaluate.value("splits")):
         raise evaluate.error("splits", f"for inference_times one of {', '.join(SPLITS)} must be among them")
-    kind = _kind(family)
-    section, make = top.section("inference").section(kind), SOLVERS[kind]
+    kind = FAMILIES[family.name].loop
+    section, make = top.section("inference").section(kind), LOOPS[kind]
     numbers = evaluate.numbers("inference_times", 1, integers=True)
-    return tuple(Loop(searched, make(section, number)(searched), number) for number in numbers)
+    return tuple(Loop(fitted, make(section, number)(fitted), number) for number in numbers)
 
 
 def _memory(section: Section) -> Memory:

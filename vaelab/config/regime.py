@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vaelab.config.objective import ELBO_OBJECTIVES, check_pair
-from vaelab.config.optimizer import flow_solver, gaussian_solver
+from vaelab.config.objective import ELBOS, check_pair
+from vaelab.config.optimizer import check_steps, flow_loop, gaussian_loop
 from vaelab.config.section import Section
 from vaelab.data.sources import Split
 from vaelab.inference.loop import Loop
+from vaelab.posterior.project import searched
 from vaelab.training import regime
 from vaelab.training.regime import Regime
 from vaelab.types import Encoder, LatentModel, PosteriorFamily
@@ -27,8 +28,8 @@ def learned_in(section: Section) -> str:
 def check_learning(section: Section, objective: Section) -> None:
     """Raises ConfigError for a training bound that the rows of a table would not climb with the model."""
     name = objective.value("name")
-    if learned_in(section) == "mean_field" and name not in ELBO_OBJECTIVES:
-        known = ", ".join(ELBO_OBJECTIVES)
+    if learned_in(section) == "mean_field" and name not in ELBOS:
+        known = ", ".join(ELBOS)
         raise objective.error("name", f"the rows of mean_field climb the ELBO, so must the model: {known}")
 
 
@@ -54,14 +55,15 @@ def training_regime(
     unrolled = section.boolean("unrolled")
     visits = -(-num_steps * batch_size // len(split.index_N))
     steps = {"mean_field": expect_steps, "semi_amortized": refinements}.get(name, 1)
-    searched = family.searched_as or family
-    make: Callable = flow_solver if family.natural_gradient is None else gaussian_solver
+    fitted = searched(family)
+    make: Callable = gaussian_loop if family.gaussian else flow_loop
     if name == "amortized":
-        gaussian_solver(local, steps)  # reads and checks what then has no effect
+        gaussian_loop(local, steps)  # reads and checks what then has no effect
         return regime.amortized(encoder, family)
     check_pair(local.section("objective"), family)
-    solver = make(local, steps * visits if name == "mean_field" else steps)(searched)
-    loop = Loop(searched, solver, steps)
+    inner = make(local, steps * visits if name == "mean_field" else steps)
+    check_steps(local, inner, fitted)
+    loop = Loop(fitted, inner(fitted), steps)
     if name == "semi_amortized":
         if unrolled and local.section("optimizer").value("name") == "quasi_newton":
             raise local.section("optimizer").error(

@@ -9,14 +9,10 @@ from vaelab.types import ConfigError
 
 
 class Section:
-    """One level of a config, read by name with the checks that make a bad value one clear line.
+    """One level of a config, read by name with the checks that make a bad value one clear line."""
 
-    numbers: {path: number}; once the config's own have passed their checks, `number` and `integer` give these
-        in their place, as those of runs that are one program. A branch taken by a number asks `value`.
-    """
-
-    def __init__(self, values: Any, path: str = "config", numbers: Mapping[str, Any] | None = None):
-        self._values, self._path, self._numbers = values, path, numbers or {}
+    def __init__(self, values: Any, path: str = "config"):
+        self._values, self._path = values, path
         self._unread = set(values)
         self._sections: dict[str, Section] = {}
 
@@ -31,12 +27,8 @@ class Section:
 
     def section(self, name: str) -> "Section":
         if name not in self._sections:
-            self._sections[name] = Section(self.value(name), f"{self._path}.{name}", self._numbers)
+            self._sections[name] = Section(self.value(name), f"{self._path}.{name}")
         return self._sections[name]
-
-    def with_numbers(self, numbers: Mapping[str, Any]) -> "Section":
-        """The same, with these numbers in the place of its own; their paths begin here."""
-        return Section(self._values, self._path, {f"{self._path}.{name}": n for name, n in numbers.items()})
 
     def close(self) -> None:
         """Raises for a key that nothing has read, here or below: it would have had no effect."""
@@ -60,7 +52,7 @@ class Section:
             raise self.error(name, f"must be an integer of {minimum} or more")
         if value >= 2**31:
             raise self.error(name, "must be below 2147483648")
-        return self._numbers.get(f"{self._path}.{name}", value)
+        return value
 
     def number(
         self, name: str, minimum: float = 0.0, *, above: bool = False, below: float = math.inf
@@ -72,7 +64,7 @@ class Section:
             raise self.error(name, f"must be a finite number, {limits}")
         if value < minimum or (above and value == minimum) or value >= below:
             raise self.error(name, f"must be {limits}")
-        return self._numbers.get(f"{self._path}.{name}", float(value))
+        return float(value)
 
     def numbers(self, name: str, minimum: float, *, integers: bool = False) -> tuple:
         """A tuple of at least one number."""

@@ -7,25 +7,12 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from vaelab.config.experiment import TOLERANCE
+from vaelab.training.recipe import NUMBERS, TOLERANCE
 from vaelab.config.section import Section
 from vaelab.types import ConfigError
 
-# The numbers of a config that are arguments of the compiled program: all else is a program of its own.
-NUMBERS = (
-    "train.optimizer.learning_rate",
-    "train.optimizer.final_scale",
-    "train.optimizer.b1",
-    "train.optimizer.b2",
-    "train.optimizer.eps",
-    "train.optimizer.weight_decay",
-    "train.optimizer.clip_norm",
-    "objective.beta",
-    "objective.warmup_steps",
-    "objective.min_kl",
-    "objective.alpha",
-    TOLERANCE,
-)
+# The settings whose values are arguments of the compiled program: all else is a program of its own.
+VARYING = (*NUMBERS, TOLERANCE)
 
 
 class Point(NamedTuple):
@@ -91,7 +78,7 @@ def read_sweep(config: ConfigDict) -> Sweep:
 def _together(section: Section, one_program: Any, varied: set[str]) -> tuple[str, ...]:
     """The varied settings whose values are arguments of one program."""
     if tuple(one_program) == ("auto",):
-        return tuple(name for name in NUMBERS if name in varied)
+        return tuple(name for name in VARYING if name in varied)
     if not isinstance(one_program, tuple | list):
         raise section.error("one_program", "must be a tuple of names of axes, or ('auto',)")
     # A flag turns a,b into one name of a tuple.
@@ -99,9 +86,9 @@ def _together(section: Section, one_program: Any, varied: set[str]) -> tuple[str
     for name in one_program:
         if name not in varied:
             raise section.error("one_program", f"{name!r} is not an axis of the sweep")
-        if name not in NUMBERS:
+        if name not in VARYING:
             line = f"{name!r} changes shapes, or the program itself: leave it out"
-            raise section.error("one_program", f"{line}; there are {', '.join(NUMBERS)}")
+            raise section.error("one_program", f"{line}; there are {', '.join(VARYING)}")
     return tuple(one_program)
 
 

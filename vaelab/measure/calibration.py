@@ -5,14 +5,11 @@ rank of each z_k among L draws of q is uniform on 0, ..., L, over datapoints. To
 both ends.
 """
 
-import functools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import stats
 
 from vaelab.runtime.devices import map_datapoints
 from vaelab.types import Array, Key, PosteriorFamily
@@ -37,14 +34,17 @@ def calibration(
     *,
     num_draws: int,
 ) -> Calibration:
-    """Of the q of N simulated datapoints, z_NxK what they were simulated from.
+    """Calibration of the q of N simulated datapoints, z_NxK what they were simulated from.
 
-    The ranks among num_draws draws are compared with the uniform law by Pearson's chi-square, in as many
+    The ranks among num_draws draws are compared with the uniform distribution by Pearson's chi-square, in as many
     equal bins as give five datapoints each, twenty at most; points whose phi is not finite are left out.
     """
+    from scipy import stats  # a third of a second that only simulated data need
+
     finite_N = np.all(np.isfinite(phi_NxP), axis=1)
     rows = phi_NxP[finite_N], index_N[finite_N], z_NxK[finite_N]
-    rank_NxK = np.asarray(map_datapoints(_ranks(family, num_draws), key, rows, chunk_size=100))
+    static = family, num_draws
+    rank_NxK = np.asarray(map_datapoints(_ranks, key, rows, static=static, chunk_size=100))
     # Bins of ranks of equal probability only where their number divides L + 1.
     wanted = int(np.clip(len(rank_NxK) // 5, 2, 20))
     num_bins = max(n for n in range(1, wanted + 1) if (num_draws + 1) % n == 0)
@@ -55,14 +55,9 @@ def calibration(
     return Calibration(float(min(1.0, len(p_values) * min(p_values))), float(np.mean(outer)))
 
 
-@functools.lru_cache(maxsize=16)
-def _ranks(family: PosteriorFamily, num_draws: int) -> Callable[..., Array]:
-    """One datapoint's ranks; the same function for the same arguments, so that it compiles once."""
-
-    def one(key: Key, row: tuple[Array, Array, Array]) -> Array:
-        phi_P, index, z_K = row
-        eps_SxK = jax.random.normal(jax.random.fold_in(key, index), (num_draws, family.latent_dim))
-        draws_SxK = jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK)
-        return jnp.sum(draws_SxK < z_K[None, :], axis=0)
-
-    return one
+def _ranks(family: PosteriorFamily, num_draws: int, key: Key, row: tuple[Array, Array, Array]) -> Array:
+    """rank_K of one datapoint's z among draws of its q."""
+    phi_P, index, z_K = row
+    eps_SxK = jax.random.normal(jax.random.fold_in(key, index), (num_draws, family.latent_dim))
+    z_SxK = jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK)
+    return jnp.sum(z_SxK < z_K[None, :], axis=0)

@@ -4,9 +4,8 @@ The candidates are weighed on a few datapoints with draws of their own; the chos
 that nothing is reported on the draws that it was chosen by, and no maximum is taken over noise.
 """
 
-import functools
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from vaelab.evidence.estimator import Estimator
 from vaelab.evidence.weights import Evidence
 from vaelab.model.latent import bind
-from vaelab.runtime.devices import Progress, map_datapoints, take
+from vaelab.runtime.devices import Progress, map_runs, take
 from vaelab.runtime.memory import Memory
 from vaelab.types import Key, LatentModel, Params
 
@@ -83,45 +82,48 @@ def judge(
     return Choice(tuple(Trial(row[0], *map(float, row[1:])) for row in rows), winner, reason)
 
 
-@functools.lru_cache(maxsize=16)
-def mapped(model: LatentModel, estimator: Estimator) -> Callable[..., Evidence]:
-    """One datapoint of a split; the same function for the same arguments, so that it compiles once."""
+class Weighed(NamedTuple):
+    """What log p(x) of one run is estimated from: data = (x_NxD, index_N), phi_NxP of each proposal."""
 
-    def one(shared, row):
-        (theta, key), (x_D, index, phis) = shared, row
-        return estimator.estimate(bind(model, theta, x_D), phis, jax.random.fold_in(key, index))
-
-    return one
+    theta: Params
+    data: tuple[np.ndarray, np.ndarray]
+    phis: tuple[np.ndarray, ...]
+    key: Key
 
 
 def estimate_log_evidence(
     model: LatentModel,
     estimator: Estimator,
-    theta: Params,
-    data: tuple[np.ndarray, np.ndarray],
-    phis_NxP: tuple[np.ndarray, ...],
-    key: Key,
+    runs: Sequence[Weighed],
     *,
     chunk_size: int | Memory,
     progress: Progress = lambda count: None,
-    runs: int | None = None,
-) -> Evidence:
-    """log p(x) for each datapoint of data = (x_NxD, index_N), from its q* of each family.
+) -> list[Evidence]:
+    """log p(x) of each datapoint of each run, nats; all runs as one program.
 
-    runs: so many of them as one program, with a leading R on everything but model and estimator.
+    Raises DoesNotFit where one datapoint of all runs takes more than the Memory given.
     """
-    rows, one = (*data, tuple(phis_NxP)), mapped(model, estimator)
-    with jax.default_matmul_precision("highest"):
-        return map_datapoints(one, (theta, key), rows, chunk_size=chunk_size, progress=progress, runs=runs)
+    return map_runs(
+        _estimate,
+        [(run.theta, run.key) for run in runs],
+        [(*run.data, tuple(run.phis)) for run in runs],
+        static=(model, estimator),
+        chunk_size=chunk_size,
+        progress=progress,
+    )
+
+
+def _estimate(
+    model: LatentModel, estimator: Estimator, shared: tuple[Params, Key], row: tuple[Any, ...]
+) -> Evidence:
+    (theta, key), (x_D, index, phis) = shared, row
+    return estimator.estimate(bind(model, theta, x_D), phis, jax.random.fold_in(key, index))
 
 
 def choose_estimator(
     model: LatentModel,
     estimators: tuple[Estimator, ...],
-    theta: Params,
-    data: tuple[np.ndarray, np.ndarray],
-    phis_NxP: tuple[np.ndarray, ...],
-    key: Key,
+    run: Weighed,
     *,
     pilot_points: int,
     chunk_size: int | Memory,
@@ -133,16 +135,14 @@ def choose_estimator(
 
     Raises ValueError where no estimator has a finite result on the pilot.
     """
-    data, phis_NxP = take((data, phis_NxP), slice(pilot_points))
-    found = [
-        estimate_log_evidence(
-            model, one, theta, data, phis_NxP, jax.random.fold_in(key, number), chunk_size=chunk_size
-        )
-        for number, one in enumerate(estimators)
-    ]
+    data, phis = take((run.data, run.phis), slice(pilot_points))
+    estimates = []
+    for number, estimator in enumerate(estimators):
+        pilot = Weighed(run.theta, data, phis, jax.random.fold_in(run.key, number))
+        estimates += estimate_log_evidence(model, estimator, [pilot], chunk_size=chunk_size)
     return judge(
         [estimator.name for estimator in estimators],
         [estimator.evaluations for estimator in estimators],
-        np.stack([evidence.log_evidence for evidence in found]),
-        np.stack([evidence.stderr for evidence in found]),
+        np.stack([evidence.log_evidence for evidence in estimates]),
+        np.stack([evidence.stderr for evidence in estimates]),
     )

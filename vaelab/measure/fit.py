@@ -4,37 +4,41 @@ Draws that optimise, that select and that report are three, so that no figure is
 """
 
 import functools
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.inference.loop import Inference, infer, same_law
+from vaelab.inference.loop import Inference, infer
 from vaelab.inference.solver import SolverOf
 from vaelab.model.latent import bind
 from vaelab.objective.draws import Estimate, elbo_pairs, estimate_mean
-from vaelab.runtime.devices import Progress, map_datapoints, rows_at_a_time, take
+from vaelab.posterior.project import same_distribution, searched
+from vaelab.runtime.devices import Progress, map_runs, rows_at_a_time, take
 from vaelab.runtime.memory import Memory
 from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
 
 
 class InferenceSettings(NamedTuple):
-    """How q* is found and scored: see `infer`, `fit_locally` and `estimate_elbo`."""
+    """How q* is fitted and scored: see `infer`, `fit_locally` and `estimate_elbo`.
+
+    What "converged" asks for, the tolerance, is an argument of its own, as it may differ between runs of one
+    program.
+    """
 
     solver: SolverOf
     num_steps: int
     max_rounds: int
     certificate_groups: int
-    tolerance: float
     elbo_samples: int
     elbo_chunk_size: int
     average_last: int = 0
 
 
 class LocalFit(NamedTuple):
-    """One family fitted to each datapoint: the encoder's phi scored, the optimum found, the optimum scored.
+    """One family fitted to each datapoint: phi_start scored, the optimum, the optimum scored.
 
     gain: L[q*] - L[q_phi], with the error of their difference, as they share draws.
     rounds: how often the inner loop was run, over all starts.
@@ -56,72 +60,14 @@ class LocalFit(NamedTuple):
         return cls(0, nothing, Inference(0, nothing, 0), nothing, nothing, 0, 0)
 
 
-class _Keys(NamedTuple):
-    infer: Key
-    score: Key
-    select: Key
+class Problem(NamedTuple):
+    """What is fitted in one run: q* of the datapoints data = (x_NxD, index_N) under the model at theta."""
 
-
-def _keys(key: Key, index: Array) -> _Keys:
-    return _Keys(*jax.random.split(jax.random.fold_in(key, index), 3))
-
-
-@functools.lru_cache(maxsize=16)
-def _round(
-    model: LatentModel, family: PosteriorFamily, settings: InferenceSettings
-) -> Callable[..., Inference]:
-    """One round of one datapoint; the same function for the same arguments, so that it compiles once.
-
-    The tolerance is an argument of the function.
-    """
-    searched = family.searched_as or family
-    solver = settings.solver(searched)
-
-    def one(shared, row):
-        (theta, key, number, tolerance), (x_D, index, phi_P) = shared, row
-        found = infer(
-            solver,
-            bind(model, theta, x_D),
-            searched,
-            same_law(phi_P, family, searched),
-            jax.random.fold_in(_keys(key, index).infer, number),
-            num_steps=settings.num_steps,
-            certificate_groups=settings.certificate_groups,
-            tolerance=tolerance,
-            average_last=settings.average_last,
-            concavity_KxK=model.concavity(theta, x_D) if model.concavity else None,
-        )
-        return found._replace(phi_P=same_law(found.phi_P, searched, family))
-
-    return one
-
-
-@functools.lru_cache(maxsize=16)
-def _score(
-    model: LatentModel, family: PosteriorFamily, settings: InferenceSettings, purpose: str
-) -> Callable[..., tuple[Estimate, ...]]:
-    """The bounds of two phi of one datapoint, on draws that they share, and the second's lead over the first.
-
-    purpose: a key of `_Keys`.
-    """
-
-    def one(shared, row):
-        (theta, key), (x_D, index, phis) = shared, row
-        log_joint, key = bind(model, theta, x_D), getattr(_keys(key, index), purpose)
-        first_M, second_M = (
-            elbo_pairs(
-                log_joint,
-                family,
-                phi_P,
-                key,
-                num_samples=settings.elbo_samples,
-                chunk_size=settings.elbo_chunk_size,
-            )
-            for phi_P in phis
-        )
-        return estimate_mean(first_M), estimate_mean(second_M), estimate_mean(second_M - first_M)
-
-    return one
+    theta: Params
+    data: tuple[np.ndarray, np.ndarray]
+    phi_start_NxP: np.ndarray
+    key: Key
+    tolerance: float
 
 
 def fit_locally(
@@ -133,12 +79,31 @@ def fit_locally(
     phi_start_NxP: np.ndarray,
     key: Key,
     *,
+    tolerance: float,
     starts: tuple[str, ...] = ("encoder",),
     chunk_size: int | Memory,
     progress: Progress = lambda count: None,
-    tolerance_R: np.ndarray | None = None,
 ) -> LocalFit:
-    """q* for each datapoint of data = (x_NxD, index_N), its bound, and the bound of phi_start.
+    """q* for each datapoint of data = (x_NxD, index_N), its bound, and the bound of phi_start; nats.
+
+    `fit_runs` of a single run; see there. tolerance: nats, what "converged" asks for.
+    """
+    problem = Problem(theta, data, phi_start_NxP, key, tolerance)
+    arguments = {"starts": starts, "chunk_size": chunk_size, "progress": progress}
+    return fit_runs(model, family, settings, [problem], **arguments)[0]
+
+
+def fit_runs(
+    model: LatentModel,
+    family: PosteriorFamily,
+    settings: InferenceSettings,
+    problems: Sequence[Problem],
+    *,
+    starts: tuple[str, ...] = ("encoder",),
+    chunk_size: int | Memory,
+    progress: Progress = lambda count: None,
+) -> list[LocalFit]:
+    """q* for each datapoint of each run, its bound, and the bound of phi_start; all runs as one program.
 
     starts: where the inner loop begins: "encoder" (phi_start), "prior", or both, of which a datapoint keeps
     the better by a bound on draws of its own, that the reported bounds do not share. Datapoints that have
@@ -146,89 +111,164 @@ def fit_locally(
     what a datapoint comes to does not depend on which others are with it. The two reported bounds share draws
     that the solver never saw. `progress` counts the first round of each start.
 
-    tolerance_R: where given, these are R runs as one program, each with a tolerance of its own: theta, data,
-    phi_start, the key and the result have a leading R.
+    Raises DoesNotFit where one datapoint of all runs takes more than the Memory given.
     """
-    runs = None if tolerance_R is None else len(tolerance_R)
-    mapped = functools.partial(map_datapoints, chunk_size=chunk_size, runs=runs)
-    shared = theta, key, settings.tolerance if tolerance_R is None else np.float32(tolerance_R)
-    found = [
+    fits = [  # [start][run]
         _rounds(
-            _round(model, family, settings._replace(tolerance=0.0)),
-            shared,
-            data,
-            np.broadcast_to(np.asarray(family.init()), phi_start_NxP.shape)
-            if start == "prior"
-            else phi_start_NxP,
+            model,
+            family,
+            settings,
+            problems,
+            [_starting_phi(family, start, problem) for problem in problems],
             range(number * settings.max_rounds, (number + 1) * settings.max_rounds),
             chunk_size,
             progress,
-            runs,
         )
         for number, start in enumerate(starts)
     ]
 
-    def score(purpose: str, *phis: np.ndarray) -> tuple[Estimate, ...]:
-        return mapped(_score(model, family, settings, purpose), (theta, key), (*data, phis))
+    def score(purpose: str, phis: Sequence[tuple[np.ndarray, ...]]) -> list[tuple[Estimate, ...]]:
+        return map_runs(
+            _score,
+            [(problem.theta, problem.key) for problem in problems],
+            [(*problem.data, phi) for problem, phi in zip(problems, phis, strict=True)],
+            static=(model, family, settings, purpose),
+            chunk_size=chunk_size,
+        )
 
-    best = np.zeros(phi_start_NxP.shape[:-1], int)
+    by_run = list(zip(*fits, strict=True))
+    best = [np.zeros(len(problem.phi_start_NxP), int) for problem in problems]
     if len(starts) > 1:
-        *bounds, _ = score("select", *(fit.phi_P for fit, _ in found))
-        values = np.stack([bound.value for bound in bounds])
-        best = np.argmax(np.where(np.isfinite(values), values, -np.inf), axis=0)
-    chosen = jax.tree.map(
-        lambda *parts: np.stack(parts)[(best, *np.indices(best.shape))], *(fit for fit, _ in found)
-    )
-    at_start, at_optimum, gain = score("score", phi_start_NxP, chosen.phi_P)
-    rounds = np.sum([rounds for _, rounds in found], axis=0)
-    return LocalFit(
-        phi_start_NxP, at_start, chosen, at_optimum, gain, rounds, np.array(starts)[best] == "prior"
-    )
+        scored = score("select", [tuple(inference.phi_P for inference, _ in fits) for fits in by_run])
+        best = [_highest([bound.value for bound in bounds[:-1]]) for bounds in scored]
+    chosen = [
+        jax.tree.map(lambda *parts, at=at: np.stack(parts)[at, np.arange(len(at))], *(fit for fit, _ in fits))
+        for fits, at in zip(by_run, best, strict=True)
+    ]
+    scored = score("score", [(p.phi_start_NxP, fit.phi_P) for p, fit in zip(problems, chosen, strict=True)])
+    return [
+        LocalFit(
+            problem.phi_start_NxP,
+            at_start,
+            inference,
+            at_optimum,
+            gain,
+            np.sum([rounds for _, rounds in fits], axis=0),
+            np.array(starts)[at] == "prior",
+        )
+        for problem, inference, (at_start, at_optimum, gain), fits, at in zip(
+            problems, chosen, scored, by_run, best, strict=True
+        )
+    ]
 
 
-# A further round takes a whole chunk for the few that are left. Few rows at a time cost a CPU little, for an
-# accelerator they leave it idle.
+def _starting_phi(family: PosteriorFamily, start: str, problem: Problem) -> np.ndarray:
+    if start == "prior":
+        return np.broadcast_to(np.asarray(family.init()), problem.phi_start_NxP.shape)
+    return problem.phi_start_NxP
+
+
+def _highest(values: Sequence[np.ndarray]) -> np.ndarray:
+    """The number of the start with the highest bound, for each datapoint; what is not finite loses."""
+    stacked = np.stack(values)
+    return np.argmax(np.where(np.isfinite(stacked), stacked, -np.inf), axis=0)
+
+
+class _Keys(NamedTuple):
+    infer: Key
+    score: Key
+    select: Key
+
+
+def _keys(key: Key, index: Array) -> _Keys:
+    return _Keys(*jax.random.split(jax.random.fold_in(key, index), 3))
+
+
+def _round(
+    model: LatentModel, family: PosteriorFamily, settings: InferenceSettings, shared: Any, row: Any
+) -> Inference:
+    """One round of one datapoint."""
+    (theta, key, number, tolerance), (x_D, index, phi_P) = shared, row
+    fitted = searched(family)
+    inference = infer(
+        settings.solver(fitted),
+        bind(model, theta, x_D),
+        fitted,
+        same_distribution(phi_P, family, fitted),
+        jax.random.fold_in(_keys(key, index).infer, number),
+        num_steps=settings.num_steps,
+        certificate_groups=settings.certificate_groups,
+        tolerance=tolerance,
+        average_last=settings.average_last,
+        concavity_KxK=model.concavity(theta, x_D) if model.concavity else None,
+    )
+    return inference._replace(phi_P=same_distribution(inference.phi_P, fitted, family))
+
+
+def _score(
+    model: LatentModel,
+    family: PosteriorFamily,
+    settings: InferenceSettings,
+    purpose: str,
+    shared: tuple[Params, Key],
+    row: Any,
+) -> tuple[Estimate, ...]:
+    """The bounds of two phi of one datapoint, on draws that they share, and the second's lead over the first.
+
+    purpose: a key of `_Keys`.
+    """
+    (theta, key), (x_D, index, phis) = shared, row
+    log_joint, key = bind(model, theta, x_D), getattr(_keys(key, index), purpose)
+    draws = {"num_samples": settings.elbo_samples, "chunk_size": settings.elbo_chunk_size}
+    first_M, second_M = (elbo_pairs(log_joint, family, phi_P, key, **draws) for phi_P in phis)
+    return estimate_mean(first_M), estimate_mean(second_M), estimate_mean(second_M - first_M)
+
+
+# A further round takes a whole chunk for the few that have not converged. Few rows at a time cost a CPU
+# little, for an accelerator they leave it idle.
 ROWS_ON_CPU = 128
 
 
 def _rounds(
-    one: Callable[..., Inference],
-    shared: tuple[Params, Key, float | np.ndarray],
-    data: tuple[np.ndarray, np.ndarray],
-    phi_NxP: np.ndarray,
+    model: LatentModel,
+    family: PosteriorFamily,
+    settings: InferenceSettings,
+    problems: Sequence[Problem],
+    phis: Sequence[np.ndarray],
     numbers: range,
     chunk_size: int | Memory,
     progress: Progress,
-    runs: int | None,
-) -> tuple[Inference, np.ndarray]:
-    """(the fits, how many rounds each took); `numbers` are folded into the key, one for each round.
+) -> list[tuple[Inference, np.ndarray]]:
+    """(the fits from these phi, how many rounds each took) of each run.
 
-    Several runs have a leading R, as in `fit_locally`.
+    numbers: what is folded into the key, one for each round.
     """
-    theta, key, tolerance = shared
-    lead, count = phi_NxP.shape[:-2], phi_NxP.shape[-2]
-    rows = (*data, phi_NxP)
 
-    def of_round(number: int) -> tuple[Params, Key, Array, float | np.ndarray]:
-        return theta, key, jnp.full(lead, number, jnp.int32), tolerance
+    def shared(number: int) -> list[tuple[Params, Key, Array, float]]:
+        return [(p.theta, p.key, jnp.int32(number), p.tolerance) for p in problems]
 
-    at_most = max(ROWS_ON_CPU // (runs or 1), 1) if jax.default_backend() == "cpu" else None
-    size = rows_at_a_time(one, of_round(0), rows, chunk_size, at_most=at_most, runs=runs)
-    mapped = functools.partial(map_datapoints, one, chunk_size=size, runs=runs)
-    fitted = mapped(of_round(numbers.start), rows, progress=progress)
-    rounds = np.ones(phi_NxP.shape[:-1], int)
-    each = tuple(np.indices(lead)[..., None])  # the runs' own numbers, to go before positions of their rows
+    static, num_runs = (model, family, settings), len(problems)
+    rows = [(*problem.data, phi) for problem, phi in zip(problems, phis, strict=True)]
+    at_most = max(ROWS_ON_CPU // num_runs, 1) if jax.default_backend() == "cpu" else None
+    size = rows_at_a_time(_round, shared(numbers.start), rows, chunk_size, static=static, at_most=at_most)
+    run_round: Callable[..., list[Inference]] = functools.partial(
+        map_runs, _round, static=static, chunk_size=size
+    )
+    fits = run_round(shared(numbers.start), rows, progress=progress)
+    rounds = [np.ones(len(phi), int) for phi in phis]
     for number in numbers[1:]:
-        left = [np.flatnonzero(~converged_N) for converged_N in fitted.converged.reshape(-1, count)]
-        most = max(map(len, left))
+        open_rows = [np.flatnonzero(~fit.converged) for fit in fits]
+        most = max(map(len, open_rows))
         if not most:
             break
         # Filled up with copies to one whole chunk at least, so that the same program serves.
-        filled = np.stack([np.resize(own if own.size else 0, max(most, size)) for own in left])
-        at = (*each, filled.reshape(*lead, -1))
-        again = mapped(of_round(number), take((*data, fitted.phi_P), at))
-        for run, own in zip(np.ndindex(lead), left, strict=True):
-            for whole, part in zip(jax.tree.leaves(fitted), jax.tree.leaves(again), strict=True):
-                whole[(*run, own)] = part[(*run, slice(own.size))]
-            rounds[(*run, own)] += 1
-    return fitted, rounds
+        filled = [np.resize(at if at.size else 0, max(most, size)) for at in open_rows]
+        again = run_round(
+            shared(number),
+            [take((*p.data, fit.phi_P), at) for p, fit, at in zip(problems, fits, filled, strict=True)],
+        )
+        for fit, refit, taken, at in zip(fits, again, rounds, open_rows, strict=True):
+            for whole, part in zip(jax.tree.leaves(fit), jax.tree.leaves(refit), strict=True):
+                whole[at] = part[: at.size]
+            taken[at] += 1
+    return list(zip(fits, rounds, strict=True))

@@ -1,15 +1,14 @@
-"""What is measured on a trained model, split by split: local fits, log p(x), and both bounds on simulated
-data.
+"""What is measured on trained models, split by split: local fits, log p(x), both bounds on simulated data.
 
-Each stage works through the datapoints in blocks and keeps each, so that a run that was killed goes on at the
-first block that is not there, with the same result.
+Every stage takes a sequence of runs, works through their datapoints in blocks, and keeps each block of each
+run, so that a run that was killed goes on at the first block that is not there, with the same result. The
+blocks that several runs lack are one program.
 """
 
-import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -18,77 +17,174 @@ from rich.console import Console
 from vaelab.evidence import Estimator, Evidence
 from vaelab.evidence.annealing import Annealing
 from vaelab.evidence.bdmc import Bidirectional, bidirectional
-from vaelab.measure import fit as local_fit
 from vaelab.measure.calibration import Calibration, calibration
-from vaelab.measure.evidence import Choice, choose_estimator, estimate_log_evidence
+from vaelab.measure.evidence import Choice, Weighed, choose_estimator, estimate_log_evidence
+from vaelab.measure.fit import LocalFit, Problem, fit_runs
 from vaelab.measure.subject import Measured, Outcome, Subject
 from vaelab.model.latent import bind
-from vaelab.runtime.devices import Progress, map_datapoints, take
-from vaelab.runtime.directory import stored, stored_json
-from vaelab.runtime.processes import of_first
+from vaelab.runtime.devices import DoesNotFit, Progress, map_runs, take
+from vaelab.runtime.directory import read_arrays, stored_json, write_arrays
 from vaelab.runtime.progress import progress_bar
 from vaelab.types import Key, LatentModel, Params, PosteriorFamily
 
+Fits = dict[str, LocalFit]
 
-def measure(subject: Subject, split: str, points: Measured, directory: Path, console: Console) -> Outcome:
-    """Every stage of one split, or what is stored of it in the directory."""
-    settings, stages = subject.settings, directory / "stages"
-    in_blocks = functools.partial(
-        _in_blocks,
-        count=len(points.inputs.index_N),
-        size=settings.points_per_save,
-        console=console,
-    )
-    fits, seconds = fit_families(subject, split, points, directory, console)
-    phis = proposals(subject, fits)
-    estimator, choice = chosen_estimator(subject, split, points, phis, directory, console)
-    if choice:
-        console.print(f"evidence {split}: {choice['reason']}", highlight=False)
-    weigh = functools.partial(_weigh, subject, estimator, points, phis)
-    evidence = in_blocks(stages, f"evidence {split}", Evidence.template(), weigh)
-    both = None
-    if points.z_NxK is not None and settings.evidence.start in (*fits, "prior"):
-        template = Bidirectional(Evidence.template(), Evidence.template(), 0)
-        both = in_blocks(
-            stages,
-            f"two-sided {split}",
-            template,
-            functools.partial(_both_bounds, subject, points, fits),
+
+class Measurement(NamedTuple):
+    """A run as it is measured on one split: several differ in their seeds and in numbers alone."""
+
+    subject: Subject
+    points: Measured
+    directory: Path
+
+
+class Stage(NamedTuple):
+    """One computation for each datapoint of a split.
+
+    label: for a person; its files are named by it.
+    template: the structure of a result.
+    compute: (numbers of runs, rows, progress) -> the result of each of these runs on these rows.
+    count, size: datapoints of a run, and of a block.
+    times: how often progress counts a datapoint.
+    """
+
+    label: str
+    template: Any
+    compute: Callable[[Sequence[int], slice, Progress], Sequence[Any]]
+    count: int
+    size: int
+    times: int = 1
+
+    def path(self, directory: Path, rows: slice) -> Path:
+        """Where the result of a block is kept."""
+        return directory / "stages" / f"{self.label.replace(' ', '_')}_{rows.start}.npz"
+
+
+def run_stage(
+    stage: Stage, directories: Sequence[Path], console: Console, *, numbers: Sequence[int] | None = None
+) -> list[Any]:
+    """The results of each run, whole: the blocks that its directory holds, the others computed and stored.
+
+    numbers: which of the directories' runs take part, all of them where it is not given. Raises ConfigError
+    where one datapoint takes more memory than there may be.
+    """
+    numbers = list(range(len(directories))) if numbers is None else list(numbers)
+    starts = range(0, stage.count, stage.size)
+    blocks = [slice(start, min(start + stage.size, stage.count)) for start in starts]
+    parts = {
+        run: [read_arrays(stage.path(directories[run], rows), stage.template, console) for rows in blocks]
+        for run in numbers
+    }
+    lacking = [[run for run in numbers if parts[run][at] is None] for at in range(len(blocks))]
+    if any(lacking):
+        sizes = [rows.stop - rows.start for rows in blocks]
+        done = sum(size * (len(numbers) - len(runs)) for size, runs in zip(sizes, lacking, strict=True))
+        total, unit = stage.count * len(numbers), "points" if stage.times == 1 else "fits"
+        title = stage.label if len(numbers) == 1 else f"{stage.label}, {len(numbers)} runs"
+        bar = progress_bar(console, title, stage.times * total, unit, done=stage.times * done)
+        with bar as advance:
+            for at, (rows, runs) in enumerate(zip(blocks, lacking, strict=True)):
+                for run, result in zip(runs, _as_fits(stage, runs, rows, advance), strict=True):
+                    write_arrays(stage.path(directories[run], rows), result)
+                    parts[run][at] = result
+    return [
+        jax.tree.map(lambda *arrays: np.concatenate([np.atleast_1d(a) for a in arrays]), *parts[run])
+        for run in numbers
+    ]
+
+
+def _as_fits(stage: Stage, runs: Sequence[int], rows: slice, progress: Progress) -> list[Any]:
+    """The results of these runs as one program, or in halves where one datapoint of all is too much."""
+    if not runs:
+        return []
+    try:
+        return list(stage.compute(runs, rows, progress))
+    except DoesNotFit:
+        if len(runs) == 1:
+            raise
+    half = len(runs) // 2
+    return [result for part in (runs[:half], runs[half:]) for result in _as_fits(stage, part, rows, progress)]
+
+
+def measure(runs: Sequence[Measurement], split: str, console: Console) -> list[Outcome]:
+    """Every stage of one split of each run, or what is stored of it in the run's directory.
+
+    Raises ConfigError where one datapoint takes more memory than there may be.
+    """
+    first, directories = runs[0].subject, [run.directory for run in runs]
+    fits: list[Fits] = [{} for _ in runs]
+    seconds: list[dict[str, float]] = [{} for _ in runs]
+    for name in first.settings.families:
+        stage = _fit_stage(runs, split, name)
+        for run, (fit, seconds_N) in enumerate(run_stage(stage, directories, console)):
+            fits[run][name], seconds[run][name] = fit, float(np.sum(seconds_N))
+
+    weighed = [
+        Weighed(run.subject.theta, run.points.inputs, _proposals(run.subject, own), run.subject.keys.evidence)
+        for run, own in zip(runs, fits, strict=True)
+    ]
+    choices = [_chosen(run, split, each, console) for run, each in zip(runs, weighed, strict=True)]
+    winners = [choice["winner"] if choice else 0 for choice in choices]
+    evidence: dict[int, Evidence] = {}
+    for winner in dict.fromkeys(winners):
+        same = [run for run, each in enumerate(winners) if each == winner]
+        stage = _evidence_stage(runs, split, weighed, first.settings.evidence.estimators[winner])
+        evidence |= dict(zip(same, run_stage(stage, directories, console, numbers=same), strict=True))
+
+    both: list[Bidirectional | None] = [None] * len(runs)
+    simulated = runs[0].points.z_NxK is not None
+    if simulated and first.settings.evidence.start in (*first.settings.families, "prior"):
+        both = run_stage(_two_sided_stage(runs, split, fits), directories, console)
+    return [
+        Outcome(
+            points=run.points,
+            fits=fits[number],
+            seconds=seconds[number],
+            estimator=first.settings.evidence.estimators[winners[number]],
+            choice=choices[number],
+            evidence=evidence[number],
+            bidirectional=both[number],
+            calibrations={n: _calibrate(run, n, fit) for n, fit in fits[number].items()} if simulated else {},
         )
-    calibrations = {}
-    if points.z_NxK is not None:
-        calibrations = {name: _calibrate(subject, name, points, fit) for name, fit in fits.items()}
-    return Outcome(points, fits, seconds, estimator, choice, evidence, both, calibrations)
+        for number, run in enumerate(runs)
+    ]
 
 
-Fits = dict[str, local_fit.LocalFit]
+def _stage(runs: Sequence[Measurement], label: str, template: Any, compute: Any, times: int = 1) -> Stage:
+    first = runs[0]
+    count, size = len(first.points.inputs.index_N), first.subject.settings.points_per_save
+    return Stage(label, template, compute, count, size, times)
 
 
-def fit_families(
-    subject: Subject, split: str, points: Measured, directory: Path, console: Console
-) -> tuple[Fits, dict[str, float]]:
-    """(the local fits of each family, the seconds they took), or what is stored of them."""
-    settings, count = subject.settings, len(points.inputs.index_N)
-    fits, seconds = {}, {}
-    for name in settings.families:
-        total = count * len(settings.starts)
-        fits[name], seconds_N = _in_blocks(
-            directory / "stages",
-            f"inference {split} {name}",
-            FIT,
-            functools.partial(_fit, subject, name, points),
-            count=count,
-            size=settings.points_per_save,
-            console=console,
-            total=total,
-            unit="points" if total == count else "fits",
+def _fit_stage(runs: Sequence[Measurement], split: str, name: str) -> Stage:
+    """The local fits of a family, with the seconds that they took."""
+    settings = runs[0].subject.settings
+
+    def compute(numbers: Sequence[int], rows: slice, progress: Progress) -> list[tuple[LocalFit, np.ndarray]]:
+        began = time.perf_counter()
+        problems = []
+        for subject, points, _ in (runs[number] for number in numbers):
+            inputs = take(points.inputs, rows)
+            start, keys = subject.start(name, inputs), subject.keys
+            problems.append(Problem(subject.theta, inputs, start, keys.inference, subject.settings.tolerance))
+        fits = fit_runs(
+            runs[0].subject.model,
+            runs[0].subject.families[name],
+            settings.inference[name],
+            problems,
+            starts=settings.starts,
+            chunk_size=settings.memory,
+            progress=progress,
         )
-        seconds[name] = float(np.sum(seconds_N))
-    return fits, seconds
+        seconds = np.float64((time.perf_counter() - began) / len(numbers))
+        return [(fit, seconds) for fit in fits]
+
+    template = LocalFit.template(), 0
+    return _stage(runs, f"inference {split} {name}", template, compute, times=len(settings.starts))
 
 
-def proposals(subject: Subject, fits: Fits) -> tuple[np.ndarray, ...]:
-    """phi_NxP of each law from which the evidence is estimated."""
+def _proposals(subject: Subject, fits: Fits) -> tuple[np.ndarray, ...]:
+    """phi_NxP of each distribution from which the evidence is estimated."""
     sources = {
         "optimum": lambda name: fits[name].inference.phi_P,
         "encoder": lambda name: fits[name].phi_start,
@@ -96,166 +192,94 @@ def proposals(subject: Subject, fits: Fits) -> tuple[np.ndarray, ...]:
     return tuple(sources[source](name) for name, source in subject.settings.evidence.proposals)
 
 
-def chosen_estimator(
-    subject: Subject,
-    split: str,
-    points: Measured,
-    phis: tuple[np.ndarray, ...],
-    directory: Path,
-    console: Console,
-) -> tuple[Estimator, dict[str, Any] | None]:
-    """(what the evidence is estimated by, how it was chosen), the latter None where there is one alone."""
-    estimators = subject.settings.evidence.estimators
-    if len(estimators) == 1:
-        return estimators[0], None
-    choose = functools.partial(_choose, subject, points, phis)
-    choice = stored_json(directory / "stages" / f"choice_{split}.json", choose, console)
-    return estimators[choice["winner"]], choice
+def _chosen(run: Measurement, split: str, weighed: Weighed, console: Console) -> dict[str, Any] | None:
+    """How the estimator of the evidence is chosen, as it is stored; None where there is one alone."""
+    settings = run.subject.settings
+    if len(settings.evidence.estimators) == 1:
+        return None
+
+    def choose() -> dict[str, Any]:
+        choice: Choice = choose_estimator(
+            run.subject.model,
+            settings.evidence.estimators,
+            weighed._replace(key=run.subject.keys.pilot),
+            pilot_points=settings.evidence.pilot_points,
+            chunk_size=settings.memory,
+        )
+        return {**choice._asdict(), "trials": [trial._asdict() for trial in choice.trials]}
+
+    choice = stored_json(run.directory / "stages" / f"choice_{split}.json", choose, console)
+    console.print(f"evidence {split}: {choice['reason']}", highlight=False)
+    return choice
 
 
-FIT = local_fit.LocalFit.template(), 0  # what is stored of a block of fits, and the seconds they took
+def _evidence_stage(
+    runs: Sequence[Measurement], split: str, weighed: Sequence[Weighed], estimator: Estimator
+) -> Stage:
+    subject = runs[0].subject
 
-
-def block_paths(stages: Path, stage: str, *, count: int, size: int) -> tuple[list[slice], list[Path]]:
-    """The blocks of `size` rows, and where what a stage has computed of each is stored."""
-    blocks = [slice(start, min(start + size, count)) for start in range(0, count, size)]
-    return blocks, [stages / f"{stage.replace(' ', '_')}_{rows.start}.npz" for rows in blocks]
-
-
-def _in_blocks(
-    stages: Path,
-    stage: str,
-    template: Any,
-    compute: Callable[[slice, Progress], Any],
-    *,
-    count: int,
-    size: int,
-    console: Console,
-    total: int | None = None,
-    unit: str = "points",
-) -> Any:
-    """compute(rows, progress) over blocks of `size` rows, each stored as it is done; joined in order."""
-    blocks, paths = block_paths(stages, stage, count=count, size=size)
-    there = of_first(lambda: [path.exists() for path in paths])
-    if all(there):
+    def compute(numbers: Sequence[int], rows: slice, progress: Progress) -> list[Evidence]:
         parts = [
-            stored(path, template, functools.partial(compute, rows, lambda done: None), console)
-            for path, rows in zip(paths, blocks, strict=True)
+            weighed[number]._replace(
+                data=take(weighed[number].data, rows), phis=take(weighed[number].phis, rows)
+            )
+            for number in numbers
         ]
-    else:
-        times = (total or count) // count
-        kept = [block for block, is_there in zip(blocks, there, strict=True) if is_there]
-        done = times * sum(block.stop - block.start for block in kept)
-        with progress_bar(console, stage, times * count, unit, done=done) as advance:
-            parts = [
-                stored(path, template, functools.partial(compute, rows, advance), console)
-                for path, rows in zip(paths, blocks, strict=True)
-            ]
-    return jax.tree.map(lambda *arrays: np.concatenate([np.atleast_1d(a) for a in arrays]), *parts)
+        memory = subject.settings.memory
+        return estimate_log_evidence(subject.model, estimator, parts, chunk_size=memory, progress=progress)
+
+    return _stage(runs, f"evidence {split}", Evidence.template(), compute)
 
 
-def _fit(
-    subject: Subject, name: str, points: Measured, rows: slice, progress: Progress
-) -> tuple[local_fit.LocalFit, np.ndarray]:
-    """(the local fits, the seconds they took)."""
-    began, settings = time.perf_counter(), subject.settings
-    inputs = take(points.inputs, rows)
-    fitted = local_fit.fit_locally(
-        subject.model,
-        subject.families[name],
-        settings.inference[name],
-        subject.theta,
-        inputs,
-        subject.start(name, inputs),
-        subject.keys.inference,
-        starts=settings.starts,
-        chunk_size=settings.memory,
-        progress=progress,
-    )
-    return fitted, np.float64(time.perf_counter() - began)
+def _two_sided_stage(runs: Sequence[Measurement], split: str, fits: Sequence[Fits]) -> Stage:
+    """Bidirectional Monte Carlo at each simulated datapoint, from its q* or the prior."""
+    subject = runs[0].subject
+    settings = subject.settings.evidence
+    name = settings.start if settings.start in fits[0] else next(iter(fits[0]))
+    family = subject.families[name]
+
+    def rows_of(number: int) -> tuple[Any, ...]:
+        phi_NxP = fits[number][name].inference.phi_P
+        if settings.start == "prior":
+            phi_NxP = np.broadcast_to(np.asarray(family.init()), phi_NxP.shape)
+        points = runs[number].points
+        return *points.inputs, points.z_NxK, phi_NxP
+
+    def compute(numbers: Sequence[int], rows: slice, progress: Progress) -> list[Bidirectional]:
+        return map_runs(
+            _from_both_sides,
+            [(runs[n].subject.theta, runs[n].subject.keys.bidirectional) for n in numbers],
+            [take(rows_of(number), rows) for number in numbers],
+            static=(subject.model, family, settings.annealing),
+            chunk_size=subject.settings.memory,
+            progress=progress,
+        )
+
+    template = Bidirectional(Evidence.template(), Evidence.template(), 0)
+    return _stage(runs, f"two-sided {split}", template, compute)
 
 
-def _calibrate(subject: Subject, name: str, points: Measured, fit: local_fit.LocalFit) -> Calibration:
-    return calibration(
-        subject.families[name],
-        fit.inference.phi_P,
-        points.inputs.index_N,
-        points.z_NxK,
-        subject.keys.calibrate,
-        num_draws=RANKED_DRAWS,
-    )
+def _from_both_sides(
+    model: LatentModel,
+    family: PosteriorFamily,
+    settings: Annealing,
+    shared: tuple[Params, Key],
+    row: tuple[Any, ...],
+) -> Bidirectional:
+    (theta, key), (x_D, index, z_K, phi_P) = shared, row
+    log_joint, key = bind(model, theta, x_D), jax.random.fold_in(key, index)
+    return bidirectional(log_joint, family, phi_P, z_K, key, settings=settings)
 
 
 RANKED_DRAWS = 199  # so that 20 bins of ranks are alike
 
 
-def _choose(subject: Subject, points: Measured, phis: tuple[np.ndarray, ...]) -> dict[str, Any]:
-    """The choice as it is stored: {"winner", "reason", "trials": [...]}."""
-    settings = subject.settings
-    choice: Choice = choose_estimator(
-        subject.model,
-        settings.evidence.estimators,
-        subject.theta,
-        points.inputs,
-        phis,
-        subject.keys.pilot,
-        pilot_points=settings.evidence.pilot_points,
-        chunk_size=settings.memory,
-    )
-    return {**choice._asdict(), "trials": [trial._asdict() for trial in choice.trials]}
-
-
-def _weigh(
-    subject: Subject,
-    estimator: Estimator,
-    points: Measured,
-    phis: tuple[np.ndarray, ...],
-    rows: slice,
-    progress: Progress,
-) -> Evidence:
-    return estimate_log_evidence(
-        subject.model,
-        estimator,
-        subject.theta,
-        *take((points.inputs, phis), rows),
-        subject.keys.evidence,
-        chunk_size=subject.settings.memory,
-        progress=progress,
-    )
-
-
-@functools.lru_cache(maxsize=16)
-def _from_both_sides(
-    model: LatentModel, family: PosteriorFamily, settings: Annealing
-) -> Callable[..., Bidirectional]:
-    """One datapoint of `_both_bounds`; the same function for the same arguments, so that it compiles once."""
-
-    def one(shared: tuple[Params, Key], row: tuple[jax.Array, ...]) -> Bidirectional:
-        (theta, key), (x_D, index, z_K, phi_P) = shared, row
-        log_joint, key = bind(model, theta, x_D), jax.random.fold_in(key, index)
-        return bidirectional(log_joint, family, phi_P, z_K, key, settings=settings)
-
-    return one
-
-
-def _both_bounds(
-    subject: Subject,
-    points: Measured,
-    fits: dict[str, local_fit.LocalFit],
-    rows: slice,
-    progress: Progress,
-) -> Bidirectional:
-    """Bidirectional Monte Carlo at each simulated datapoint, from its q* or the prior."""
-    settings = subject.settings.evidence
-    name = settings.start if settings.start in fits else next(iter(fits))
-    family, phi_NxP = subject.families[name], fits[name].inference.phi_P
-    if settings.start == "prior":
-        phi_NxP = np.broadcast_to(np.asarray(family.init()), phi_NxP.shape)
-
-    return map_datapoints(
-        _from_both_sides(subject.model, family, settings.annealing),
-        (subject.theta, subject.keys.bidirectional),
-        take((*points.inputs, points.z_NxK, phi_NxP), rows),
-        chunk_size=subject.settings.memory,
-        progress=progress,
+def _calibrate(run: Measurement, name: str, fit: LocalFit) -> Calibration:
+    return calibration(
+        run.subject.families[name],
+        fit.inference.phi_P,
+        run.points.inputs.index_N,
+        run.points.z_NxK,
+        run.subject.keys.calibrate,
+        num_draws=RANKED_DRAWS,
     )

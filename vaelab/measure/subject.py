@@ -52,6 +52,7 @@ class EvaluateSettings(NamedTuple):
 
     splits: of the data, and "simulated" (from the trained model) and "corrupted" (the test split, see
         `splits.corrupted`), of at most max_points datapoints each where that is not 0.
+    tolerance: nats, by which a fit may fall short of its optimum and is called converged.
     points_per_save: datapoints after which a stage keeps what it has.
     inference_times: loops of the trained family, of so many steps each, to be timed.
     """
@@ -62,6 +63,7 @@ class EvaluateSettings(NamedTuple):
     families: tuple[str, ...]
     starts: tuple[str, ...]
     inference: dict[str, InferenceSettings]
+    tolerance: float
     evidence: EvidenceSettings
     memory: Memory
     points_per_save: int

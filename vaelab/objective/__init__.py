@@ -1,5 +1,8 @@
 """Bounds on log p(x) that training and the inner loop maximise, for one datapoint."""
 
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
 from vaelab.objective.draws import (
     Estimate,
     elbo_pairs,
@@ -12,20 +15,54 @@ from vaelab.objective.draws import (
     standard_draws,
 )
 from vaelab.objective.elbo import beta_elbo, elbo, elbo_from_draws, free_bits, stick_the_landing
+from vaelab.objective.multisample import dreg, iwae, renyi
+
+
+class ObjectiveEntry(NamedTuple):
+    """A bound that training can maximise.
+
+    bound(log_joint, family, phi_P, key, *, num_samples, antithetic, **settings) -> [] nats
+    settings: the numbers that it takes beside its samples. is_elbo: whether its optimum in phi is q*, so that
+    the inner loop may maximise it. needs_closed_kl: of the family, to the prior. needs_independent: samples,
+    not antithetic ones.
+    """
+
+    bound: Callable
+    settings: tuple[str, ...] = ()
+    is_elbo: bool = False
+    needs_closed_kl: bool = False
+    needs_independent: bool = False
+
+
+OBJECTIVES: Mapping[str, ObjectiveEntry] = {
+    "elbo": ObjectiveEntry(elbo, is_elbo=True, needs_closed_kl=True),
+    "elbo_from_draws": ObjectiveEntry(elbo_from_draws, is_elbo=True),
+    "stick_the_landing": ObjectiveEntry(stick_the_landing, is_elbo=True),
+    "beta_elbo": ObjectiveEntry(beta_elbo, settings=("beta",)),
+    "free_bits": ObjectiveEntry(free_bits, settings=("min_kl",), needs_closed_kl=True),
+    "iwae": ObjectiveEntry(iwae),
+    "dreg": ObjectiveEntry(dreg, needs_independent=True),
+    "renyi": ObjectiveEntry(renyi, settings=("alpha",)),
+}
 
 __all__ = [
+    "OBJECTIVES",
     "Estimate",
+    "ObjectiveEntry",
     "beta_elbo",
+    "dreg",
     "elbo",
     "elbo_from_draws",
     "elbo_pairs",
     "estimate_elbo",
     "estimate_mean",
     "free_bits",
+    "iwae",
     "log_density_of_draw",
     "log_weight",
     "log_weights",
     "mean_over_draws",
+    "renyi",
     "standard_draws",
     "stick_the_landing",
 ]

@@ -1,4 +1,4 @@
-"""The devices of a run, and one function of one datapoint over many datapoints on all of them.
+"""The devices of a run, and one function of one datapoint over many datapoints of R runs on all of them.
 
 A run has one device, JAX's first, unless `on_devices` says otherwise; `launch.py` gives it all devices of all
 processes. They form one mesh with the axes `runs` (runs that are trained together) and `data` (datapoints).
@@ -6,11 +6,12 @@ What goes onto it is the same on every process, and what comes back is whole on 
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
@@ -19,10 +20,16 @@ from jax.sharding import PartitionSpec as P
 from vaelab.runtime.memory import Memory, bytes_per_row
 from vaelab.types import ConfigError
 
+T = TypeVar("T")
+
 Progress = Callable[[int], None]
 """Called with the number of datapoints just finished."""
 
 _devices: tuple[jax.Device, ...] | None = None
+
+
+class DoesNotFit(ConfigError):
+    """One datapoint, of as many runs as are one program, takes more than the memory there may be."""
 
 
 @contextmanager
@@ -102,49 +109,89 @@ def take(tree: Any, rows: Any) -> Any:
     return jax.tree.map(lambda a: a[rows], tree)
 
 
+def stack(runs: Sequence[T]) -> T:
+    """The trees of several runs as one with a leading R; a single run's tree as it is.
+
+    What a single run computes is thereby the program of one run, with no axis more, bit for bit.
+    """
+    if len(runs) == 1:
+        return runs[0]
+
+    def together(*leaves: Any) -> Any:
+        on_host = all(isinstance(leaf, np.ndarray) for leaf in leaves)
+        return np.stack(leaves) if on_host else jnp.stack([jnp.asarray(leaf) for leaf in leaves])
+
+    return jax.tree.map(together, *runs)
+
+
+def unstack(tree: T, num_runs: int) -> list[T]:
+    """Inverts `stack`."""
+    return [tree] if num_runs == 1 else [take(tree, run) for run in range(num_runs)]
+
+
 def map_datapoints(
     function: Callable[..., Any],
     shared: Any,
     rows: Any,
     *,
+    static: tuple[Hashable, ...] = (),
     chunk_size: int | Memory,
     progress: Progress = lambda count: None,
-    runs: int | None = None,
 ) -> Any:
-    """[function(shared, row) for each row], vmapped and compiled over chunks of `chunk_size` rows.
+    """[function(*static, shared, row) for each row], `map_runs` of a single run."""
+    settings = {"static": static, "chunk_size": chunk_size, "progress": progress}
+    return map_runs(function, [shared], [rows], **settings)[0]
 
-    rows: a pytree of arrays with the same leading size N > 0; the result is a pytree of NumPy arrays with
-    leading size N, in the same order. Each device takes rows of its own with a copy of `shared`. The last
-    chunk is filled up with copies of its last row, so that one program is compiled; results do not depend on
-    the chunk, or on the number of devices, beyond float rounding, provided that `function` takes its
-    randomness from the row alone. Matrix products are in float32 on every device. The program is kept for as
-    long as `function` is: pass the same object to compile once. Raises ConfigError where one row takes more
-    than the Memory given.
 
-    runs: so many of them as one program: shared, rows and the result have it as their first size, and N as
-    the second; a chunk is of chunk_size rows of each run, or as many as the Memory takes of all.
+def map_runs(
+    function: Callable[..., Any],
+    shared: Sequence[Any],
+    rows: Sequence[Any],
+    *,
+    static: tuple[Hashable, ...] = (),
+    chunk_size: int | Memory,
+    progress: Progress = lambda count: None,
+) -> list[Any]:
+    """[[function(*static, shared, row) for each row] for each run], compiled over chunks of `chunk_size` rows.
+
+    shared, rows: of each run, with the same structure and shapes for all. rows is a pytree of arrays with the
+    same leading size N > 0; the result of a run is a pytree of NumPy arrays with leading size N, in the same
+    order. Several runs are one program; a single run has a program of its own, without an axis for runs. Each
+    device takes rows of its own with a copy of `shared`. The last chunk is filled up with copies of its last
+    row, so that one program is compiled; results do not depend on the chunk, or on the number of devices,
+    beyond float rounding, provided that `function` takes its randomness from the row alone. Matrix products
+    are in float32 on every device.
+
+    static: what is compiled into the program. The program is kept under (function, *static): give a function
+    of a module, and equal records, to compile once. progress: called with the rows of all runs just done.
+
+    Raises DoesNotFit where one row of all runs takes more than the Memory given.
     """
-    before = () if runs is None else (slice(None),)
+    num_runs = len(shared)
+    before = (slice(None),) if num_runs > 1 else ()
     axis = len(before)
-    num_rows = jax.tree.leaves(rows)[0].shape[axis]
-    size = rows_at_a_time(function, shared, rows, chunk_size, runs=runs)
+    size = rows_at_a_time(function, shared, rows, chunk_size, static=static)
     mesh = device_mesh(num_devices())
-    compiled, shared = _compiled(function, mesh, runs is not None), place(shared, mesh)
+    compiled = _compiled(function, static, mesh, num_runs > 1)
+    all_shared, all_rows = place(stack(shared), mesh), stack(rows)
+    num_rows = jax.tree.leaves(all_rows)[0].shape[axis]
     chunks = []
     for start in range(0, num_rows, size):
         position = np.minimum(np.arange(start, start + size), num_rows - 1)
-        chunk = place(take(rows, (*before, position)), mesh, *(None,) * axis, "data")
+        chunk = place(take(all_rows, (*before, position)), mesh, *(None,) * axis, "data")
         with jax.default_matmul_precision("highest"):
-            result = on_host(compiled(shared, chunk))
+            result = on_host(compiled(all_shared, chunk))
         count = min(size, num_rows - start)
         chunks.append(take(result, (*before, slice(count))))
-        progress(count * (runs or 1))
-    return jax.tree.map(lambda *parts: np.concatenate(parts, axis), *chunks)
+        progress(count * num_runs)
+    return unstack(jax.tree.map(lambda *parts: np.concatenate(parts, axis), *chunks), num_runs)
 
 
-@functools.lru_cache(maxsize=16)
-def _compiled(function: Callable[..., Any], mesh: Mesh | None, several: bool) -> Callable[..., Any]:
-    many, rows = jax.vmap(function, (None, 0)), P("data")
+@functools.lru_cache(maxsize=64)
+def _compiled(
+    function: Callable[..., Any], static: tuple[Hashable, ...], mesh: Mesh | None, several: bool
+) -> Callable[..., Any]:
+    many, rows = jax.vmap(functools.partial(function, *static), (None, 0)), P("data")
     if several:
         many, rows = jax.vmap(many), P(None, "data")
     if mesh is None:
@@ -155,30 +202,28 @@ def _compiled(function: Callable[..., Any], mesh: Mesh | None, several: bool) ->
 
 def rows_at_a_time(
     function: Callable[..., Any],
-    shared: Any,
-    rows: Any,
+    shared: Sequence[Any],
+    rows: Sequence[Any],
     chunk_size: int | Memory,
     *,
+    static: tuple[Hashable, ...] = (),
     at_most: int | None = None,
-    runs: int | None = None,
 ) -> int:
     """The rows of a chunk, of each run: as many on every device, and no more than N but for that.
 
-    at_most: on each device, of a Memory that has room for more. Raises ConfigError where one row takes more
-    than the Memory.
+    at_most: on each device, of a Memory that has room for more. Raises DoesNotFit where one row of all runs
+    takes more than the Memory.
     """
-    if runs is not None:
-        shared, rows = take((shared, rows), 0)
-    num_rows = -(-jax.tree.leaves(rows)[0].shape[0] // num_devices())  # of one device
+    num_rows = -(-jax.tree.leaves(rows[0])[0].shape[0] // num_devices())  # on one device
     if not isinstance(chunk_size, Memory):
         return num_devices() * min(-(-chunk_size // num_devices()), num_rows)
-    needed = (runs or 1) * bytes_per_row(function, shared, rows)
+    needed = len(rows) * bytes_per_row(functools.partial(function, *static), shared[0], rows[0])
     if needed > chunk_size.bytes:
-        of_runs = "" if runs is None else f" of {runs} runs"
-        raise ConfigError(
+        of_runs = "" if len(rows) == 1 else f" of {len(rows)} runs"
+        raise DoesNotFit(
             f"one datapoint{of_runs} takes {needed:,} bytes: set --config.evaluate.memory_bytes to that at "
             f"least, not {chunk_size.bytes:,}, or take fewer draws at a time"
         )
-    # So many chunks as must be, of about the same size: the last one is filled up with copies.
+    # As few chunks as there can be, of about the same size: the last one is filled up with copies.
     num_chunks = -(-num_rows // min(chunk_size.bytes // needed, at_most or num_rows, num_rows))
     return num_devices() * -(-num_rows // num_chunks)

@@ -155,17 +155,21 @@ def set_aside(path: Path, console: Console) -> None:
     console.print(f"{path} is damaged: kept as {damaged.name} and made anew", style="red", highlight=False)
 
 
-def stored(path: Path, template: Any, compute: Callable[[], Any], console: Console) -> Any:
-    """compute(), or what an earlier run of it left at `path`; `template` gives the structure."""
+def read_arrays(path: Path, template: Any, console: Console) -> Any:
+    """What `write_arrays` left at `path`, in the structure of `template`, on every process.
+
+    None where there is nothing, or where it is damaged and now set aside.
+    """
     treedef = jax.tree.structure(template)
     leaves = of_first(lambda: _arrays_at(path, treedef.num_leaves, console))
-    if leaves is not None:
-        return jax.tree.unflatten(treedef, leaves)
-    result = compute()
+    return None if leaves is None else jax.tree.unflatten(treedef, leaves)
+
+
+def write_arrays(path: Path, result: Any) -> None:
+    """Stores the leaves of a pytree in their order, whole or not at all; the zip has a checksum of each."""
     buffer = io.BytesIO()
     np.savez(buffer, **{str(i): leaf for i, leaf in enumerate(jax.tree.leaves(result))})
     write_whole(path, buffer.getvalue())
-    return result
 
 
 def _arrays_at(path: Path, count: int, console: Console) -> list[np.ndarray] | None:

@@ -1,9 +1,9 @@
-"""The loop around the training step: compiled chunks of steps, of one run or of several, and validation."""
+"""The loop around the training step: compiled chunks of steps of R runs."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -55,59 +55,64 @@ def _chunk(
     return jax.lax.scan(step, state, rows_TxB)
 
 
-@partial(jax.jit, static_argnames=("system", "mesh"), donate_argnames="state")
+SystemOf = Callable[[Mapping[str, Array | float]], System]
+"""The system with these numbers in it, by name, traced ones too; a `Recipe`, or another hashable callable."""
+
+
+@partial(jax.jit, static_argnames=("system_of", "constants", "several", "mesh"), donate_argnames="state")
 def train_chunk(
     state: TrainState,
     rows_TxB: Array,
     pixels_NxD: Array,
     index_N: Array,
     key: Key,
-    *,
-    system: System,
-    mesh: Mesh | None = None,
-) -> tuple[TrainState, StepMetrics]:
-    """T steps, of batches of these rows of the data; metrics have a leading T."""
-    chunk = partial(_chunk, system=system, on_mesh=mesh is not None)
-    return over_runs(chunk, mesh, P(), P())(state, rows_TxB, pixels_NxD, index_N, key)
-
-
-SystemOf = Callable[[Mapping[str, Array]], System]
-"""The system with these numbers in it, by name, traced ones too."""
-
-
-@partial(jax.jit, static_argnames=("system_of", "mesh"), donate_argnames="states")
-def train_chunk_together(
-    states: TrainState,
-    rows_RxTxB: Array,
-    pixels_NxD: Array,
-    index_N: Array,
-    keys_R: Key,
-    numbers_R: dict[str, Array],
+    numbers: dict[str, Array],
     *,
     system_of: SystemOf,
+    constants: tuple[tuple[str, float], ...] = (),
+    several: bool = False,
     mesh: Mesh | None = None,
 ) -> tuple[TrainState, StepMetrics]:
-    """`train_chunk` of R runs as one program: a leading R on the states, rows, keys, numbers and metrics."""
+    """T steps, of batches of these rows of the data; metrics have a leading T.
 
-    def run(state, rows_TxB, pixels_NxD, index_N, key, numbers):
-        system = system_of(numbers)
+    several: state, rows, key, numbers and metrics have a leading R before that, and all runs are one program.
+    numbers are arguments of the program; constants, by their names, are compiled into it.
+    """
+
+    def run(
+        state: TrainState, rows_TxB: Array, pixels_NxD: Array, index_N: Array, key: Key, numbers: Any
+    ) -> tuple[TrainState, StepMetrics]:
+        system = system_of({**dict(constants), **numbers})
         return _chunk(state, rows_TxB, pixels_NxD, index_N, key, system=system, on_mesh=mesh is not None)
 
-    together = jax.vmap(run, in_axes=(0, 0, None, None, 0, 0))
-    specs = (P("runs"), P("runs"), P(), P(), P("runs"), P("runs"))
-    return over_runs(together, mesh, specs, P("runs"))(
-        states, rows_RxTxB, pixels_NxD, index_N, keys_R, numbers_R
-    )
+    runs = jax.vmap(run, in_axes=(0, 0, None, None, 0, 0)) if several else run
+    each = P("runs") if several else P()
+    divided = over_runs(runs, mesh, (each, each, P(), P(), each, each), each)
+    return divided(state, rows_TxB, pixels_NxD, index_N, key, numbers)
+
+
+class Start(NamedTuple):
+    """One run of those that are trained together, where it goes on from: they are at the same step.
+
+    key: its draws are a function of (key, step). order_seed: its batches are one of (order_seed, step).
+    numbers: those in which the runs may differ, of the same names for all.
+    """
+
+    state: TrainState
+    key: Key
+    order_seed: int
+    numbers: Mapping[str, float] = {}
 
 
 class Progress(NamedTuple):
-    """What training yields after each chunk: the state and the chunk's metrics, `[T]` each, on the host.
+    """What training yields of a run after each chunk: the state and the chunk's metrics, `[T]`, on the host.
 
-    skipped: a line for each step that was left out, as its bound or gradient was not finite.
-    failed: the line of the step at which a run of several came to its end, from then on. The state is then
-        that before the chunk with this step.
+    step: that of the state. skipped: a line for each step that was left out, as its bound or gradient was not
+    finite. failed: the line of the step at which the run came to its end, from then on. The state is then
+    that before the chunk with this step, where others go on, and else of no use.
     """
 
+    step: int
     state: TrainState
     metrics: StepMetrics
     skipped: tuple[str, ...] = ()
@@ -115,131 +120,136 @@ class Progress(NamedTuple):
 
 
 def fit(
-    state: TrainState,
+    starts: Sequence[Start],
     pixels_NxD: np.ndarray,
     index_N: np.ndarray,
-    key: Key,
-    *,
-    system: System,
-    order_seed: int,
-    num_steps: int,
-    batch_size: int,
-    chunk_size: int,
-    max_skipped: int = 0,
-    devices: int = 1,
-) -> Iterator[Progress]:
-    """Trains from `state.step` to `num_steps`, yielding after each chunk of `chunk_size` steps.
-
-    The batches are a function of (order_seed, step) and the draws of (key, step), so a run that goes on
-    from a yielded state is the run that was never interrupted, bit for bit. The yielded state's buffers
-    are given to the next chunk: take what is needed of it before asking for the next. The state passed
-    in stays whole.
-
-    Raises NonFiniteError, naming the step and the datapoint, where more than max_skipped steps in a row
-    have a bound or a gradient that is not finite. To go on past such a step, the system's optimizer must
-    leave it out, as optax.apply_if_finite(optimizer, max_skipped) does.
-
-    devices: so many at most share each batch; the gradient is that of the whole batch.
-    """
-    mesh = training_mesh(devices, batch_size)
-    if mesh is not None and mesh.shape["data"] == 1:
-        mesh = None  # every process trains the same run
-    fixed = place((jnp.asarray(pixels_NxD), jnp.asarray(index_N), key), mesh)
-    start_step, watch = int(state.step), _Watch(state, max_skipped)
-    state = place(jax.tree.map(jnp.copy, state), mesh)
-    for start, length in _lengths(start_step, num_steps, chunk_size):
-        rows_TxB = batch_indices(order_seed, start, length, batch_size=batch_size, num_points=len(pixels_NxD))
-        rows_TxB = place(rows_TxB, mesh, None, "data")
-        state, metrics = train_chunk(state, rows_TxB, *fixed, system=system, mesh=mesh)
-        own, metrics = as_on_first((state if mesh is None else local(state), on_host(metrics)))
-        state = own if mesh is None else state
-        skipped, failed = watch.see(start, metrics)
-        if failed:
-            raise NonFiniteError(failed)
-        yield Progress(own, metrics, skipped)
-
-
-def fit_together(
-    states: Sequence[TrainState],
-    pixels_NxD: np.ndarray,
-    index_N: np.ndarray,
-    keys: Sequence[Key],
-    numbers: Sequence[Mapping[str, float]],
     *,
     system_of: SystemOf,
-    order_seeds: Sequence[int],
     num_steps: int,
     batch_size: int,
     chunk_size: int,
     max_skipped: int = 0,
     devices: int = 1,
 ) -> Iterator[tuple[Progress, ...]]:
-    """`fit` of several runs at the same step as one program, with a Progress for each after each chunk.
+    """Trains R runs as one program up to num_steps, yielding a Progress of each after each chunk of steps.
 
-    numbers: those of each run, all of the same names; its system is system_of(numbers).
+    A run that goes on from a yielded state is the run that was never interrupted, bit for bit. A single run
+    is a program of its own, with its numbers compiled in; of several each is what it is alone but for the
+    rounding of another program. The yielded state's buffers are given to the next chunk: take what is needed
+    of it before asking for the next. The states passed in stay whole.
 
-    Each run is that of `fit` but for the rounding of another program. One that meets a value that is not
-    finite is marked as failed, and stays as it was before that chunk; the others go on, and once they are
-    half of the program's runs in one of their own. Ends early where none is left. The runs are divided over
-    the devices, with `devices` of them at most to each batch.
+    A run in which more than max_skipped steps in a row have a bound or a gradient that is not finite is
+    marked as failed, and stays as it was before that chunk; the others go on, and once they are half of the
+    program's runs in one of their own. Ends early where no run goes on. To go on past such a step, the
+    system's optimizer must leave it out, as optax.apply_if_finite(optimizer, max_skipped) does.
+
+    devices: as many at most share each batch; the gradient is that of the whole batch. The runs are divided
+    over the devices.
     """
+    first_step = int(starts[0].state.step)
     mesh = training_mesh(devices, batch_size)
-    parts = 1 if mesh is None else mesh.shape["runs"]
+    if len(starts) == 1 and mesh is not None and mesh.shape["data"] == 1:
+        mesh = None  # every process trains the same run
+    watches = [_Watch(start.state, max_skipped) for start in starts]
     data = place((jnp.asarray(pixels_NxD), jnp.asarray(index_N)), mesh)
-    watches = [_Watch(state, max_skipped) for state in states]
-
-    def stack(places: list[int]) -> tuple[TrainState, Key, dict[str, Array]]:
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(states[run] for run in places))
-        numbers_R = {name: jnp.float32([numbers[run][name] for run in places]) for name in numbers[0]}
-        return place((stacked, jnp.stack([keys[run] for run in places]), numbers_R), mesh, "runs")
-
-    states, ended = list(states), {}
-    places = _places(range(len(states)), parts)
-    stacked, keys_R, numbers_R = stack(places)
-    for start, length in _lengths(int(states[0].step), num_steps, chunk_size):
+    states, ended = [start.state for start in starts], {}
+    program = _Program(starts, states, range(len(starts)), system_of, mesh)
+    for first, length in _lengths(first_step, num_steps, chunk_size):
         rows = {
             run: batch_indices(
-                order_seeds[run], start, length, batch_size=batch_size, num_points=len(pixels_NxD)
+                starts[run].order_seed, first, length, batch_size=batch_size, num_points=len(pixels_NxD)
             )
-            for run in places
+            for run in dict.fromkeys(program.runs)
         }
-        rows_RxTxB = place(np.stack([rows[run] for run in places]), mesh, "runs", None, "data")
-        stacked, metrics = train_chunk_together(
-            stacked, rows_RxTxB, *data, keys_R, numbers_R, system_of=system_of, mesh=mesh
-        )
-        metrics, whole = on_host(metrics), stacked if mesh is None else on_host(stacked)
         chunk = dict(ended)
-        for run in set(places) - set(ended):
-            number = places.index(run)
-            state, own = jax.tree.map(lambda a, at=number: a[at], (whole, metrics))
-            skipped, failed = watches[run].see(start, own)
-            states[run] = states[run] if failed else jax.tree.map(jnp.asarray, state)
-            chunk[run] = Progress(states[run], own, skipped, failed)
+        for run, (state, metrics) in program.advance(rows, data).items():
+            if run in ended:
+                continue
+            skipped, failed = watches[run].see(first, metrics)
+            if not failed:
+                states[run] = state
+            chunk[run] = Progress(first if failed else first + length, states[run], metrics, skipped, failed)
             if failed:
                 ended[run] = chunk[run]
-        yield tuple(chunk[run] for run in range(len(states)))
-        left = _places([run for run in range(len(states)) if run not in ended], parts)
-        if not left:
+        yield tuple(chunk[run] for run in range(len(starts)))
+        going_on = [run for run in range(len(starts)) if run not in ended]
+        if not going_on:
             return
-        if 2 * len(left) <= len(places):
-            places = left
-            stacked, keys_R, numbers_R = stack(places)
+        if 2 * len(program.places(going_on)) <= len(program.runs):
+            program = _Program(starts, states, going_on, system_of, mesh)
 
 
-def _places(runs: Sequence[int], parts: int) -> list[int]:
-    """The run at each place of the program: as many on each part, the last one repeated for that.
+class _Program:
+    """The runs of one compiled program, with their states on the devices.
 
-    What becomes of its copies is not looked at.
+    Several are filled up with copies of the last one, as many on each part of the mesh. What becomes of these
+    is not looked at.
     """
-    if not runs:
-        return []
-    return [runs[min(place, len(runs) - 1)] for place in range(-(-len(runs) // parts) * parts)]
+
+    def __init__(
+        self,
+        starts: Sequence[Start],
+        states: Sequence[TrainState],
+        runs: Sequence[int],
+        system_of: SystemOf,
+        mesh: Mesh | None,
+    ):
+        self._several = len(starts) > 1
+        self._parts = mesh.shape["runs"] if self._several and mesh is not None else 1
+        self._mesh, self._system_of = mesh, system_of
+        self.runs = self.places(runs)
+        axes = ("runs",) if self._several else ()
+        numbers: dict[str, Array] = {}
+        self._constants = tuple(sorted(starts[0].numbers.items()))
+        if self._several:
+            names, self._constants = starts[0].numbers, ()
+            numbers = {name: jnp.float32([starts[run].numbers[name] for run in self.runs]) for name in names}
+            state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(states[run] for run in self.runs))
+            key = jnp.stack([starts[run].key for run in self.runs])
+        else:
+            # The caller's own arrays are not given away.
+            state, key = jax.tree.map(jnp.copy, states[0]), starts[0].key
+        self._state, self._key, self._numbers = place((state, key, numbers), mesh, *axes)
+
+    def places(self, runs: Sequence[int]) -> list[int]:
+        """The run at each place of a program of these runs."""
+        count = -(-len(runs) // self._parts) * self._parts
+        return [runs[min(place, len(runs) - 1)] for place in range(count)]
+
+    def advance(
+        self, rows: Mapping[int, np.ndarray], data: tuple[Array, Array]
+    ) -> dict[int, tuple[TrainState, StepMetrics]]:
+        """(state, metrics) of each run after a chunk of steps on these rows of the data."""
+        rows_TxB = np.stack([rows[run] for run in self.runs]) if self._several else rows[self.runs[0]]
+        axes = ("runs", None, "data") if self._several else (None, "data")
+        self._state, metrics = train_chunk(
+            self._state,
+            place(rows_TxB, self._mesh, *axes),
+            *data,
+            self._key,
+            self._numbers,
+            system_of=self._system_of,
+            constants=self._constants,
+            several=self._several,
+            mesh=self._mesh,
+        )
+        if not self._several:
+            whole = self._state if self._mesh is None else local(self._state)
+            state, metrics = as_on_first((whole, on_host(metrics)))
+            self._state = state if self._mesh is None else self._state
+            return {self.runs[0]: (state, metrics)}
+        metrics, whole = on_host(metrics), self._state if self._mesh is None else on_host(self._state)
+        results = {}
+        for run in dict.fromkeys(self.runs):
+            state, of_run = take((whole, metrics), self.runs.index(run))
+            results[run] = jax.tree.map(jnp.asarray, state), of_run
+        return results
 
 
 def bytes_per_run(
     state: TrainState, pixels_NxD: Array, index_N: Array, *, system: System, batch_size: int
 ) -> int:
-    """About what a run takes of `fit_together`, by shapes alone.
+    """Bytes that a run takes of a `fit` of several, about, by shapes alone.
 
     Its state before and after a step, and the most that a step has alive at once; the runs share the data.
     """
@@ -280,27 +290,3 @@ class _Watch:
 def _describe(step: int, metrics: StepMetrics) -> str:
     where = f", first at the datapoint of index {metrics.bad_index}" if metrics.bad_index >= 0 else ""
     return f"step {step}: bound={metrics.bound}, gradient norm={metrics.grad_norm}{where}"
-
-
-def evaluator(
-    system: System, *, num_samples: int, chunk_size: int
-) -> Callable[[Params, Params, np.ndarray, np.ndarray, Key], tuple[float, float]]:
-    """evaluate(theta, psi, x_NxD, index_N, key) -> (mean, standard error over datapoints) of L[q(x)].
-
-    Every row given takes part; a datapoint's draws are the same at each call, so that two evaluations differ
-    by their parameters alone. Compiled at the first call.
-    """
-
-    def bound(shared, row):
-        (theta, psi, key), (x_D, index) = shared, row
-        log_joint, key = bind(system.model, theta, x_D), jax.random.fold_in(key, index)
-        phi_P = system.regime.recognise(theta, psi, x_D, jax.random.fold_in(key, REFINE))
-        return estimate_elbo(
-            log_joint, system.family, phi_P, key, num_samples=num_samples, chunk_size=num_samples
-        ).value
-
-    def evaluate(theta, psi, x_NxD, index_N, key):
-        elbo_N = map_datapoints(bound, (theta, psi, key), (x_NxD, index_N), chunk_size=chunk_size)
-        return float(np.mean(elbo_N)), float(np.std(elbo_N, ddof=1) / math.sqrt(elbo_N.size))
-
-    return evaluate

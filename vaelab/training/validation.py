@@ -1,0 +1,47 @@
+"""The validation ELBO of a model in training."""
+
+import math
+
+import jax
+import numpy as np
+
+from vaelab.model.latent import bind
+from vaelab.objective.draws import estimate_elbo
+from vaelab.runtime.devices import map_datapoints
+from vaelab.training.step import REFINE, System
+from vaelab.types import Array, Key, Params
+
+
+def evaluate(
+    system: System,
+    theta: Params,
+    psi: Params,
+    x_NxD: np.ndarray,
+    index_N: np.ndarray,
+    key: Key,
+    *,
+    num_samples: int,
+    chunk_size: int,
+) -> tuple[float, float]:
+    """(mean, standard error over datapoints) of L[q(x)], nats, on every row given.
+
+    A datapoint's draws are the same at each call, so that two evaluations differ by their parameters alone.
+    """
+    elbo_N = map_datapoints(
+        _bound,
+        (theta, psi, key),
+        (x_NxD, index_N),
+        static=(system, num_samples),
+        chunk_size=chunk_size,
+    )
+    return float(np.mean(elbo_N)), float(np.std(elbo_N, ddof=1) / math.sqrt(elbo_N.size))
+
+
+def _bound(
+    system: System, num_samples: int, shared: tuple[Params, Params, Key], row: tuple[Array, Array]
+) -> Array:
+    (theta, psi, key), (x_D, index) = shared, row
+    log_joint, key = bind(system.model, theta, x_D), jax.random.fold_in(key, index)
+    phi_P = system.regime.recognise(theta, psi, x_D, jax.random.fold_in(key, REFINE))
+    draws = {"num_samples": num_samples, "chunk_size": num_samples}
+    return estimate_elbo(log_joint, system.family, phi_P, key, **draws).value
