@@ -17,6 +17,7 @@ from vaelab.inference.solver import SolverOf
 from vaelab.measure.datapoints import MADE_SPLITS
 from vaelab.measure.fit import InferenceSettings
 from vaelab.measure.subject import EvaluateSettings
+from vaelab.posterior.project import searched_as
 from vaelab.runtime.memory import Memory
 from vaelab.types import PosteriorFamily
 
@@ -51,7 +52,7 @@ def _at_most(section: Section, name: str, most: int) -> int:
 
 def _kind(family: PosteriorFamily) -> str:
     """The part of `inference` that a family is fitted with."""
-    if family.natural_gradient is None:
+    if family.gaussian is None:
         return "flow"
     return "diagonal" if family.name == "diagonal" else "gaussian"
 
@@ -62,7 +63,7 @@ def inference_settings(top: Section, families: dict[str, PosteriorFamily]) -> di
     settings = {kind: _local_settings(top, inference.section(kind), make) for kind, make in SOLVERS.items()}
     for family in families.values():
         check_pair(inference.section(_kind(family)).section("objective"), family)
-        settings[_kind(family)].solver(family.searched_as or family)  # raises for one that it cannot be
+        settings[_kind(family)].solver(searched_as(family))  # raises for one that it cannot be
     return {name: settings[_kind(family)] for name, family in families.items()}
 
 
@@ -88,7 +89,7 @@ def evaluate_settings(
 
 
 def _timed_loops(top: Section, family: PosteriorFamily) -> tuple[Loop, ...]:
-    evaluate, searched = top.section("evaluate"), family.searched_as or family
+    evaluate, searched = top.section("evaluate"), searched_as(family)
     if not evaluate.value("inference_times"):
         return ()
     if not set(SPLITS) & set(evaluate.value("splits")):

@@ -27,6 +27,7 @@ from vaelab.keys import Keys, named_key
 from vaelab.measure.fit import InferenceSettings
 from vaelab.measure.subject import EvaluateSettings, Inputs
 from vaelab.model import networks
+from vaelab.posterior.project import searched_as
 from vaelab.training.regime import amortized
 from vaelab.training.step import System
 from vaelab.types import Key, LatentModel, Network, Params, PosteriorFamily
@@ -261,7 +262,7 @@ def _stages(
         for name, family in families.items()
     }
     trained, family = next(iter(families.items()))
-    searched = family.searched_as or family
+    searched = searched_as(family)
     settings = inference[trained]
     check_learning(learning, top.section("objective"))
     regime = training_regime(

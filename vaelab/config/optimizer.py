@@ -119,11 +119,11 @@ def gaussian_solver(section: Section, num_steps: int) -> SolverOf:
     rate = optimizer.value("learning_rate")
 
     def check(family: PosteriorFamily) -> None:
-        if rate * settings.max_norm >= family.longest_step:
+        if rate * settings.max_norm >= family.gaussian.longest_step:
             raise optimizer.error(
                 "max_norm",
                 f"a step of learning_rate * max_norm = {rate * settings.max_norm:g} can leave the family: "
-                f"take less than {family.longest_step / rate:.3g} for {family.name}",
+                f"take less than {family.gaussian.longest_step / rate:.3g} for {family.name}",
             )
 
     if optimizer.value("name") == "quasi_newton":

@@ -10,6 +10,7 @@ from vaelab.config.optimizer import flow_solver, gaussian_solver
 from vaelab.config.section import Section
 from vaelab.data.sources import Split
 from vaelab.inference.loop import Loop
+from vaelab.posterior.project import searched_as
 from vaelab.training import regime
 from vaelab.training.regime import Regime
 from vaelab.types import Encoder, LatentModel, PosteriorFamily
@@ -54,8 +55,8 @@ def training_regime(
     unrolled = section.boolean("unrolled")
     visits = -(-num_steps * batch_size // len(split.index_N))
     steps = {"mean_field": expect_steps, "semi_amortized": refinements}.get(name, 1)
-    searched = family.searched_as or family
-    make: Callable = flow_solver if family.natural_gradient is None else gaussian_solver
+    searched = searched_as(family)
+    make: Callable = flow_solver if family.gaussian is None else gaussian_solver
     if name == "amortized":
         gaussian_solver(local, steps)  # reads and checks what then has no effect
         return regime.amortized(encoder, family)

@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.inference.loop import Inference, infer, same_law
+from vaelab.inference.loop import Inference, infer
 from vaelab.inference.solver import SolverOf
 from vaelab.model.latent import bind
 from vaelab.objective.draws import Estimate, elbo_pairs, estimate_mean
+from vaelab.posterior.project import same_distribution, searched_as
 from vaelab.runtime.devices import Progress, map_datapoints, rows_at_a_time, take
 from vaelab.runtime.memory import Memory
 from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
@@ -74,7 +75,7 @@ def _round(
 
     The tolerance is an argument of the function.
     """
-    searched = family.searched_as or family
+    searched = searched_as(family)
     solver = settings.solver(searched)
 
     def one(shared, row):
@@ -83,7 +84,7 @@ def _round(
             solver,
             bind(model, theta, x_D),
             searched,
-            same_law(phi_P, family, searched),
+            same_distribution(phi_P, family, searched),
             jax.random.fold_in(_keys(key, index).infer, number),
             num_steps=settings.num_steps,
             certificate_groups=settings.certificate_groups,
@@ -91,7 +92,7 @@ def _round(
             average_last=settings.average_last,
             concavity_KxK=model.concavity(theta, x_D) if model.concavity else None,
         )
-        return found._replace(phi_P=same_law(found.phi_P, searched, family))
+        return found._replace(phi_P=same_distribution(found.phi_P, searched, family))
 
     return one
 

@@ -13,13 +13,14 @@ import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from vaelab.inference.loop import Loop, ascend, same_law
+from vaelab.inference.loop import Loop, ascend
 from vaelab.keys import Keys
 from vaelab.measure.fit import InferenceSettings
 from vaelab.measure.gap import mean_and_stderr
 from vaelab.measure.subject import Inputs
 from vaelab.model.latent import bind
 from vaelab.objective.draws import estimate_elbo
+from vaelab.posterior.project import same_distribution
 from vaelab.runtime.devices import map_datapoints
 from vaelab.runtime.memory import Memory
 from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
@@ -53,10 +54,12 @@ def inference_time(
 
     def fit(loop: Loop, shared: tuple[Params, Key], row: tuple[Array, ...]) -> Array:
         (theta, key), (x_D, index, phi_P) = shared, row
-        phi_P = same_law(phi_P, family, loop.family)
+        phi_P = same_distribution(phi_P, family, loop.family)
         state = loop.solver.init(phi_P)
         key = jax.random.fold_in(key, index)
-        return same_law(ascend(loop, bind(model, theta, x_D), phi_P, state, key)[0], loop.family, family)
+        return same_distribution(
+            ascend(loop, bind(model, theta, x_D), phi_P, state, key)[0], loop.family, family
+        )
 
     def score(shared: tuple[Params, Key], row: tuple[Array, ...]) -> Array:
         (theta, key), (x_D, index, phi_P) = shared, row
