@@ -37,6 +37,7 @@ def main() -> None:
     from vaelab.config.posterior import FAMILIES
     from vaelab.measure import fit as local_fit
     from vaelab.measure import gap
+    from vaelab.posterior.project import has_projection
     from vaelab.types import Array, LatentModel, Params, PosteriorFamily
 
     def excess(
@@ -47,15 +48,15 @@ def main() -> None:
         fit: local_fit.LocalFit,
     ) -> np.ndarray:
         phi_NxP = fit.inference.phi_P
-        if family.project is not None:
+        if has_projection(family):
             # The amortization gap of the phi it is given: here the true excess.
             return gap.exact_gap(latent_model, family, theta, x_NxD, phi_NxP).amortization
         log_evidence_N = np.asarray(jax.vmap(latent_model.exact.log_evidence, (None, 0))(theta, x_NxD))
-        if family.location_scale is None:
+        if family.gaussian is None:
             return log_evidence_N - fit.elbo_optimal.value
 
         def elbo(x_D: Array, phi_P: Array) -> Array:
-            return latent_model.exact.elbo(theta, x_D, *family.location_scale(phi_P))
+            return latent_model.exact.elbo(theta, x_D, *family.gaussian.location_scale(phi_P))
 
         return log_evidence_N - np.asarray(jax.vmap(elbo)(x_NxD, phi_NxP))
 
@@ -80,8 +81,8 @@ def main() -> None:
         z_NxK = jax.random.normal(jax.random.key(3), (POINTS, LATENT_DIM))
         x_NxD = np.asarray(jax.vmap(latent_model.sample, (None, 0, 0))(theta, keys_N, z_NxK))
         for name, family in experiment.families.items():
-            if family.project is not None:
-                far_P = family.project(jnp.full(LATENT_DIM, 5.0), 3.0 * jnp.eye(LATENT_DIM))
+            if has_projection(family):
+                far_P = family.gaussian.project(jnp.full(LATENT_DIM, 5.0), 3.0 * jnp.eye(LATENT_DIM))
             else:  # phi = [mean, log of scales, the rest]
                 far_P = family.init().at[:LATENT_DIM].set(5.0)
                 far_P = far_P.at[LATENT_DIM : 2 * LATENT_DIM].add(jnp.log(3.0))

@@ -104,6 +104,7 @@ def main() -> None:
     from vaelab.inference.solver import Solver, natural_gradient, quasi_newton, stochastic_gradient
     from vaelab.measure import fit as local_fit
     from vaelab.measure import gap
+    from vaelab.posterior.project import has_projection
     from vaelab.types import Array, Key, LogJoint, PosteriorFamily
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -174,9 +175,10 @@ def main() -> None:
             average_last=recipe.averaged,
         )
         start_NxP = np.tile(np.asarray(family.init()), (len(index_N), 1))
-        if family.project is not None:
+        if has_projection(family):
+            project = family.gaussian.project
             start_NxP = np.asarray(
-                jax.vmap(lambda p: family.project(*system.family.location_scale(p)))(encoded_NxP)
+                jax.vmap(lambda p: project(*system.family.gaussian.location_scale(p)))(encoded_NxP)
             )
         else:
             # The first 2 K numbers of a low_rank q or of a flow are the mean and log sigma without the rest.

@@ -52,7 +52,8 @@ def main() -> None:
     families = system.family, posterior.full(model.latent_dim)
 
     def optimum(family) -> np.ndarray:
-        starts = jax.vmap(lambda phi_P: family.project(*system.family.location_scale(phi_P)))(encoded_NxP)
+        project, split = family.gaussian.project, system.family.gaussian.location_scale
+        starts = jax.vmap(lambda phi_P: project(*split(phi_P)))(encoded_NxP)
         return local_fit.fit_locally(
             model,
             family,

@@ -37,6 +37,7 @@ def parts():
     from vaelab.inference.loop import Loop
     from vaelab.inference.solver import natural_gradient, stochastic_gradient
     from vaelab.model import likelihood, networks
+    from vaelab.posterior.project import searched_as
     from vaelab.training import regime
     from vaelab.training import step as train
 
@@ -46,7 +47,7 @@ def parts():
         likelihood.bernoulli(),
     )
     family = posterior.diagonal(LATENT_DIM)
-    searched = family.searched_as or family
+    searched = searched_as(family)
     steps = stochastic_gradient(
         searched,
         partial(objective.stick_the_landing, num_samples=DRAWS, antithetic=True),

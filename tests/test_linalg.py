@@ -88,7 +88,7 @@ def test_no_family_has_a_batch_that_is_divided(family):
 
     def step(phi_P, eps_K):
         grad_P = jax.grad(lambda phi_P: family.sample_and_log_prob(phi_P, eps_K)[1])(phi_P)
-        return family.natural_gradient(phi_P, grad_P), family.kl_to_prior(phi_P)
+        return family.gaussian.natural_gradient(phi_P, grad_P), family.kl_to_prior(phi_P)
 
     assert not divided_calls(jax.vmap(step), phi_NxP, jnp.ones((1000, 50)))
 

@@ -84,6 +84,34 @@ class LatentModel(NamedTuple):
     exact: Exact | None = None
 
 
+class GaussianGeometry(NamedTuple):
+    """What a family of Gaussian distributions has beside its density; phi_P[:K] is its mean.
+
+    location_scale(phi_P) -> (mu_K, S_KxK)       q = N(mu, S S')
+    natural_gradient(phi_P, grad_P) -> P         F^+ grad, F the Fisher information of q in phi and F^+ a
+                                                 symmetric generalised inverse of it, exactly or, without a
+                                                 closed form, nearly; None where there is neither
+    certifiable                                  whether F is the curvature of the bound at the optimum of a
+                                                 Gaussian posterior, so that 1/2 g' F^+ g tells how far it is
+    dual_gradient(phi_P, grad_P, C_KxK) -> w_R   the gradient in (mu, S), S diagonal or triangular, with ||w||
+                                                 its length under C^-1: see `certificate`; or None
+    project(mu_K, S_KxK) -> phi_P                argmin over the family of KL(q || N(mu, S S')); None where it
+                                                 has no closed form
+    longest_step                                 a natural-gradient step d of sqrt(d' F d) below this stays in
+                                                 the family; infinite where every step does
+    searched_as                                  a family of the same distributions in coordinates that suit
+                                                 the inner loop better; None for this one
+    """
+
+    location_scale: Callable[[Array], tuple[Array, Array]]
+    natural_gradient: Callable[[Array, Array], Array] | None = None
+    certifiable: bool = False
+    dual_gradient: Callable[[Array, Array, Array], Array] | None = None
+    project: Callable[[Array, Array], Array] | None = None
+    longest_step: float = math.inf
+    searched_as: "PosteriorFamily | None" = None
+
+
 class PosteriorFamily(NamedTuple):
     """A parametric family of laws q(z), one member for each flat vector phi_P.
 
@@ -97,24 +125,7 @@ class PosteriorFamily(NamedTuple):
                                                        None
     shared_size                                        so many numbers at the end of phi are common to all
                                                        datapoints of an encoder (a flow's weights)
-
-    In Gaussian families phi_P[:K] is the mean. They also have (None in the others):
-
-    natural_gradient(phi_P, grad_P) -> P               F^+ grad, F the Fisher information of q in phi
-                                                       and F^+ a symmetric generalised inverse of it,
-                                                       exactly or, without a closed form, nearly
-    dual_gradient(phi_P, grad_P, C_KxK) -> w_R         the gradient in (mu, S), S diagonal or triangular, with
-                                                       ||w|| its length under C^-1: see `certificate`
-    location_scale(phi_P) -> (mu_K, S_KxK)             q = N(mu, S S')
-    certifiable                                        whether F is the curvature of the bound at the optimum
-                                                       of a Gaussian posterior, so that 1/2 g' F^+ g tells
-                                                       how far it is
-    project(mu_K, S_KxK) -> phi_P                      argmin over the family of KL(q || N(mu, S S')); None
-                                                       where it has no closed form
-    longest_step                                       a natural-gradient step d of sqrt(d' F d) below this
-                                                       stays in the family; infinite where every step does
-    searched_as                                        a family of the same laws in coordinates where the
-                                                       inner loop finds its way better; None for this one
+    gaussian                                           the geometry of a Gaussian family; None for a flow
     """
 
     name: str
@@ -127,13 +138,7 @@ class PosteriorFamily(NamedTuple):
     shared_size: int = 0
     kl_to_prior: Callable[[Array], Array] | None = None
     score_of_draw: Callable[[Array, Array], Array] | None = None
-    natural_gradient: Callable[[Array, Array], Array] | None = None
-    certifiable: bool = False
-    dual_gradient: Callable[[Array, Array, Array], Array] | None = None
-    location_scale: Callable[[Array], tuple[Array, Array]] | None = None
-    project: Callable[[Array, Array], Array] | None = None
-    longest_step: float = math.inf
-    searched_as: "PosteriorFamily | None" = None
+    gaussian: "GaussianGeometry | None" = None
 
 
 Objective = Callable[[LogJoint, PosteriorFamily, Array, Key], Array]

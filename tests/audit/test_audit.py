@@ -67,7 +67,8 @@ def of(report, family, split="given"):
 
 def test_the_gaps_of_a_linear_gaussian_model_are_those_of_its_closed_forms():
     report, family = plain(), posterior.diagonal(K)
-    phi_NxP = jax.vmap(lambda x_D: family.project(encode(x_D)[0], jnp.diag(encode(x_D)[1])))(points())
+    project = family.gaussian.project
+    phi_NxP = jax.vmap(lambda x_D: project(encode(x_D)[0], jnp.diag(encode(x_D)[1])))(points())
     exact = gap.exact_gap(MODEL, family, THETA, points(), np.asarray(phi_NxP))
     prefix = report.per_datapoint
     for name, values_N in (("elbo_amortized", exact.elbo_amortized), ("elbo_optimal", exact.elbo_optimal)):
@@ -105,7 +106,7 @@ def test_arrays_phi_and_params_are_measured_as_the_plain_functions_are(monkeypat
 
     def as_phi(x_D):
         mu_K, sigma_K = encode(x_D)
-        return family.project(mu_K, jnp.diag(sigma_K))
+        return family.gaussian.project(mu_K, jnp.diag(sigma_K))
 
     run()
     run(encode=tuple(jax.vmap(encode)(points())))
@@ -282,7 +283,7 @@ def test_a_family_without_an_encoder_starts_at_the_law_of_the_encoder(monkeypatc
     (prepared,) = seen
     inputs = prepared.points[auditing.GIVEN].inputs
     phi_NxP = prepared.subjects[auditing.GIVEN].start("full", inputs)
-    mu_NxK, scale_NxKxK = map(np.asarray, jax.vmap(posterior.full(K).location_scale)(phi_NxP))
+    mu_NxK, scale_NxKxK = map(np.asarray, jax.vmap(posterior.full(K).gaussian.location_scale)(phi_NxP))
     wanted_mu_NxK, sigma_NxK = map(np.asarray, jax.vmap(encode)(points()))
     np.testing.assert_allclose(mu_NxK, wanted_mu_NxK, rtol=1e-5)
     covariance_NxKxK = scale_NxKxK @ np.swapaxes(scale_NxKxK, 1, 2)

@@ -125,7 +125,7 @@ def test_bounds_from_the_posterior_itself_meet():
     def one(key):
         z_K, x_D = bdmc.simulate(MODEL, THETA, key)
         mean_K, precision_KxK = MODEL.exact.posterior(THETA, x_D)
-        phi_P = FULL.project(mean_K, jnp.linalg.inv(jnp.linalg.cholesky(precision_KxK)).T)
+        phi_P = FULL.gaussian.project(mean_K, jnp.linalg.inv(jnp.linalg.cholesky(precision_KxK)).T)
         log_joint = models.bind(MODEL, THETA, x_D)
         found = bdmc.bidirectional(log_joint, FULL, phi_P, z_K, key, settings=SETTINGS)
         return found.width, MODEL.exact.log_evidence(THETA, x_D) - found.lower.log_evidence

@@ -17,6 +17,7 @@ from vaelab.inference.loop import evaluations, infer
 from vaelab.inference.solver import natural_gradient, stochastic_gradient
 from vaelab.model import likelihood, networks
 from vaelab.objective.elbo import elbo_from_draws, stick_the_landing
+from vaelab.posterior.project import has_projection
 
 K, D = 3, 6
 BOUNDED = {"diagonal": posterior.diagonal(K), "full": posterior.full(K), "cholesky": posterior.cholesky(K)}
@@ -52,10 +53,10 @@ def test_the_bound_is_never_below_the_true_excess(family, condition):
     theta, rng = models.LinearGaussianParams(*exact.theta), np.random.default_rng(2)
     x_D = exact.sample(rng, 1)[0]
     mean, scale = oracles.law("full", exact.optimum("full", x_D))
-    optimum_P = np.asarray(family.project(jnp.float32(mean), jnp.float32(scale)))
+    optimum_P = np.asarray(family.gaussian.project(jnp.float32(mean), jnp.float32(scale)))
 
     def elbo(phi_P):
-        return models.linear_gaussian_elbo(theta, x_D, *family.location_scale(phi_P))
+        return models.linear_gaussian_elbo(theta, x_D, *family.gaussian.location_scale(phi_P))
 
     bound = bound_of(family, jax.grad(elbo), MODEL.concavity(theta, x_D))
     size_N = np.geomspace(1e-2, 3.0, MEMBERS)
@@ -67,7 +68,7 @@ def test_the_bound_is_never_below_the_true_excess(family, condition):
             members.append(np.concatenate([moved, optimum_P[K:] + size * rng.normal(size=K)]))
         else:
             turned = best_scale @ (np.eye(K) + size * rng.normal(size=(K, K)))
-            members.append(family.project(jnp.float32(moved), jnp.float32(turned)))
+            members.append(family.gaussian.project(jnp.float32(moved), jnp.float32(turned)))
     phi_NxP = np.float32(members)
     best = exact.elbo(x_D, *oracles.law(family.name, optimum_P))
     excess_N = best - np.array([exact.elbo(x_D, *oracles.law(family.name, phi_P)) for phi_P in phi_NxP])
@@ -207,8 +208,10 @@ def test_a_slow_valley_is_not_the_optimum(name):
     mean, covariance = exact.posterior(x_D)
     value_K, vector_KxK = np.linalg.eigh(covariance)
     start_P = np.array(family.init())
-    if family.project is not None:
-        start_P = np.array(family.project(jnp.float32(mean), jnp.float32(np.linalg.cholesky(covariance))))
+    if has_projection(family):
+        start_P = np.array(
+            family.gaussian.project(jnp.float32(mean), jnp.float32(np.linalg.cholesky(covariance)))
+        )
     else:
         start_P[:K], start_P[K : 2 * K] = mean, 0.5 * np.log(np.diag(covariance))
     start_P[:K] += np.sqrt(2.0 * value_K[-1]) * vector_KxK[:, -1]

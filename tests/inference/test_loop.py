@@ -177,7 +177,7 @@ def exact_bound(log_joint, family, phi_P, key):
     """The ELBO of EXACTS[2] at X_D in closed form, so that the certificate has no noise."""
     del log_joint, key
     theta = models.LinearGaussianParams(*EXACTS[2].theta)
-    return models.linear_gaussian_elbo(theta, X_D, *family.location_scale(phi_P))
+    return models.linear_gaussian_elbo(theta, X_D, *family.gaussian.location_scale(phi_P))
 
 
 X_D = EXACTS[2].sample(np.random.default_rng(5), 1)[0]
@@ -242,7 +242,8 @@ def noisy_certificates():
         rng = np.random.default_rng(7)
         phi_P = oracles.random_phi(name, rng, K, 4.0)
         F = oracles.fisher_information(name, phi_P)
-        metric = np.float64(jax.vmap(family.natural_gradient, (None, 0))(phi_P, jnp.eye(family.param_size)))
+        natural = jax.vmap(family.gaussian.natural_gradient, (None, 0))
+        metric = np.float64(natural(phi_P, jnp.eye(family.param_size)))
         noise = rng.normal(size=(family.param_size, family.param_size)) / np.sqrt(family.param_size)
         # With the Fisher information of the mean for its curvature the certificate is one quadratic form.
         curvature = np.float32(F[:K, :K])
@@ -292,7 +293,7 @@ def test_natural_gradient_is_that_of_the_family_up_to_its_longest_step(family):
         direction = rng.normal(size=family.param_size)
         g = F @ direction * size / np.sqrt(direction @ F @ direction)  # of length `size`
         found = np.float64(update(phi_P, np.float32(g)))
-        plain = np.float64(family.natural_gradient(phi_P, np.float32(g)))
+        plain = np.float64(family.gaussian.natural_gradient(phi_P, np.float32(g)))
         np.testing.assert_allclose(found, plain * min(1.0, 2.0 / size), rtol=1e-4, atol=1e-4 * min(size, 2.0))
         lengths.append(np.sqrt(found @ F @ found))
     np.testing.assert_allclose(lengths, [0.01, 1.0, 1.9, 2.0, 2.0, 2.0], rtol=1e-4)
@@ -378,7 +379,7 @@ def test_quasi_newton_gains_from_every_start_whatever_the_posterior(log_joint):
     @jax.jit
     @jax.vmap
     def gained(key):
-        start_P = family.project(3.0 * jax.random.normal(key, (K,)), 0.1 * jnp.eye(K))
+        start_P = family.gaussian.project(3.0 * jax.random.normal(key, (K,)), 0.1 * jnp.eye(K))
         found = infer(
             newton(family, 40),
             log_joint,
@@ -392,7 +393,8 @@ def test_quasi_newton_gains_from_every_start_whatever_the_posterior(log_joint):
 
         def bound(phi_P):
             draw = jax.vmap(lambda eps_K: log_joint(family.reparameterize(phi_P, eps_K)))
-            return jnp.mean(draw(draws)) + jnp.sum(jnp.log(jnp.diag(family.location_scale(phi_P)[1])))
+            scale_KxK = family.gaussian.location_scale(phi_P)[1]
+            return jnp.mean(draw(draws)) + jnp.sum(jnp.log(jnp.diag(scale_KxK)))
 
         return bound(found.phi_P) - bound(start_P)
 

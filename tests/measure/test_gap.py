@@ -212,7 +212,7 @@ def test_families_that_hold_every_gaussian_close_the_gap_on_a_correlated_posteri
         starts=starts,
         chunk_size=N,
     )
-    mean_NxK, scale_NxKxK = jax.vmap(rich.location_scale)(found.inference.phi_P)
+    mean_NxK, scale_NxKxK = jax.vmap(rich.gaussian.location_scale)(found.inference.phi_P)
     elbo_N = [
         EXACT.elbo(x_D, *law)
         for x_D, *law in zip(X_NxD, np.float64(mean_NxK), np.float64(scale_NxKxK), strict=True)
@@ -361,7 +361,8 @@ def test_runs_fitted_together_are_fitted_alone():
 def test_cholesky_finds_the_law_of_the_full_family():
     """Fitted in the coordinates of the full family, it comes back in its own, with the same bound."""
     family, start_NxP = posterior.cholesky(K), encoder_outputs("full")
-    own_NxP = np.stack([family.project(*FAMILIES["full"].location_scale(phi_P)) for phi_P in start_NxP])
+    full = FAMILIES["full"].gaussian
+    own_NxP = np.stack([family.gaussian.project(*full.location_scale(phi_P)) for phi_P in start_NxP])
     key, chosen = jax.random.key(3), settings(num_steps=100, elbo_samples=2000)
     found = local_fit.fit_locally(MODEL, family, chosen, THETA, (X_NxD, INDEX_N), own_NxP, key, chunk_size=N)
     full = fit("full", chosen, chunk_size=N)

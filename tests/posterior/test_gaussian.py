@@ -62,12 +62,12 @@ def test_a_step_shorter_than_the_longest_leaves_a_dense_scale_invertible():
     phi_P = full_phi(np.zeros(K), scale)
     # S' dL/dS = -2 v v' has the natural gradient -S v v'.
     grad_P = full_phi(np.zeros(K), np.linalg.solve(scale.T, -2.0 * np.outer(v, v)))
-    step_P = np.float64(family.natural_gradient(phi_P, grad_P))
+    step_P = np.float64(family.gaussian.natural_gradient(phi_P, grad_P))
     length = np.sqrt(grad_P @ step_P)
-    np.testing.assert_allclose(length, family.longest_step, rtol=1e-4)
+    np.testing.assert_allclose(length, family.gaussian.longest_step, rtol=1e-4)
 
     def det(part):
-        moved = (phi_P + part * family.longest_step / length * step_P)[K:].reshape(K, K)
+        moved = (phi_P + part * family.gaussian.longest_step / length * step_P)[K:].reshape(K, K)
         return np.linalg.det(moved) / np.linalg.det(scale)
 
     for part in (0.5, 0.9, 1.0, 1.1):
@@ -97,7 +97,7 @@ def test_kl_error_grows_no_faster_than_the_condition_number(family):
 def test_prior_is_exact(family):
     phi_P = family.init()
     kl, grad_P = jax.jit(jax.value_and_grad(family.kl_to_prior))(phi_P)
-    mean_K, scale_KxK = family.location_scale(phi_P)
+    mean_K, scale_KxK = family.gaussian.location_scale(phi_P)
     np.testing.assert_array_equal(mean_K, 0.0)
     # The low-rank prior has 0.8^2 (1 + 0.75^2) = 1 in `rank` dimensions, where the others have 1 itself.
     rounding = 4 * EPS if family.name == "low_rank" else 0.0
@@ -111,7 +111,7 @@ def test_at_the_prior_every_parameter_but_a_saddle_has_a_gradient(family):
     precision_KxK = np.linalg.inv(oracles.random_scale(np.random.default_rng(8), K, 10.0)).astype(np.float32)
 
     def bound(phi_P):
-        mean_K, scale_KxK = family.location_scale(phi_P)
+        mean_K, scale_KxK = family.gaussian.location_scale(phi_P)
         shifted_K = precision_KxK @ (mean_K - 1.0)
         return -0.5 * (jnp.sum((precision_KxK @ scale_KxK) ** 2) + jnp.sum(shifted_K**2))
 
@@ -374,7 +374,7 @@ def test_singular_S_is_not_finite_and_spoils_no_neighbour():
 
 def test_location_scale_is_the_law(family):
     for phi_P in cases(family, (10.0,)):
-        mean_K, scale_KxK = family.location_scale(phi_P)
+        mean_K, scale_KxK = family.gaussian.location_scale(phi_P)
         mean, scale = oracles.law(family.name, phi_P)
         np.testing.assert_array_equal(mean_K, mean)
         covariance = scale @ scale.T
@@ -396,7 +396,7 @@ def test_entropy_is_that_of_the_law(family):
 def test_project_returns_a_member_to_itself(name):
     family = FAMILIES[name](K)
     for phi_P in cases(family):
-        projected_P = family.project(*family.location_scale(phi_P))
+        projected_P = family.gaussian.project(*family.gaussian.location_scale(phi_P))
         rounding = 8 * EPS * (K if name == "cholesky" else 1)
         np.testing.assert_allclose(projected_P, phi_P, rtol=rounding, atol=rounding)
 
@@ -405,7 +405,7 @@ def test_project_to_cholesky_is_the_law_itself():
     family, rng = posterior.cholesky(K), np.random.default_rng(5)
     for condition in (1.0, 10.0, 100.0):
         scale = oracles.random_scale(rng, K, condition).astype(np.float32)
-        _, lower_KxK = family.location_scale(family.project(np.zeros(K, np.float32), scale))
+        _, lower_KxK = family.gaussian.location_scale(family.gaussian.project(np.zeros(K, np.float32), scale))
         np.testing.assert_allclose(lower_KxK @ lower_KxK.T, scale @ scale.T, atol=8 * K * EPS * condition)
         assert np.all(np.diag(lower_KxK) > 0)
 
@@ -415,7 +415,7 @@ def test_project_to_diagonal_minimises_the_kl_to_the_given_law():
     for condition in (1.0, 10.0, 100.0):
         mean = rng.normal(size=K).astype(np.float32)
         scale = oracles.random_scale(rng, K, condition).astype(np.float32)
-        phi_P = np.asarray(family.project(mean, scale))
+        phi_P = np.asarray(family.gaussian.project(mean, scale))
         target = np.float64(mean), np.float64(scale) @ np.float64(scale).T
 
         def kl(phi, target=target):
@@ -436,7 +436,7 @@ def test_natural_gradient_is_a_symmetric_generalised_inverse_of_the_fisher_infor
     family = FAMILIES[name](K)
     identity_PxP = jnp.eye(family.param_size)
     rank = family.param_size - (K * (K - 1) // 2 if family.name == "full" else 0)
-    natural = jax.jit(jax.vmap(family.natural_gradient, (None, 0)))
+    natural = jax.jit(jax.vmap(family.gaussian.natural_gradient, (None, 0)))
     for phi_P in cases(family, (1.0, 3.0, 10.0), repeats=1):
         F = oracles.fisher_information(family.name, phi_P)
         G = np.asarray(natural(phi_P, identity_PxP), np.float64).T
@@ -456,10 +456,10 @@ def test_natural_gradient_is_a_symmetric_generalised_inverse_of_the_fisher_infor
 def test_natural_gradient_by_conjugate_gradients_solves_its_metric(name):
     """By dense algebra: the Fisher information, a weight for rotations of the draws, and a damping."""
     family, rng = FAMILIES[name](K), np.random.default_rng(7)
-    natural = jax.jit(family.natural_gradient)
+    natural = jax.jit(family.gaussian.natural_gradient)
     for phi_P in cases(family, (1.0, 3.0, 10.0), repeats=2):
-        _, scale_KxK = family.location_scale(phi_P)
-        jacobian = np.float64(jax.jacobian(lambda p: family.location_scale(p)[1])(phi_P))[..., K:]
+        _, scale_KxK = family.gaussian.location_scale(phi_P)
+        jacobian = np.float64(jax.jacobian(lambda p: family.gaussian.location_scale(p)[1])(phi_P))[..., K:]
         a = np.einsum("ij,jkp->ikp", np.linalg.inv(np.float64(scale_KxK)), jacobian)
         even, odd = a + a.swapaxes(0, 1), a - a.swapaxes(0, 1)
         rotation = 0.1 if name == "householder" else 0.0
@@ -494,7 +494,7 @@ def test_low_rank_at_every_size(size, rank):
     np.testing.assert_allclose(family.kl_to_prior(phi_P), kl, rtol=1e-5)
     log_q = oracles.log_normal(np.float64(z), phi[:size], covariance)
     np.testing.assert_allclose(family.dist(phi_P).log_prob(z), log_q, rtol=1e-5)
-    _, scale_KxK = family.location_scale(phi_P)
+    _, scale_KxK = family.gaussian.location_scale(phi_P)
     np.testing.assert_allclose(scale_KxK @ scale_KxK.T, covariance, atol=8 * size * EPS)
 
 
@@ -510,7 +510,7 @@ def test_as_many_reflections_as_dimensions_reach_any_covariance():
         rest = rest - 2.0 * np.outer(v, v @ rest) / (v @ v)
         reflections.append(v)
     phi_P = np.concatenate([np.zeros(K), 0.5 * np.log(value_K), *reflections]).astype(np.float32)
-    _, scale_KxK = family.location_scale(phi_P)
+    _, scale_KxK = family.gaussian.location_scale(phi_P)
     np.testing.assert_allclose(scale_KxK @ scale_KxK.T, target @ target.T, atol=20 * K * EPS)
 
 

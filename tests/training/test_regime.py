@@ -14,11 +14,12 @@ from tests.support import training
 from tests.support.oracles import LOG_2PI
 from vaelab import model, objective, posterior
 from vaelab.config.experiment import build
-from vaelab.inference.loop import Loop, ascend, infer, same_law
+from vaelab.inference.loop import Loop, ascend, infer
 from vaelab.inference.solver import natural_gradient, quasi_newton, stochastic_gradient
 from vaelab.measure.gap import exact_gap, mean_and_stderr
 from vaelab.model import likelihood, networks
 from vaelab.model.latent import bind
+from vaelab.posterior.project import same_distribution, searched_as
 from vaelab.runs import trained
 from vaelab.training import loop as train_loop
 from vaelab.training import regime
@@ -61,7 +62,7 @@ def maximum_log_likelihood(x_NxD: np.ndarray) -> float:
 
 def make_loop(family, num_steps, *, rate=0.3, num_samples=2, solver="natural_gradient", total=None):
     """total: steps over which the rate falls to 0; without it the rate stays."""
-    searched = family.searched_as or family
+    searched = searched_as(family)
     schedule = optax.cosine_decay_schedule(rate, total) if total else optax.constant_schedule(rate)
     if solver == "quasi_newton":
         steps = quasi_newton(searched, schedule, num_samples=num_samples, max_norm=5.0)
@@ -124,7 +125,7 @@ def run_steps(system, num_steps, *, x_NxD=X, chunk_size=50, **settings):
 def learned_phi(system, state):
     """phi of every training datapoint as the regime has it, in the coordinates of the family."""
     if isinstance(state.psi, regime.Table):
-        return jax.vmap(partial(same_law, family=system.regime.family, other=system.family))(
+        return jax.vmap(partial(same_distribution, source=system.regime.family, target=system.family))(
             jnp.asarray(state.psi.phi_NxP)
         )
     keys_N = jax.random.split(jax.random.key(5), N)
@@ -364,7 +365,7 @@ def test_refinement_raises_the_bound(family):
     system = make_system("stopped", FAMILIES[family](K), num_steps=5)
     state = jax.device_get(train.init_state(system, jax.random.key(3)))
     start_NxP = jax.vmap(
-        lambda x: same_law(system.regime.start(state.psi, x), system.regime.family, system.family)
+        lambda x: same_distribution(system.regime.start(state.psi, x), system.regime.family, system.family)
     )(X)
     refined_NxP = learned_phi(system, state)
     bounds = [

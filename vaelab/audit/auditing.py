@@ -25,6 +25,7 @@ from vaelab.measure.datapoints import simulated
 from vaelab.measure.rows import arrays, rows
 from vaelab.measure.stages import measure
 from vaelab.measure.subject import Inputs, Measured, Subject
+from vaelab.posterior.project import project
 from vaelab.report import page
 from vaelab.runtime.directory import in_use, open_directory, stored_json, write_whole
 from vaelab.runtime.processes import is_first
@@ -220,10 +221,7 @@ def _amortized(subject: Subject, given: Given, encoded: str | None, points: Meas
         target, own_NxP = subject.families[name], phi_NxP[inputs.index_N - first]
         if name == encoded:
             return own_NxP
-        if target.project is None or source.location_scale is None:
-            return _prior(subject.families, name, inputs)
-        project = jax.jit(jax.vmap(lambda phi_P: target.project(*source.location_scale(phi_P))))
-        return np.asarray(project(own_NxP))
+        return np.asarray(jax.jit(jax.vmap(partial(project, source=source, target=target)))(own_NxP))
 
     return subject._replace(amortized={encoded: "encoder"}, start=start)
 

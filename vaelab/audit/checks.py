@@ -150,7 +150,7 @@ def encoded_phi(given: Given, family: PosteriorFamily, x: Any) -> np.ndarray:
     mu_NxK, scale = (np.asarray(a, np.float32) for a in found)
     _check_laws(mu_NxK, scale)
     dense = scale if scale.ndim == 3 else scale[:, :, None] * np.eye(scale.shape[1], dtype=np.float32)
-    return np.asarray(jax.jit(jax.vmap(family.project))(mu_NxK, dense))
+    return np.asarray(jax.jit(jax.vmap(family.gaussian.project))(mu_NxK, dense))
 
 
 def _check_laws(mu_NxK: np.ndarray, scale: np.ndarray) -> None:

@@ -79,7 +79,7 @@ def audit_settings(
     inference = inference_settings(top, made)
     settings = evaluate_settings(top, made, inference, (encoded,) if encoded else ())
     start = settings.evidence.start if settings.evidence.start in made else names[0]
-    if two_sided and made[start].location_scale is None:
+    if two_sided and made[start].gaussian is None:
         raise ConfigError(
             f"num_simulated anneals from a Gaussian law, not {start!r}: have diagonal first in families"
         )

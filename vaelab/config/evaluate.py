@@ -11,7 +11,7 @@ from vaelab.config.objective import check_pair
 from vaelab.config.optimizer import check_steps, flow_loop, gaussian_loop
 from vaelab.posterior import FAMILIES
 from vaelab.inference.optimizer import InnerLoop
-from vaelab.posterior.project import searched
+from vaelab.posterior.project import searched_as
 from vaelab.config.section import Section
 from vaelab.data.sources import SPLITS
 from vaelab.inference.loop import Loop
@@ -58,7 +58,7 @@ def inference_settings(top: Section, families: dict[str, PosteriorFamily]) -> di
     for name, family in families.items():
         section = inference.section(FAMILIES[name].loop)
         check_pair(section.section("objective"), family)
-        check_steps(section, settings[FAMILIES[name].loop].solver, searched(family))
+        check_steps(section, settings[FAMILIES[name].loop].solver, searched_as(family))
     return {name: settings[FAMILIES[name].loop] for name in families}
 
 
@@ -85,7 +85,7 @@ def evaluate_settings(
 
 
 def _timed_loops(top: Section, family: PosteriorFamily) -> tuple[Loop, ...]:
-    evaluate, fitted = top.section("evaluate"), searched(family)
+    evaluate, fitted = top.section("evaluate"), searched_as(family)
     if not evaluate.value("inference_times"):
         return ()
     if not set(SPLITS) & set(evaluate.value("splits")):

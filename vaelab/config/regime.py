@@ -10,7 +10,7 @@ from vaelab.config.optimizer import check_steps, flow_loop, gaussian_loop
 from vaelab.config.section import Section
 from vaelab.data.sources import Split
 from vaelab.inference.loop import Loop
-from vaelab.posterior.project import searched
+from vaelab.posterior.project import searched_as
 from vaelab.training import regime
 from vaelab.training.regime import Regime
 from vaelab.types import Encoder, LatentModel, PosteriorFamily
@@ -55,7 +55,7 @@ def training_regime(
     unrolled = section.boolean("unrolled")
     visits = -(-num_steps * batch_size // len(split.index_N))
     steps = {"mean_field": expect_steps, "semi_amortized": refinements}.get(name, 1)
-    fitted = searched(family)
+    fitted = searched_as(family)
     make: Callable = gaussian_loop if family.gaussian else flow_loop
     if name == "amortized":
         gaussian_loop(local, steps)  # reads and checks what then has no effect

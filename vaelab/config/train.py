@@ -14,7 +14,7 @@ from vaelab.config.regime import check_learning, training_regime
 from vaelab.config.section import Section
 from vaelab.inference.loop import Loop
 from vaelab.measure.fit import InferenceSettings
-from vaelab.posterior.project import searched
+from vaelab.posterior.project import searched_as
 from vaelab.training.recipe import Recipe
 from vaelab.training.regime import Regime, amortized
 from vaelab.training.step import System
@@ -113,7 +113,7 @@ def plan(
         num_steps=train.num_steps,
         batch_size=train.batch_size,
         learn_model=learn,
-        from_scratch=Loop(searched(family), settings.solver(searched(family)), settings.num_steps),
+        from_scratch=Loop(searched_as(family), settings.solver(searched_as(family)), settings.num_steps),
     )
     recipe = partial(_recipe, top, train, model=model, observe=observe)
     first = recipe(train.num_steps, family=family, regime=regime, learn_model=learn)

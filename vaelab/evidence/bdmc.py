@@ -54,7 +54,7 @@ def bidirectional(
     up_C, up_acceptance_C, _ = forward(
         log_w, path, eps_CxK, key_forward, num_leapfrogs=settings.num_leapfrogs
     )
-    mu_K, scale_KxK = family.location_scale(phi_P)
+    mu_K, scale_KxK = family.gaussian.location_scale(phi_P)
     eps_K = inverse_and_log_abs_det(scale_KxK)[0] @ (z_K - mu_K)
     down_C, down_acceptance_C, _ = backward(
         log_w,

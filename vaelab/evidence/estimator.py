@@ -47,7 +47,7 @@ def by_importance(
     def estimate(log_joint: LogJoint, phis: tuple[Array, ...], key: Key) -> Evidence:
         proposals = tuple(
             importance.member(family, phi_P)
-            if degrees_of_freedom is None or family.location_scale is None
+            if degrees_of_freedom is None or family.gaussian is None
             else importance.student_t(family, phi_P, degrees_of_freedom=degrees_of_freedom)
             for family, phi_P in zip(families, _sound(families, phis), strict=True)
         )

@@ -43,7 +43,7 @@ def student_t(family: PosteriorFamily, phi_P: Array, *, degrees_of_freedom: int)
     the likelihood is. Not for families without a `location_scale`.
     """
     K, nu = family.latent_dim, degrees_of_freedom
-    mu_K, scale_KxK = family.location_scale(phi_P)
+    mu_K, scale_KxK = family.gaussian.location_scale(phi_P)
     inverse_KxK, log_abs_det = inverse_and_log_abs_det(scale_KxK)
     log_gammas = math.lgamma(0.5 * (nu + K)) - math.lgamma(0.5 * nu)
     log_norm = log_gammas - 0.5 * K * math.log(nu * math.pi) - log_abs_det

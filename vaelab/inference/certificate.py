@@ -30,13 +30,15 @@ MIN_CURVATURE = 0.1  # a tenth of the prior's, where the likelihood's own curvat
 
 def kind(family: PosteriorFamily, *, log_concave: bool) -> str:
     """bound, estimate or progress: what a fit of this family is certified by."""
-    if log_concave and family.dual_gradient is not None:
+    if family.gaussian is None:
+        return "progress"
+    if log_concave and family.gaussian.dual_gradient is not None:
         return "bound"
-    return "estimate" if family.certifiable else "progress"
+    return "estimate" if family.gaussian.certifiable else "progress"
 
 
 def bound_excess(family: PosteriorFamily, phi_P: Array, grads_GxP: Array, concavity_KxK: Array) -> Estimate:
-    """1/2 ||w||^2 >= L[q*] - L[q_phi] from G noisy gradients of mean g, w = `family.dual_gradient`.
+    """1/2 ||w||^2 >= L[q*] - L[q_phi] from G noisy gradients of mean g, w = the family's `dual_gradient`.
 
     Where -Hessian of log p(x, z) >= C for all z, E_q[log p(x, mu + S eps)] has along (dmu, dS) a curvature of
     -E[(dmu + dS eps)' C (dmu + dS eps)] = -dmu' C dmu - tr(dS' C dS) at most; log|det S| is concave in a
@@ -45,7 +47,7 @@ def bound_excess(family: PosteriorFamily, phi_P: Array, grads_GxP: Array, concav
     gradient of a dense S is taken at its triangular representative. The error is that of the gradients, by
     jackknife; unbiased, so that it may be negative.
     """
-    dual_GxR = jax.vmap(family.dual_gradient, (None, 0, None))(phi_P, grads_GxP, concavity_KxK)
+    dual_GxR = jax.vmap(family.gaussian.dual_gradient, (None, 0, None))(phi_P, grads_GxP, concavity_KxK)
     return _mean_over_pairs(0.5 * dual_GxR @ dual_GxR.T)
 
 
@@ -59,7 +61,7 @@ def estimate_excess(
     """
     K = family.latent_dim
     newton_GxK = grads_GxP[:, :K] @ _inverse(curvature_KxK)
-    natural_GxP = jax.vmap(family.natural_gradient, (None, 0))(phi_P, grads_GxP)
+    natural_GxP = jax.vmap(family.gaussian.natural_gradient, (None, 0))(phi_P, grads_GxP)
     return _mean_over_pairs(0.5 * (grads_GxP[:, :K] @ newton_GxK.T + grads_GxP[:, K:] @ natural_GxP[:, K:].T))
 
 

@@ -34,7 +34,7 @@ class Curvature(NamedTuple):
 
 def of_posterior(family: PosteriorFamily, phi_P: Array) -> Curvature:
     """(S S')^-1: Lam where q is the exact posterior. For Gaussian families."""
-    _, scale_KxK = family.location_scale(phi_P)
+    _, scale_KxK = family.gaussian.location_scale(phi_P)
     inverse_KxK, _ = inverse_and_log_abs_det(scale_KxK)
     return Curvature(inverse_KxK.T @ inverse_KxK, scale_KxK @ scale_KxK.T)
 
@@ -120,14 +120,14 @@ def controlled_gradient(
         return jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK)
 
     # S eps, and not z - mu, which loses digits and can be 0.
-    z_SxK, offset_SxK = draw(phi_P), eps_SxK @ family.location_scale(phi_P)[1].T
+    z_SxK, offset_SxK = draw(phi_P), eps_SxK @ family.gaussian.location_scale(phi_P)[1].T
     grad_SxK = jax.vmap(jax.grad(log_joint))(z_SxK)
     # Of the likelihood alone: that of the prior is in the closed-form KL.
     excess_KxK = curvature.matrix_KxK - jnp.eye(family.latent_dim)
     path_SxK = grad_SxK + z_SxK + offset_SxK @ excess_KxK
 
     def surrogate(phi_P: Array) -> Array:
-        _, scale_KxK = family.location_scale(phi_P)
+        _, scale_KxK = family.gaussian.location_scale(phi_P)
         bracket = jnp.sum(path_SxK * draw(phi_P)) / num_samples
         return bracket - 0.5 * jnp.sum(scale_KxK * (excess_KxK @ scale_KxK)) - family.kl_to_prior(phi_P)
 
@@ -165,8 +165,8 @@ def expected_curvature(log_joint: LogJoint, family: PosteriorFamily, phi_P: Arra
 
 def _standard_deviations(family: PosteriorFamily, phi_P: Array, key: Key) -> Array:
     """Of each dimension under q; of a flow from draws, which take no decoder."""
-    if family.location_scale is not None:
-        return jnp.sqrt(jnp.sum(family.location_scale(phi_P)[1] ** 2, axis=1))
+    if family.gaussian is not None:
+        return jnp.sqrt(jnp.sum(family.gaussian.location_scale(phi_P)[1] ** 2, axis=1))
     eps_SxK = standard_draws(key, MOMENT_DRAWS, family.latent_dim)
     return jnp.std(jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK), axis=0)
 

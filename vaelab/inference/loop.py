@@ -47,11 +47,6 @@ def _step(solver: Solver, log_joint: LogJoint, phi_P: Array, state: State, key: 
     return solver.update(phi_P, grad_P, state)
 
 
-def same_law(phi_P: Array, family: PosteriorFamily, other: PosteriorFamily) -> Array:
-    """phi of the same Gaussian law in the coordinates of another family that has it."""
-    return phi_P if other is family else other.project(*family.location_scale(phi_P))
-
-
 class Inference(NamedTuple):
     """The outcome of `infer` for one datapoint.
 

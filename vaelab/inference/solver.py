@@ -64,7 +64,7 @@ def natural_gradient(family: PosteriorFamily, *, max_norm: float) -> optax.Gradi
     """
 
     def update(updates_P: Array, state: optax.EmptyState, phi_P: Array) -> tuple[Array, optax.EmptyState]:
-        direction_P = family.natural_gradient(phi_P, updates_P)
+        direction_P = family.gaussian.natural_gradient(phi_P, updates_P)
         return _shorten(direction_P, jnp.vdot(updates_P, direction_P), max_norm), state
 
     return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
@@ -116,9 +116,9 @@ def quasi_newton(
         return grad_P, state._replace(learned=jax.lax.cond(due, refresh, lambda kept: kept, learned))
 
     def update(phi_P: Array, grad_P: Array, state: QuasiNewtonState) -> tuple[Array, QuasiNewtonState]:
-        _, scale_KxK = family.location_scale(phi_P)
+        _, scale_KxK = family.gaussian.location_scale(phi_P)
         newton_K = state.curvature.inverse_KxK @ grad_P[:K]
-        natural_S = family.natural_gradient(phi_P, grad_P)[K:]
+        natural_S = family.gaussian.natural_gradient(phi_P, grad_P)[K:]
         square = jnp.sum(newton_K**2 / jnp.sum(scale_KxK**2, axis=1)) + jnp.vdot(grad_P[K:], natural_S)
         direction_P = jnp.concatenate([newton_K, natural_S])
         moved_P = phi_P + schedule(state.step) * _shorten(direction_P, square, max_norm)

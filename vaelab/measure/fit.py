@@ -15,7 +15,7 @@ from vaelab.inference.loop import Inference, infer
 from vaelab.inference.solver import SolverOf
 from vaelab.model.latent import bind
 from vaelab.objective.draws import Estimate, elbo_pairs, estimate_mean
-from vaelab.posterior.project import same_distribution, searched
+from vaelab.posterior.project import same_distribution, searched_as
 from vaelab.runtime.devices import Progress, map_runs, rows_at_a_time, take
 from vaelab.runtime.memory import Memory
 from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
@@ -189,7 +189,7 @@ def _round(
 ) -> Inference:
     """One round of one datapoint."""
     (theta, key, number, tolerance), (x_D, index, phi_P) = shared, row
-    fitted = searched(family)
+    fitted = searched_as(family)
     inference = infer(
         settings.solver(fitted),
         bind(model, theta, x_D),

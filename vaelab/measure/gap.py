@@ -78,9 +78,9 @@ def exact_gap(
         mean_K, precision_KxK = model.exact.posterior(theta, x_D)
         # precision = C C', so covariance = C'^-1 C^-1 and C'^-1 is a square root of it.
         scale_KxK = jnp.linalg.inv(jnp.linalg.cholesky(precision_KxK)).T
-        optimum = family.location_scale(family.project(mean_K, scale_KxK))
+        optimum = family.gaussian.location_scale(family.gaussian.project(mean_K, scale_KxK))
         return Gap(
-            model.exact.elbo(theta, x_D, *family.location_scale(phi_P)),
+            model.exact.elbo(theta, x_D, *family.gaussian.location_scale(phi_P)),
             model.exact.elbo(theta, x_D, *optimum),
             model.exact.log_evidence(theta, x_D),
         )

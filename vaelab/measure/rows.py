@@ -11,6 +11,7 @@ from vaelab.inference.loop import evaluations
 from vaelab.measure import gap
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.objective.draws import Estimate
+from vaelab.posterior.project import has_projection
 
 UNSURE = 0.1  # nats: of quadrature, whose error says of what it may have missed
 HEAVY = 0.7  # a larger Pareto k-hat says that neither the estimate nor its error is to be trusted
@@ -97,7 +98,7 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
         row["two_sided"] = _two_sided(subject, outcome)
     if name in outcome.calibrations:
         row["calibration"] = outcome.calibrations[name]._asdict()
-    if subject.model.exact is not None and family.project is not None:
+    if subject.model.exact is not None and has_projection(family):
         x_NxD = outcome.points.inputs.x_NxD
         exact = gap.exact_gap(subject.model, family, subject.theta, x_NxD, fitted.phi_start)
         row["exact"] = gap.summarize(exact, has_encoder=has_encoder)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab.linalg import inverse_and_log_abs_det, inverse_lower, inverse_reverse_cholesky, qr
-from vaelab.types import Array, PosteriorFamily
+from vaelab.types import Array, GaussianGeometry, PosteriorFamily
 
 
 def own_density(
@@ -100,11 +100,13 @@ def diagonal(latent_dim: int) -> PosteriorFamily:
         sample_and_log_prob=own_density(reparameterize, log_abs_det),
         dist=dist,
         kl_to_prior=kl_to_prior,
-        natural_gradient=natural_gradient,
-        certifiable=True,
-        dual_gradient=dual_gradient,
-        location_scale=location_scale,
-        project=project,
+        gaussian=GaussianGeometry(
+            natural_gradient=natural_gradient,
+            certifiable=True,
+            dual_gradient=dual_gradient,
+            location_scale=location_scale,
+            project=project,
+        ),
     )
 
 
@@ -197,13 +199,15 @@ def full(latent_dim: int) -> PosteriorFamily:
         sample_and_log_prob=own_density(reparameterize, log_abs_det),
         dist=dist,
         kl_to_prior=kl_to_prior,
-        natural_gradient=natural_gradient,
-        certifiable=True,
-        dual_gradient=dual_gradient,
-        location_scale=location_scale,
-        project=join,
-        # S (I + A), with A symmetric, is a step of length sqrt(2) |A|, and I + A is invertible where |A| < 1.
-        longest_step=math.sqrt(2.0),
+        gaussian=GaussianGeometry(
+            natural_gradient=natural_gradient,
+            certifiable=True,
+            dual_gradient=dual_gradient,
+            location_scale=location_scale,
+            project=join,
+            # S (I + A), A symmetric, is a step of length sqrt(2) |A|; I + A is invertible where |A| < 1.
+            longest_step=math.sqrt(2.0),
+        ),
     )
 
 
@@ -281,10 +285,12 @@ def cholesky(latent_dim: int) -> PosteriorFamily:
         sample_and_log_prob=own_density(reparameterize, log_abs_det),
         dist=dist,
         kl_to_prior=kl_to_prior,
-        natural_gradient=natural_gradient,
-        certifiable=True,
-        dual_gradient=dual_gradient,
-        location_scale=location_scale,
-        project=project,
-        searched_as=full(K),
+        gaussian=GaussianGeometry(
+            natural_gradient=natural_gradient,
+            certifiable=True,
+            dual_gradient=dual_gradient,
+            location_scale=location_scale,
+            project=project,
+            searched_as=full(K),
+        ),
     )

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from vaelab.linalg import cholesky, inverse_lower
 from vaelab.posterior.gaussian import own_density
-from vaelab.types import Array, PosteriorFamily
+from vaelab.types import Array, GaussianGeometry, PosteriorFamily
 
 CG_STEPS = 20
 # What directions in phi that hardly move the law are charged for: the gradient of a finite sample has noise
@@ -90,8 +90,10 @@ def _family(
         sample_and_log_prob=own_density(reparameterize, log_abs_det),
         dist=lambda phi_P: distrax.MultivariateNormalFromBijector(phi_P[:K], operator(phi_P)),
         kl_to_prior=kl_to_prior,
-        natural_gradient=natural_gradient,
-        location_scale=lambda phi_P: (phi_P[:K], operator(phi_P).matrix),
+        gaussian=GaussianGeometry(
+            location_scale=lambda phi_P: (phi_P[:K], operator(phi_P).matrix),
+            natural_gradient=natural_gradient,
+        ),
     )
 
 

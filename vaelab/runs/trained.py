@@ -8,9 +8,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from vaelab.config.experiment import Experiment
-from vaelab.inference.loop import same_law
 from vaelab.measure.datapoints import datapoints
 from vaelab.measure.subject import Inputs, Measured, Subject
+from vaelab.posterior.project import project, same_distribution
 from vaelab.runtime.devices import map_datapoints
 from vaelab.training.regime import Table
 from vaelab.training.step import TrainState
@@ -88,11 +88,7 @@ def _starts(experiment: Experiment, split: str, trained: Trained, name: str, inp
     def encode(shared: tuple[Params, Params, Key], row: tuple[jax.Array, jax.Array]) -> jax.Array:
         (theta, psi, key), (x_D, index) = shared, row
         phi_P = source.regime.recognise(theta, psi, x_D, jax.random.fold_in(key, index))
-        if how:
-            return ravel_pytree(phi_P)[0]
-        if target.project is None or source.family.location_scale is None:
-            return target.init()
-        return target.project(*source.family.location_scale(phi_P))
+        return ravel_pytree(phi_P)[0] if how else project(phi_P, source.family, target)
 
     shared = (trained.theta, trained.psis[encoder_name], experiment.keys.recognise)
     return map_datapoints(encode, shared, tuple(inputs), chunk_size=1000)
@@ -103,5 +99,5 @@ def _rows_of_table(experiment: Experiment, table: Table, index_N: np.ndarray) ->
     system = experiment.stages[0].system
     order_N = np.argsort(experiment.train_split.index_N)
     row_N = order_N[np.searchsorted(experiment.train_split.index_N[order_N], index_N)]
-    convert = functools.partial(same_law, family=system.regime.family, other=system.family)
+    convert = functools.partial(same_distribution, source=system.regime.family, target=system.family)
     return np.asarray(jax.vmap(convert)(table.phi_NxP[row_N]))

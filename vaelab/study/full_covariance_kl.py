@@ -77,7 +77,7 @@ def _costs(key: Key, K: int, batch_size: int, repeats: int) -> dict[str, float]:
     """Best of the repeats for the closed-form KL's value and gradient of each Gaussian family."""
     costs = {}
     for number, family in enumerate((posterior.diagonal(K), posterior.cholesky(K), posterior.full(K))):
-        phi_NxP = jnp.tile(family.project(jnp.zeros(K), jnp.eye(K)), (batch_size, 1))
+        phi_NxP = jnp.tile(family.gaussian.project(jnp.zeros(K), jnp.eye(K)), (batch_size, 1))
         phi_NxP += 0.1 / np.sqrt(K) * jax.random.normal(jax.random.fold_in(key, number), phi_NxP.shape)
         run = jax.jit(jax.vmap(jax.value_and_grad(family.kl_to_prior)))
         costs[family.name] = best_ms(run, phi_NxP, repeats=repeats)

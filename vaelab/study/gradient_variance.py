@@ -45,12 +45,12 @@ def gradient_variance(
     x_D = latent_model.sample(theta, key_x, jax.random.normal(key_z, (K,)))
     log_joint, family = model.bind(latent_model, theta, x_D), posterior.full(K)
     mean_K, precision_KxK = model.linear_gaussian_posterior(theta, x_D)
-    optimum_P = family.project(mean_K, jnp.linalg.inv(jnp.linalg.cholesky(precision_KxK)).T)
+    optimum_P = family.gaussian.project(mean_K, jnp.linalg.inv(jnp.linalg.cholesky(precision_KxK)).T)
     direction_P = jax.random.normal(key_direction, (family.param_size,))
 
     @jax.jit
     def excess(t: Array) -> Array:
-        law = family.location_scale(optimum_P + t * direction_P)
+        law = family.gaussian.location_scale(optimum_P + t * direction_P)
         return model.linear_gaussian_log_evidence(theta, x_D) - model.linear_gaussian_elbo(theta, x_D, *law)
 
     keys_R = jax.random.split(key_draws, repeats)

@@ -37,11 +37,12 @@ def reparameterization(key: Key, *, latent_dim: int, num_draws: int, num_project
     def draws(family, phi_P: Array, noise_SxK: Array) -> np.ndarray:
         return np.asarray(jax.vmap(family.reparameterize, (None, 0))(phi_P, noise_SxK), np.float64)
 
-    dense_P = full.project(mu_K, scale_KxK)
+    dense_P = full.gaussian.project(mu_K, scale_KxK)
+    rotated_P = full.gaussian.project(mu_K, scale_KxK @ rotation_KxK)
     laws = {
         "mu + sigma eps": (draws(diagonal, phi_P, eps_LxSxK[0]), jnp.diag(jnp.exp(log_sigma_K))),
         "mu + S eps": (draws(full, dense_P, eps_LxSxK[1]), scale_KxK),
-        "mu + S Q eps": (draws(full, full.project(mu_K, scale_KxK @ rotation_KxK), eps_LxSxK[2]), scale_KxK),
+        "mu + S Q eps": (draws(full, rotated_P, eps_LxSxK[2]), scale_KxK),
         "mu + S u, u uniform": (draws(full, dense_P, flat_SxK), scale_KxK),
     }
     moments = [
@@ -100,10 +101,10 @@ def _losing_rank(full, mu_K: Array, scale_KxK: Array, eps_SxK: Array) -> list[di
     rows = []
     for least in (value_K[-1], 1e-1, 1e-2, 1e-4, 0.0):
         value_K = np.concatenate([value_K[:-1], [least]])
-        phi_P = full.project(mu_K, jnp.asarray(left_KxK * value_K @ right_KxK))
+        phi_P = full.gaussian.project(mu_K, jnp.asarray(left_KxK * value_K @ right_KxK))
         # Zero by rounding alone is what a singular S looks like: exactly singular only where it is built so.
         if least == 0.0:
-            phi_P = full.project(mu_K, jnp.zeros_like(scale_KxK).at[:, 0].set(left_KxK[:, 0]))
+            phi_P = full.gaussian.project(mu_K, jnp.zeros_like(scale_KxK).at[:, 0].set(left_KxK[:, 0]))
         z_SxK = np.asarray(jax.vmap(full.reparameterize, (None, 0))(phi_P, eps_SxK), np.float64)
         rows.append(
             {

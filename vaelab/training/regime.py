@@ -19,8 +19,9 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from vaelab.inference.loop import Loop, ascend, same_law
+from vaelab.inference.loop import Loop, ascend
 from vaelab.model.latent import bind
+from vaelab.posterior.project import same_distribution
 from vaelab.types import Array, Encoder, Key, LatentModel, Params, PosteriorFamily
 
 
@@ -87,7 +88,7 @@ def semi_amortized(
     """
 
     def start(psi: Params, x_D: Array) -> Array:
-        return same_law(ravel_pytree(encoder.apply(psi, x_D))[0], family, loop.family)
+        return same_distribution(ravel_pytree(encoder.apply(psi, x_D))[0], family, loop.family)
 
     def refined(theta: Params, psi: Params, x_D: Array, key: Key) -> Array:
         phi_P = start(psi, x_D)
@@ -100,7 +101,7 @@ def semi_amortized(
         family=loop.family,
         init=encoder.init,
         phi=phi,
-        recognise=lambda *arguments: same_law(refined(*arguments), loop.family, family),
+        recognise=lambda *arguments: same_distribution(refined(*arguments), loop.family, family),
         encode=encoder.apply,
         start=None if unrolled else start,
     )
@@ -147,7 +148,7 @@ def mean_field(
         searched, phi_P = from_scratch.family, from_scratch.family.init()
         state = from_scratch.solver.init(phi_P)
         phi_P, _ = ascend(from_scratch, bind(model, theta, x_D), phi_P, state, key)
-        return same_law(phi_P, searched, family)
+        return same_distribution(phi_P, searched, family)
 
     return Regime(
         family=coordinates,

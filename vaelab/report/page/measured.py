@@ -24,7 +24,7 @@ def latents(subject: Subject, split: str, outcome: Outcome) -> dict[str, Latents
     found = {}
     for name in outcome.fits:
         family, fitted = subject.families[name], outcome.fits[name]
-        if family.location_scale is None or name not in subject.amortized:
+        if family.gaussian is None or name not in subject.amortized:
             continue
         amortized, optimal = (
             jax.tree.map(np.asarray, _moments(family)(phi_NxP[:NUM_POINTS]))
@@ -39,7 +39,7 @@ def _moments(family: PosteriorFamily) -> Callable[[np.ndarray], tuple[jax.Array,
     """phi_NxP -> (mean_NxK, sd_NxK); the same function for the same family, so that it compiles once."""
 
     def one(phi_P: jax.Array) -> tuple[jax.Array, jax.Array]:
-        mean_K, scale_KxK = family.location_scale(phi_P)
+        mean_K, scale_KxK = family.gaussian.location_scale(phi_P)
         return mean_K, jnp.sqrt(jnp.sum(scale_KxK**2, axis=1))
 
     return jax.jit(jax.vmap(one))
