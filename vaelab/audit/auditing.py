@@ -23,7 +23,7 @@ from vaelab.config.audit import audit_config, audit_settings
 from vaelab.keys import Keys, purpose_key
 from vaelab.measure.datapoints import simulated
 from vaelab.measure.rows import arrays, rows
-from vaelab.measure.stages import measure
+from vaelab.measure.stages import Measurement, measure
 from vaelab.measure.subject import Inputs, Measured, Subject
 from vaelab.posterior.project import project
 from vaelab.report import page
@@ -237,7 +237,9 @@ def _some_z(subject: Subject, points: Measured) -> np.ndarray:
 def _measured(prepared: _Prepared, columns: dict[str, np.ndarray], place: Path, console: Console) -> Report:
     found, per_datapoint, outcomes, latents, pictures = [], {}, {}, {}, {}
     for split, subject in prepared.subjects.items():
-        outcome = outcomes[split] = measure(subject, split, prepared.points[split], place, console)
+        measurement = Measurement(subject, prepared.points[split], place)
+        (outcome,) = measure([measurement], split, console)
+        outcomes[split] = outcome
         found += rows(subject, split, outcome)
         per_datapoint |= arrays(subject, split, outcome)
         latents |= page.latents(subject, split, outcome)

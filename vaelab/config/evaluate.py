@@ -9,16 +9,15 @@ import jax
 from vaelab.config.evidence import evidence_settings
 from vaelab.config.objective import check_pair
 from vaelab.config.optimizer import check_steps, flow_loop, gaussian_loop
-from vaelab.posterior import FAMILIES
-from vaelab.inference.optimizer import InnerLoop
-from vaelab.posterior.project import searched_as
 from vaelab.config.section import Section
 from vaelab.data.sources import SPLITS
 from vaelab.inference.loop import Loop
-from vaelab.inference.solver import SolverOf
+from vaelab.inference.optimizer import InnerLoop
 from vaelab.measure.datapoints import MADE_SPLITS
 from vaelab.measure.fit import InferenceSettings
 from vaelab.measure.subject import EvaluateSettings
+from vaelab.posterior import FAMILIES
+from vaelab.posterior.project import searched_as
 from vaelab.runtime.memory import Memory
 from vaelab.types import PosteriorFamily
 

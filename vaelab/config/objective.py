@@ -30,7 +30,11 @@ def training_objective(section: Section, num_steps: int) -> TrainingObjective:
     """The bound that training maximises, every setting of the section checked. Raises ConfigError."""
     entry, name = section.choice("name", OBJECTIVES), section.value("name")
     beta, warmup_steps = section.number("beta"), section.integer("warmup_steps", 0)
-    numbers = {"beta": beta, "min_kl": section.number("min_kl"), "alpha": section.number("alpha", -float("inf"))}
+    numbers = {
+        "beta": beta,
+        "min_kl": section.number("min_kl"),
+        "alpha": section.number("alpha", -float("inf")),
+    }
     if "beta" not in entry.settings and (beta != 1.0 or warmup_steps):
         key = "beta" if beta != 1.0 else "warmup_steps"
         raise section.error(key, "needs --config.objective.name=beta_elbo")

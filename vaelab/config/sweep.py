@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from vaelab.training.recipe import NUMBERS, TOLERANCE
 from vaelab.config.section import Section
+from vaelab.training.recipe import NUMBERS, TOLERANCE
 from vaelab.types import ConfigError
 
 # The settings whose values are arguments of the compiled program: all else is a program of its own.

@@ -36,8 +36,8 @@ def calibration(
 ) -> Calibration:
     """Calibration of the q of N simulated datapoints, z_NxK what they were simulated from.
 
-    The ranks among num_draws draws are compared with the uniform distribution by Pearson's chi-square, in as many
-    equal bins as give five datapoints each, twenty at most; points whose phi is not finite are left out.
+    The ranks among num_draws draws are compared with the uniform distribution by Pearson's chi-square, in as
+    many equal bins as give five datapoints each, twenty at most; points whose phi is not finite are left out.
     """
     from scipy import stats  # a third of a second that only simulated data need
 

@@ -11,8 +11,27 @@ Gaussian families, z = mu + S eps (`gaussian.py`, `structured.py`):
 Flows, z = T(mu + sigma * eps) (`flow.py`): real_nvp, iaf.
 """
 
+from typing import NamedTuple
+
 from vaelab.posterior.flow import iaf, real_nvp
 from vaelab.posterior.gaussian import DenseLinear, cholesky, diagonal, full
 from vaelab.posterior.structured import householder, low_rank
+
+
+class FamilyEntry(NamedTuple):
+    """loop: which inner loop a family is fitted by: the section of config.inference."""
+
+    loop: str
+
+
+FAMILIES = {
+    "diagonal": FamilyEntry("diagonal"),
+    "full": FamilyEntry("gaussian"),
+    "cholesky": FamilyEntry("gaussian"),
+    "low_rank": FamilyEntry("gaussian"),
+    "householder": FamilyEntry("gaussian"),
+    "real_nvp": FamilyEntry("flow"),
+    "iaf": FamilyEntry("flow"),
+}
 
 __all__ = ["DenseLinear", "cholesky", "diagonal", "full", "householder", "iaf", "low_rank", "real_nvp"]

@@ -1,13 +1,14 @@
 """One run: train, refit, infer, weigh the evidence, report; and the directory that remembers it.
 
 The same command on the same directory goes on where the last one stopped, and does nothing twice: training
-from its newest checkpoint, every later stage from the arrays it left in `stages/`.
+from its newest checkpoint, every later stage from the arrays it left in `stages/`. A run is a list of one.
 """
 
 import io
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,37 +22,43 @@ from vaelab import report
 from vaelab.config.experiment import Experiment, build
 from vaelab.config.study import build_study
 from vaelab.measure.rows import arrays, rows
-from vaelab.measure.stages import measure
+from vaelab.measure.stages import Measurement, measure
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.measure.time import inference_time
 from vaelab.report import page
 from vaelab.report.log import log_results
 from vaelab.report.time import flat, plot
 from vaelab.runs.trained import Trained, points_of, subject_of
-from vaelab.runs.training import Member, train
+from vaelab.runs.training import Run, train
 from vaelab.runtime.directory import finished, in_use, open_directory, stored_json, write_whole
 from vaelab.runtime.processes import is_first
+from vaelab.training.loop import NonFiniteError
 from vaelab.types import ConfigError, Key
 
 NUM_PICTURES = 12
+Rows = list[dict[str, Any]]
 
 
 class Results(NamedTuple):
     """What a run has measured: the rows of `gap.json`, the arrays behind them, and what of, by split."""
 
-    rows: list[dict[str, Any]]
+    rows: Rows
     per_datapoint: dict[str, np.ndarray]
     measured: dict[str, tuple[Subject, Outcome]]
 
 
-def run(config: ConfigDict, workdir: str, console: Console) -> list[dict[str, Any]]:
+def run(config: ConfigDict, workdir: str | Path, console: Console | None = None) -> Rows:
     """Runs all stages that `workdir` does not hold yet; returns the rows of its `gap.json`.
 
     A config with a `study` in it is computed whole, and leaves `study.json` and `study.png`; it has no rows.
 
+    config: as `get_config()` of an experiment file returns it. workdir: made if need be; the same call on it
+    goes on where the last one stopped. console: where progress and tables are printed; the terminal if not
+    given, `Console(quiet=True)` for none. Rows are in nats per datapoint, means with standard errors.
+
     Raises ConfigError, DataError, CheckpointError or NonFiniteError, each with one line that says what to do.
     """
-    directory = Path(workdir).expanduser()
+    console, directory = console or Console(), Path(workdir).expanduser()
     if "study" in config:
         _study(config, directory, console)
         return []
@@ -63,35 +70,59 @@ def run(config: ConfigDict, workdir: str, console: Console) -> list[dict[str, An
     if done is not None:
         _show(done["rows"], console, smoke=done.get("smoke", False))
         return done["rows"]
-    experiment = build(config)
+    one = Run(directory.name, directory, config, build(config))
     with in_use(open_directory(directory, config), console):
-        return complete(experiment, directory, console)
+        (results,) = complete([one], console)
+    if isinstance(results, str):
+        raise NonFiniteError(results)
+    _show(results, console, smoke=one.experiment.smoke)
+    console.print(f"results are in {directory}", highlight=False)
+    return results
 
 
-def complete(
-    experiment: Experiment, directory: Path, console: Console, *, show: bool = True
-) -> list[dict[str, Any]]:
-    """What `run` does in the directory that it has opened; show: whether it prints its table."""
-    trained = Trained(experiment.theta, {})
-    for number, stage in enumerate(experiment.stages):
-        (state,) = train([Member(experiment, trained.theta, directory)], number, console)
-        trained = trained.after(stage.family, state)
+def complete(runs: Sequence[Run], console: Console) -> list[Rows | str]:
+    """Trains, measures and writes all of these runs, whose directories are open; the rows of each.
 
-    found = Results([], {}, {})
-    for split in experiment.evaluate.splits:
-        subject = subject_of(experiment, split, trained)
-        outcome = measure(subject, split, points_of(experiment, split, trained.theta), directory, console)
-        found.rows.extend(rows(subject, split, outcome))
-        found.per_datapoint.update(arrays(subject, split, outcome))
-        found.measured[split] = subject, outcome
-    timed = _time(experiment, trained, directory, console)
-    if timed:
-        console.print(report.plain_table("ELBO against time", flat(timed), smoke=experiment.smoke))
-    _write_results(experiment, directory, found)
-    if show:
-        _show(found.rows, console, smoke=experiment.smoke)
-        console.print(f"results are in {directory}", highlight=False)
-    return found.rows
+    They differ in their seeds and in numbers alone, and have the same data, so that every stage of several is
+    one program. A run whose training came to its end has the line that says where in the place of its rows.
+    """
+    trained = train(runs, console)
+    going_on = [number for number, each in enumerate(trained) if not isinstance(each, str)]
+    results: list[Rows | str] = [each if isinstance(each, str) else [] for each in trained]
+    if not going_on:
+        return results
+    measured = _measured([runs[n] for n in going_on], [trained[n] for n in going_on], console)
+    for number, outcome in zip(going_on, measured, strict=True):
+        one = runs[number]
+        if len(runs) > 1:
+            console.print(one.name, highlight=False)
+        timed = _time(one.experiment, trained[number], one.directory, console)
+        if timed:
+            table = report.plain_table("ELBO against time", flat(timed), smoke=one.experiment.smoke)
+            console.print(table)
+        _write_results(one.experiment, one.directory, outcome)
+        results[number] = outcome.rows
+    return results
+
+
+def _measured(runs: Sequence[Run], trained: Sequence[Trained], console: Console) -> list[Results]:
+    """Every split of every run, all runs together."""
+    results = [Results([], {}, {}) for _ in runs]
+    for split in runs[0].experiment.evaluate.splits:
+        measurements = [
+            Measurement(
+                subject_of(one.experiment, split, each),
+                points_of(one.experiment, split, each.theta),
+                one.directory,
+            )
+            for one, each in zip(runs, trained, strict=True)
+        ]
+        outcomes = measure(measurements, split, console)
+        for result, measurement, outcome in zip(results, measurements, outcomes, strict=True):
+            result.rows.extend(rows(measurement.subject, split, outcome))
+            result.per_datapoint.update(arrays(measurement.subject, split, outcome))
+            result.measured[split] = measurement.subject, outcome
+    return results
 
 
 def _time(
@@ -99,19 +130,17 @@ def _time(
 ) -> list[dict[str, Any]]:
     """The rows of `inference_time`, or what is stored of them; [] where none is asked for."""
     settings = experiment.evaluate
-    if not settings.inference_times or not trained.psis:
+    if not settings.inference_times or not trained.encoders:
         return []
-    name = next(iter(trained.psis))
-    # The last stage of a family is the one that has its encoder.
-    system = next(s.system for s in reversed(experiment.stages) if s.family == name)
+    name, encoder = next(iter(trained.encoders.items()))
     split = [name for name in settings.splits if name in experiment.inputs][-1]
     compute = partial(
         inference_time,
         experiment.latent_model,
-        system.family,
-        system.regime.encode,
+        encoder.family,
+        encoder.regime.encode,
         trained.theta,
-        trained.psis[name],
+        encoder.psi,
         experiment.inputs[split],
         settings.inference_times,
         settings=settings.inference[name],

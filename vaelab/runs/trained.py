@@ -1,34 +1,45 @@
-"""What training left, as what is measured: the model, and what gives phi of a datapoint."""
+"""What training leaves, as what is measured: the model, and what gives phi of a datapoint."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from vaelab.config.experiment import Experiment
+from vaelab.config.train import Stage
 from vaelab.measure.datapoints import datapoints
 from vaelab.measure.subject import Inputs, Measured, Subject
 from vaelab.posterior.project import project, same_distribution
 from vaelab.runtime.devices import map_datapoints
-from vaelab.training.regime import Table
+from vaelab.training.regime import Regime, Table
 from vaelab.training.step import TrainState
-from vaelab.types import Key, Params
+from vaelab.types import Array, Key, Params, PosteriorFamily
+
+
+class TrainedEncoder(NamedTuple):
+    """An encoder of one family, with its weights: regime.recognise and regime.encode give phi of any x."""
+
+    family: PosteriorFamily
+    regime: Regime
+    psi: Params
 
 
 class Trained(NamedTuple):
-    """What training left: theta; psi of each family's encoder; the table, of mean-field learning."""
+    """What training leaves: theta; the encoder of each family that has one; mean-field learning's table."""
 
     theta: Params
-    psis: dict[str, Params]
+    encoders: dict[str, TrainedEncoder]
     table: Table | None = None
 
-    def after(self, family: str, state: TrainState) -> "Trained":
-        """With what a training of this family left."""
+    def after(self, stage: Stage, state: TrainState) -> "Trained":
+        """With what this stage has left."""
         if isinstance(state.psi, Table):
             return Trained(state.theta, {}, state.psi)
-        return self._replace(theta=state.theta, psis={**self.psis, family: state.psi})
+        system = stage.system
+        encoder = TrainedEncoder(system.family, system.regime, state.psi)
+        return self._replace(theta=state.theta, encoders={**self.encoders, stage.family: encoder})
 
 
 def subject_of(experiment: Experiment, split: str, trained: Trained) -> Subject:
@@ -61,37 +72,40 @@ def points_of(experiment: Experiment, split: str, theta: Params) -> Measured:
 
 def _amortized(experiment: Experiment, split: str, name: str, trained: Trained) -> str | None:
     """What gives this family's phi on this split: its encoder, with or without steps, or the table."""
-    first = experiment.stages[0]
-    if trained.table is not None and split == "train" and name == first.family:
+    if trained.table is not None and split == "train" and name == experiment.stages[0].family:
         return "table"
-    if name not in trained.psis:
+    if name not in trained.encoders:
         return None
-    refined = experiment.regime == "semi_amortized" and name == first.family
-    return "encoder and steps" if refined else "encoder"
+    return "encoder and steps" if trained.encoders[name].regime.refined else "encoder"
 
 
 def _starts(experiment: Experiment, split: str, trained: Trained, name: str, inputs: Inputs) -> np.ndarray:
     """phi of the family as it was learned, of each datapoint: a row of the table or the encoder's.
 
-    Of a family that has none, of the trained encoder's law projected; where there is no such projection
-    either, the prior.
+    A family that has neither gets the trained encoder's distribution, projected; the prior where that has no
+    closed form.
     """
     how, target = _amortized(experiment, split, name, trained), experiment.families[name]
     if how == "table":
         return _rows_of_table(experiment, trained.table, inputs.index_N)
-    encoder_name = name if how else next(iter(trained.psis), None)
-    if encoder_name is None:
+    encoder = trained.encoders[name] if how else next(iter(trained.encoders.values()), None)
+    if encoder is None:
         return np.tile(np.asarray(target.init()), (len(inputs.index_N), 1))
-    # The last stage of a family is the one that has its encoder.
-    source = next(s.system for s in reversed(experiment.stages) if s.family == encoder_name)
+    shared = (trained.theta, encoder.psi, experiment.keys.recognise)
+    static = encoder.regime, encoder.family, target
+    return map_datapoints(_recognise, shared, tuple(inputs), static=static, chunk_size=1000)
 
-    def encode(shared: tuple[Params, Params, Key], row: tuple[jax.Array, jax.Array]) -> jax.Array:
-        (theta, psi, key), (x_D, index) = shared, row
-        phi_P = source.regime.recognise(theta, psi, x_D, jax.random.fold_in(key, index))
-        return ravel_pytree(phi_P)[0] if how else project(phi_P, source.family, target)
 
-    shared = (trained.theta, trained.psis[encoder_name], experiment.keys.recognise)
-    return map_datapoints(encode, shared, tuple(inputs), chunk_size=1000)
+def _recognise(
+    regime: Regime,
+    source: PosteriorFamily,
+    target: PosteriorFamily,
+    shared: tuple[Params, Params, Key],
+    row: tuple[Any, Array],
+) -> Array:
+    (theta, psi, key), (x_D, index) = shared, row
+    phi = regime.recognise(theta, psi, x_D, jax.random.fold_in(key, index))
+    return ravel_pytree(phi)[0] if source is target else project(phi, source, target)
 
 
 def _rows_of_table(experiment: Experiment, table: Table, index_N: np.ndarray) -> np.ndarray:

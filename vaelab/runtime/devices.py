@@ -152,7 +152,7 @@ def map_runs(
     chunk_size: int | Memory,
     progress: Progress = lambda count: None,
 ) -> list[Any]:
-    """[[function(*static, shared, row) for each row] for each run], compiled over chunks of `chunk_size` rows.
+    """[[function(*static, shared, row) for each row] for each run], in compiled chunks of `chunk_size` rows.
 
     shared, rows: of each run, with the same structure and shapes for all. rows is a pytree of arrays with the
     same leading size N > 0; the result of a run is a pytree of NumPy arrays with leading size N, in the same

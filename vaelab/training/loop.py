@@ -1,6 +1,5 @@
 """The loop around the training step: compiled chunks of steps of R runs."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,14 +12,12 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from vaelab.data.observe import batch_indices, observe
-from vaelab.model.latent import bind
-from vaelab.objective.draws import estimate_elbo
-from vaelab.runtime.devices import local, map_datapoints, on_host, over_runs, place, training_mesh
+from vaelab.runtime.devices import local, on_host, over_runs, place, take, training_mesh
 from vaelab.runtime.memory import peak_bytes
 from vaelab.runtime.processes import as_on_first
 from vaelab.training.regime import Batch
-from vaelab.training.step import REFINE, StepMetrics, System, TrainState, train_step
-from vaelab.types import Array, Key, Params
+from vaelab.training.step import StepMetrics, System, TrainState, train_step
+from vaelab.types import Array, Key
 
 
 class NonFiniteError(FloatingPointError):

@@ -52,6 +52,7 @@ class Regime(NamedTuple):
     expect(theta, psi, batch, key) -> psi       the E-steps of a batch; None where psi learns by gradient
     model_steps                                 gradient steps on theta for each batch
     at_once                                     whether these are taken from the psi before `expect`
+    refined                                     whether steps of an inner loop follow the encoder
     """
 
     family: PosteriorFamily
@@ -63,6 +64,7 @@ class Regime(NamedTuple):
     expect: Callable[[Params, Params, Batch, Key], Params] | None = None
     model_steps: int = 1
     at_once: bool = False
+    refined: bool = False
 
 
 def amortized(encoder: Encoder, family: PosteriorFamily) -> Regime:
@@ -104,6 +106,7 @@ def semi_amortized(
         recognise=lambda *arguments: same_distribution(refined(*arguments), loop.family, family),
         encode=encoder.apply,
         start=None if unrolled else start,
+        refined=True,
     )
 
 
