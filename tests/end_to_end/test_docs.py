@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+import vaelab
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "benchmarks" / "README.md"])
@@ -58,6 +60,12 @@ def test_every_page_is_in_the_menu_once():
     assert len(set(listed)) == len(listed)
     assert set(listed) <= {name(path).removeprefix("docs/") for path in PAGES}
     assert set(listed) >= {str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")}
+
+
+def test_reference_names_everything_public():
+    index = (DOCS / "reference" / "index.md").read_text()
+    table = index.partition("## What is public")[2].partition("## ")[0]
+    assert set(vaelab.__all__) <= set(re.findall(r"`(\w+)`", table))
 
 
 def test_every_module_of_the_reference_exists_and_is_there_once():
