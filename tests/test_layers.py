@@ -1,6 +1,7 @@
 """Imports flow one way: a file or folder of `vaelab` imports only from rows before it."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,12 @@ def test_heavy_packages_are_imported_where_they_are_used(path):
 
 def test_the_table_names_files_that_exist():
     assert set(PLACE) - {"command"} == {concept(path) for path in FILES} - {"command"}
+
+
+def test_readme_prints_the_table():
+    readme = Path(__file__).parents[1] / "README.md"
+    blocks = re.findall(r"^```text\n(.*?)^```$", readme.read_text(), re.MULTILINE | re.DOTALL)
+    assert LAYERS.strip().splitlines() in [block.splitlines() for block in blocks]
 
 
 def test_the_walk_sees_every_form_of_import():

@@ -17,6 +17,7 @@ PAGES = {
     "README.md": "readme.html",
     "CHANGELOG.md": "changelog.html",
     "benchmarks/README.md": "benchmarks.html",
+    "examples/README.md": "examples.html",
 }
 PICTURES = [f"benchmarks/results/{path.name}" for path in (ROOT / "benchmarks/results").glob("*.png")]
 LINK = re.compile(r"(?<=\]\()[^)#:\s]+(?=[)#])")

@@ -9,13 +9,22 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 import yaml
 
+import vaelab
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "benchmarks" / "README.md"])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *DOCS.rglob("*.md"),
+        *(ROOT / name / "README.md" for name in ("benchmarks", "examples")),
+    ]
+)
 HOW_TO = sorted((DOCS / "how_to").glob("*.md"))
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"\n]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 AT_END = ", at the end"
@@ -58,6 +67,25 @@ def test_every_page_is_in_the_menu_once():
     assert len(set(listed)) == len(listed)
     assert set(listed) <= {name(path).removeprefix("docs/") for path in PAGES}
     assert set(listed) >= {str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")}
+
+
+def test_readme_is_short_and_links_every_page():
+    readme = ROOT / "README.md"
+    assert len(readme.read_text().splitlines()) < 200
+    links = re.findall(r"\]\(([^)\s#]+)[^)\s]*\)", without_code(readme))
+    assert {*DOCS.rglob("*.md"), *PAGES} - {readme} <= {(ROOT / link).resolve() for link in links}
+
+
+def test_reference_names_everything_public():
+    index = (DOCS / "reference" / "index.md").read_text()
+    table = index.partition("## What is public")[2].partition("## ")[0]
+    assert set(vaelab.__all__) <= set(re.findall(r"`(\w+)`", table))
+
+
+def test_functions_that_the_derivations_name_exist():
+    named = re.findall(r"`(\w+(?:\.\w+)+)`", (DOCS / "derivations.md").read_text())
+    assert len(named) > 10
+    assert all(resolve_name(f"vaelab.{name}") for name in named)
 
 
 def test_every_module_of_the_reference_exists_and_is_there_once():
