@@ -234,15 +234,15 @@ def test_labels_go_along_and_the_report_is_saved(tmp_path, capsys):
 
 def test_an_interrupted_audit_goes_on_from_its_directory(tmp_path, monkeypatch):
     settings = QUICK | {"evaluate.points_per_save": 8}
-    weigh, calls = measure.estimate_log_evidence, []
+    weigh, calls = measure.weigh_runs, []
 
     def stop(*arguments, **keywords):
-        calls.append(len(arguments[3][1]))
+        calls.append(len(arguments[2][0].data[1]))
         if len(calls) == 2:
             raise KeyboardInterrupt
         return weigh(*arguments, **keywords)
 
-    monkeypatch.setattr(measure, "estimate_log_evidence", stop)
+    monkeypatch.setattr(measure, "weigh_runs", stop)
     with pytest.raises(KeyboardInterrupt):
         run(settings=settings, directory=tmp_path)
     resumed = run(settings=settings, directory=tmp_path)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.runs.test_sweep import INDEX, PIXELS, fit_all, make_system
+from tests.support.training import fit_alone, whatever_the_numbers
 from vaelab.runtime.devices import map_datapoints, on_devices, rows_at_a_time, training_mesh
 from vaelab.runtime.memory import Memory, bytes_per_row
 from vaelab.training import loop as train_loop
@@ -62,7 +63,7 @@ def test_a_loop_ends_on_each_device_by_itself(several):
 def test_the_memory_is_that_of_each_device(several):
     rows, shared = (np.ones((640, 3), np.float32), np.arange(640, dtype=np.int32)), (jax.random.key(0), 0.5)
     needed = bytes_per_row(draw, shared, rows)
-    assert rows_at_a_time(draw, shared, rows, Memory(10 * needed)) == several * 10
+    assert rows_at_a_time(draw, [shared], [rows], Memory(10 * needed)) == several * 10
 
 
 @pytest.mark.parametrize(
@@ -77,13 +78,12 @@ def test_devices_that_share_a_batch_divide_it(at_most, batch_size, shape):
 
 
 def fit_one(system, devices, batch_size=8, **settings):
-    *_, last = train_loop.fit(
+    *_, last = fit_alone(
+        system,
         train.init_state(system, jax.random.key(0)),
         PIXELS,
         INDEX,
         jax.random.key(1),
-        system=system,
-        order_seed=0,
         num_steps=8,
         batch_size=batch_size,
         chunk_size=4,
@@ -116,7 +116,8 @@ def test_a_batch_is_shared(several):
         PIXELS,
         INDEX,
         jax.random.key(1),
-        system=system,
+        {},
+        system_of=whatever_the_numbers(system),
         mesh=training_mesh(several, 8),
     ).compile()
     assert "all-reduce" in program.as_text()

@@ -61,7 +61,6 @@ def settings(
         num_steps=num_steps,
         max_rounds=max_rounds,
         certificate_groups=32,
-        tolerance=0.05,
         elbo_samples=elbo_samples,
         elbo_chunk_size=min(elbo_samples, 1000),
     )
@@ -333,28 +332,16 @@ def test_runs_fitted_together_are_fitted_alone():
     """With models, data, starts, keys and tolerances of their own; some need rounds that others do not."""
     chosen, family = settings(num_steps=20, max_rounds=3), FAMILIES["full"]
     thetas = [jax.tree.map(lambda a, by=by: a * by, THETA) for by in (1.0, 0.9, 1.1)]
-    keys, tolerances = [jax.random.key(seed) for seed in range(3)], np.array([0.08, 1e3, 0.06])
+    keys, tolerances = [jax.random.key(seed) for seed in range(3)], [0.08, 1e3, 0.06]
     data = [(np.roll(X_NxD, by, axis=0), INDEX_N + 100 * by) for by in range(3)]
     starts = [np.roll(encoder_outputs("full"), by, axis=0) for by in range(3)]
     both = {"starts": ("encoder", "prior"), "chunk_size": 4}
-    together = local_fit.fit_locally(
-        MODEL,
-        family,
-        chosen,
-        jax.tree.map(lambda *a: np.stack(a), *thetas),
-        jax.tree.map(lambda *a: np.stack(a), *data),
-        np.stack(starts),
-        jax.numpy.stack(keys),
-        tolerance_R=tolerances,
-        **both,
-    )
-    for run, (theta, x, start, key, tolerance) in enumerate(
-        zip(thetas, data, starts, keys, tolerances, strict=True)
-    ):
-        own = chosen._replace(tolerance=tolerance)
-        alone = local_fit.fit_locally(MODEL, family, own, theta, x, start, key, **both)
-        for one, other in zip(jax.tree.leaves(alone), jax.tree.leaves(together), strict=True):
-            np.testing.assert_allclose(other[run], one, rtol=1e-3, atol=1e-3)
+    problems = list(map(local_fit.Problem, thetas, data, starts, keys, tolerances))
+    together = local_fit.fit_runs(MODEL, family, chosen, problems, **both)
+    for run, (problem, fit) in enumerate(zip(problems, together, strict=True)):
+        (alone,) = local_fit.fit_runs(MODEL, family, chosen, [problem], **both)
+        for one, other in zip(jax.tree.leaves(alone), jax.tree.leaves(fit), strict=True):
+            np.testing.assert_allclose(other, one, rtol=1e-3, atol=1e-3)
         assert len(set(alone.rounds)) == 1 if run == 1 else len(set(alone.rounds)) > 1
 
 

@@ -16,7 +16,6 @@ from experiments import digits_gap, linear_gaussian
 from tests.config.test_experiment import EXPERIMENTS, images_at_hand  # noqa: F401
 from tests.support.events import scalars, shown
 from vaelab import report
-from vaelab.measure import fit as local_fit
 from vaelab.measure import gap
 from vaelab.measure import stages as measure
 from vaelab.runs.run import run
@@ -92,7 +91,7 @@ def test_a_finished_run_is_not_done_again(finished, monkeypatch):
     workdir, rows = finished
     before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
     monkeypatch.setattr(train_loop, "train_chunk", None)
-    monkeypatch.setattr(local_fit, "fit_locally", None)
+    monkeypatch.setattr(measure, "fit_runs", None)
     assert quiet_run(digits_gap.get_config("smoke"), workdir) == rows
     assert before == {path: path.stat().st_mtime_ns for path in workdir.rglob("*") if path.is_file()}
 
@@ -117,9 +116,7 @@ def test_a_run_stopped_in_any_stage_goes_on_to_the_same_result(stage, finished, 
 
             patch.setattr(train_loop, "train_chunk", chunk)
         else:
-            module, name = (
-                (local_fit, "fit_locally") if stage == "inference" else (measure, "estimate_log_evidence")
-            )
+            module, name = (measure, "fit_runs") if stage == "inference" else (measure, "weigh_runs")
             patch.setattr(module, name, stop)
         with pytest.raises(Killed):
             quiet_run(digits_gap.get_config("smoke"), tmp_path / "run")
@@ -140,7 +137,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_last_good_one_and_says_so(
         def stop(*_, **__):
             raise Killed
 
-        patch.setattr(local_fit, "fit_locally", stop)
+        patch.setattr(measure, "fit_runs", stop)
         with pytest.raises(Killed):
             quiet_run(digits_gap.get_config("smoke"), workdir)
     newest = workdir / "checkpoints" / "train" / "40"
@@ -361,7 +358,7 @@ def test_a_run_killed_between_blocks_goes_on_at_the_next_with_the_same_result(
     config, uninterrupted, rows = in_blocks
     workdir = tmp_path / "run"
     with monkeypatch.context() as patch:
-        calls, estimate = [], measure.estimate_log_evidence
+        calls, estimate = [], measure.weigh_runs
 
         def twice(*arguments, **settings):
             calls.append(1)
@@ -369,7 +366,7 @@ def test_a_run_killed_between_blocks_goes_on_at_the_next_with_the_same_result(
                 raise Killed
             return estimate(*arguments, **settings)
 
-        patch.setattr(measure, "estimate_log_evidence", twice)
+        patch.setattr(measure, "weigh_runs", twice)
         with pytest.raises(Killed):
             quiet_run(config, workdir)
     kept = sorted((workdir / "stages").glob("evidence_simulated_*.npz"))
@@ -388,14 +385,14 @@ def test_a_datapoint_without_an_estimate_or_a_move_is_named_and_the_rest_kept(
     in_blocks, tmp_path, monkeypatch
 ):
     config, _, rows = in_blocks
-    estimate = measure.estimate_log_evidence
+    estimate = measure.weigh_runs
 
     def broken(*arguments, **settings):
-        found = jax.tree.map(np.copy, estimate(*arguments, **settings))
-        found.log_evidence[1], found.acceptance[2] = -np.inf, 0.0
-        return found
+        (evidence,) = jax.tree.map(np.copy, estimate(*arguments, **settings))
+        evidence.log_evidence[1], evidence.acceptance[2] = -np.inf, 0.0
+        return [evidence]
 
-    monkeypatch.setattr(measure, "estimate_log_evidence", broken)
+    monkeypatch.setattr(measure, "weigh_runs", broken)
     console = Console(file=io.StringIO(), width=200)
     found = run(config, str(tmp_path / "run"), console)
     printed = console.file.getvalue()
@@ -449,7 +446,7 @@ def test_a_checkpoint_of_another_regime_or_number_of_rows_is_refused(key, value,
         def stop(*_, **__):
             raise Killed
 
-        patch.setattr(local_fit, "fit_locally", stop)
+        patch.setattr(measure, "fit_runs", stop)
         with pytest.raises(Killed):
             quiet_run(config, tmp_path / "one")
     config.update_from_flattened_dict({key: value})

@@ -1,7 +1,6 @@
 """Sweeps: what runs there are, that a run among others is the run alone, and what they say together."""
 
 import csv
-import functools
 import io
 import json
 import math
@@ -13,14 +12,15 @@ import pytest
 from rich.console import Console
 
 from experiments import defaults, digits_gap
+from tests.support.training import fit_alone, whatever_the_numbers
 from tests.training.test_loop import BATCH, INDEX, make_system
 from vaelab import report
 from vaelab.config.experiment import build
 from vaelab.config.sweep import read_sweep
 from vaelab.measure import fit as local_fit
-from vaelab.measure import stages as measure
-from vaelab.measure import together as measure_together
+from vaelab.measure import stages
 from vaelab.report import sweep as sweep_report
+from vaelab.runs import run as run_module
 from vaelab.runs import sweep, sweep_rows
 from vaelab.runs import training as train_stage
 from vaelab.runs.run import run
@@ -130,18 +130,18 @@ def test_a_run_under_its_own_numbers_is_the_run_alone(tmp_path, monkeypatch):
         ),
         num_seeds=1,
     )
-    first = train_stage.Member(build(read_sweep(config).points[0].configs[0]), None, None)
-    first = first._replace(theta=first.experiment.theta)
+    own = read_sweep(config).points[0].configs[0]
+    first = train_stage.Run("", None, own, build(own))
     config.sweep.memory_bytes = 2 * train_stage.bytes_of_run(first)
-    original, at_once = train_loop.train_chunk_together, []
+    original, at_once = train_loop.train_chunk, []
 
     def counted(states, *arguments, **settings):
-        at_once.append(len(states.step))
+        at_once.append(np.size(states.step))
         return original(states, *arguments, **settings)
 
-    monkeypatch.setattr(train_loop, "train_chunk_together", counted)
+    monkeypatch.setattr(train_loop, "train_chunk", counted)
     rows = sweep.run_sweep(config, str(tmp_path / "sweep"), Console(quiet=True))
-    assert set(at_once) == {2}  # and the third alone
+    assert set(at_once) == {2, 1}  # and the third alone
     assert rows[1]["num_unconverged"] == 0 < rows[0]["num_unconverged"]
     point = read_sweep(config).points[2]
     (alone,) = run(point.configs[0], str(tmp_path / "alone"), Console(quiet=True))
@@ -178,19 +178,14 @@ def test_every_number_does_as_an_argument_what_it_does_in_the_config(name, value
     state = train.init_state(stage.system, jax.random.key(0), alone[0].theta)
     settings = {"num_steps": 20, "batch_size": 20, "chunk_size": 20}
     data, key = (split.pixels_NxD, split.index_N), jax.random.key(1)
-    ((one, other),) = train_loop.fit_together(
-        [state, state],
-        *data,
-        [key, key],
-        [point.numbers for point in points],
-        system_of=stage.system_of,
-        order_seeds=[0, 0],
-        **settings,
-    )
-    for experiment, together in zip(alone, (one, other), strict=True):
-        (by_itself,) = train_loop.fit(
-            state, *data, key, system=experiment.stages[0].system, order_seed=0, **settings
-        )
+    starts = [train_loop.Start(state, key, 0, point.numbers) for point in points]
+    ((one, other),) = train_loop.fit(starts, *data, system_of=stage.recipe, **settings)
+    for experiment, start, together in zip(alone, starts, (one, other), strict=True):
+        own = start._replace(numbers={})
+        ((by_itself,),) = train_loop.fit([own], *data, system_of=experiment.stages[0].recipe, **settings)
+        # Its number compiled in, a run that is alone in its program.
+        ((compiled_in,),) = train_loop.fit([start], *data, system_of=stage.recipe, **settings)
+        np.testing.assert_array_equal(compiled_in.metrics.bound, by_itself.metrics.bound)
         np.testing.assert_allclose(together.metrics.bound, by_itself.metrics.bound, rtol=1e-4)
     assert np.max(np.abs(one.metrics.bound - other.metrics.bound)) > 0.02
 
@@ -226,29 +221,27 @@ def test_a_run_of_a_sweep_is_the_run_alone(swept_runs, tmp_path):
 
 
 def fits_of(monkeypatch):
-    """How many runs each call of `fit_locally` was for, in a sweep or by `measure`."""
-    found, original = [], local_fit.fit_locally
+    """How many runs each fit of a block was for."""
+    counts, original = [], stages.fit_runs
 
-    def counted(*arguments, tolerance_R=None, **settings):
-        found.append(1 if tolerance_R is None else len(tolerance_R))
-        return original(*arguments, tolerance_R=tolerance_R, **settings)
+    def counted(model, family, settings, problems, **arguments):
+        counts.append(len(problems))
+        return original(model, family, settings, problems, **arguments)
 
-    monkeypatch.setattr(local_fit, "fit_locally", counted)
-    monkeypatch.setattr(measure_together, "fit_locally", counted)
-    return found
+    monkeypatch.setattr(stages, "fit_runs", counted)
+    return counts
 
 
 def evidence_of(monkeypatch):
     """How many runs each estimate of the evidence of a block was for."""
-    found, original = [], measure.estimate_log_evidence
+    counts, original = [], stages.weigh_runs
 
-    def counted(*arguments, runs=None, **settings):
-        found.append(runs or 1)
-        return original(*arguments, runs=runs, **settings)
+    def counted(model, estimator, runs, **arguments):
+        counts.append(len(runs))
+        return original(model, estimator, runs, **arguments)
 
-    for module in (measure, measure_together):
-        monkeypatch.setattr(module, "estimate_log_evidence", counted)
-    return found
+    monkeypatch.setattr(stages, "weigh_runs", counted)
+    return counts
 
 
 def test_runs_are_measured_together_block_by_block_and_not_twice(tmp_path, monkeypatch):
@@ -262,7 +255,7 @@ def test_runs_are_measured_together_block_by_block_and_not_twice(tmp_path, monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(sweep, "complete", stop)
+        patch.setattr(run_module, "_write_results", stop)
         with pytest.raises(KeyboardInterrupt):
             sweep.run_sweep(config, str(tmp_path / "again"), Console(quiet=True))
     blocks = {path.name: path for path in (tmp_path / "again").glob("*/seed=0/stages/inference_*")}
@@ -283,10 +276,10 @@ def test_runs_that_do_not_fit_the_memory_together_are_fitted_alone(tmp_path, mon
     found = fits_of(monkeypatch)
     original = parallel.rows_at_a_time
 
-    def none_for_several(*arguments, runs=None, **settings):
-        if runs:
-            raise ConfigError("one datapoint of 2 runs takes more")
-        return original(*arguments, runs=runs, **settings)
+    def none_for_several(function, shared, rows, *arguments, **settings):
+        if len(rows) > 1:
+            raise parallel.DoesNotFit("one datapoint of 2 runs takes more")
+        return original(function, shared, rows, *arguments, **settings)
 
     monkeypatch.setattr(local_fit, "rows_at_a_time", none_for_several)
     (row,) = sweep.run_sweep(config, str(tmp_path), Console(quiet=True))
@@ -321,28 +314,18 @@ def test_rows_are_means_over_seeds_with_their_error(swept_runs):
 
 def test_a_finished_sweep_is_not_done_again(swept_runs, monkeypatch):
     config, workdir, rows = swept_runs
-    monkeypatch.setattr(sweep, "train", None)
     monkeypatch.setattr(sweep, "complete", None)
     assert sweep.run_sweep(config, str(workdir), Console(quiet=True)) == rows
-
-
-@functools.cache
-def system_of(system):
-    """The same system whatever the numbers; the same function, so that it is compiled once."""
-    return lambda numbers: system
 
 
 def fit_all(systems_states, pixels, num_steps, **settings):
     system, states, keys = systems_states
     last = None
-    for chunk in train_loop.fit_together(
-        states,
+    for chunk in train_loop.fit(
+        [train_loop.Start(*start) for start in zip(states, keys, range(len(states)), strict=True)],
         pixels,
         INDEX,
-        keys,
-        [{}] * len(states),
-        system_of=system_of(system),
-        order_seeds=range(len(states)),
+        system_of=whatever_the_numbers(system),
         num_steps=num_steps,
         batch_size=BATCH,
         chunk_size=4,
@@ -366,12 +349,12 @@ def test_trained_together_is_trained_alone(three):
     system, states, keys = three
     together = fit_all(three, PIXELS, 12)
     for seed, progress in enumerate(together):
-        *_, alone = train_loop.fit(
+        *_, alone = fit_alone(
+            system,
             states[seed],
             PIXELS,
             INDEX,
             keys[seed],
-            system=system,
             order_seed=seed,
             num_steps=12,
             batch_size=BATCH,
@@ -402,7 +385,7 @@ def failing_at(monkeypatch, steps):
 
     Returns the runs of each program, told by the key of each, as `three` has them.
     """
-    original, programs = train_loop.train_chunk_together, []
+    original, programs = train_loop.train_chunk, []
 
     def fail(states, rows, pixels, index, keys, numbers, **settings):
         runs = [int(jax.random.key_data(key)[-1]) - 10 for key in keys]
@@ -415,7 +398,7 @@ def failing_at(monkeypatch, steps):
         programs.append(runs)
         return states, metrics._replace(bound=bound)
 
-    monkeypatch.setattr(train_loop, "train_chunk_together", fail)
+    monkeypatch.setattr(train_loop, "train_chunk", fail)
     return programs
 
 
@@ -451,13 +434,13 @@ def test_it_ends_where_every_run_has_failed(four, monkeypatch):
 
 def test_a_seed_that_fails_is_marked_and_the_rest_is_reported(tmp_path, monkeypatch):
     config = swept(("encoder.hidden", ((10,),)), num_seeds=3)
-    original = train_loop.train_chunk_together
+    original = train_loop.train_chunk
 
     def poison(states, *arguments, **settings):
         states, metrics = original(states, *arguments, **settings)
         return states, metrics._replace(bound=metrics.bound.at[1].set(np.nan))
 
-    monkeypatch.setattr(train_loop, "train_chunk_together", poison)
+    monkeypatch.setattr(train_loop, "train_chunk", poison)
     (row,) = sweep.run_sweep(config, str(tmp_path / "sweep"), Console(quiet=True))
     assert row["num_seeds"] == 2
     assert len(row["failed"]) == 1
@@ -467,7 +450,7 @@ def test_a_seed_that_fails_is_marked_and_the_rest_is_reported(tmp_path, monkeypa
 
 def test_a_sweep_that_was_killed_goes_on_to_the_same_result(swept_runs, tmp_path, monkeypatch):
     config, _, rows = swept_runs
-    workdir, original, calls = tmp_path / "sweep", train_loop.train_chunk_together, []
+    workdir, original, calls = tmp_path / "sweep", train_loop.train_chunk, []
 
     def stop(*arguments, **settings):
         calls.append(1)
@@ -476,7 +459,7 @@ def test_a_sweep_that_was_killed_goes_on_to_the_same_result(swept_runs, tmp_path
         return original(*arguments, **settings)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_loop, "train_chunk_together", stop)
+        patch.setattr(train_loop, "train_chunk", stop)
         with pytest.raises(KeyboardInterrupt):
             sweep.run_sweep(config, str(workdir), Console(quiet=True))
     console = Console(file=io.StringIO(), width=200)
@@ -490,29 +473,25 @@ def test_runs_killed_between_their_checkpoints_go_on_together_where_they_can(tmp
     config = swept(("encoder.hidden", ((10,),)), num_seeds=3)
     config.train.num_steps = 60
     (row,) = sweep.run_sweep(config, str(tmp_path / "whole"), Console(quiet=True))
-    together, alone, programs = train_loop.train_chunk_together, train_loop.train_chunk, []
+    original, programs = train_loop.train_chunk, []
 
     def stop(states, *arguments, **settings):
         if int(states.step[0]) == 40:
             raise KeyboardInterrupt
-        return together(states, *arguments, **settings)
+        return original(states, *arguments, **settings)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_loop, "train_chunk_together", stop)
+        patch.setattr(train_loop, "train_chunk", stop)
         with pytest.raises(KeyboardInterrupt):
             sweep.run_sweep(config, str(tmp_path / "sweep"), Console(quiet=True))
     (first,) = (tmp_path / "sweep").glob("*/seed=0/checkpoints/train/40")
     shutil.rmtree(first)
 
-    def count(function):
-        def counted(state, *arguments, **settings):
-            programs.append(np.size(state.step))
-            return function(state, *arguments, **settings)
+    def counted(state, *arguments, **settings):
+        programs.append(np.size(state.step))
+        return original(state, *arguments, **settings)
 
-        return counted
-
-    monkeypatch.setattr(train_loop, "train_chunk_together", count(together))
-    monkeypatch.setattr(train_loop, "train_chunk", count(alone))
+    monkeypatch.setattr(train_loop, "train_chunk", counted)
     (resumed,) = sweep.run_sweep(config, str(tmp_path / "sweep"), Console(quiet=True))
     assert programs == [1, 1, 2]
     assert resumed["elbo_amortized"]["mean"] == pytest.approx(row["elbo_amortized"]["mean"], abs=1e-4)
@@ -553,25 +532,21 @@ def test_a_varied_family_is_one_line_of_points_and_not_a_panel_each(varied, colu
 def test_a_sweep_goes_on_past_a_seed_that_fails_again(tmp_path, monkeypatch):
     """Killed after a seed has failed: the others are done, and it alone is where it was."""
     config = swept(("encoder.hidden", ((10,),)), num_seeds=2)
-    original, together = train_loop.train_chunk, train_loop.train_chunk_together
+    original = train_loop.train_chunk
 
-    def poison(states, *arguments, **settings):
-        states, metrics = together(states, *arguments, **settings)
-        return states, metrics._replace(bound=metrics.bound.at[1].set(np.nan))
-
-    def poison_alone(state, *arguments, **settings):
-        state, metrics = original(state, *arguments, **settings)
-        return state, metrics._replace(bound=metrics.bound * np.nan)
+    def poison(states, *arguments, several, **settings):
+        states, metrics = original(states, *arguments, several=several, **settings)
+        bound = metrics.bound.at[1].set(np.nan) if several else metrics.bound * np.nan
+        return states, metrics._replace(bound=bound)
 
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train_loop, "train_chunk_together", poison)
+    monkeypatch.setattr(train_loop, "train_chunk", poison)
     with monkeypatch.context() as patch:
-        patch.setattr(sweep, "complete", stop)
+        patch.setattr(run_module, "_write_results", stop)
         with pytest.raises(KeyboardInterrupt):
             sweep.run_sweep(config, str(tmp_path / "sweep"), Console(quiet=True))
-    monkeypatch.setattr(train_loop, "train_chunk", poison_alone)
     (row,) = sweep.run_sweep(config, str(tmp_path / "sweep"), Console(quiet=True))
     assert row["num_seeds"] == 1
     assert "not finite at step" in row["failed"][0]

@@ -1,5 +1,8 @@
 """Runs of the training loop, as several test files take them."""
 
+import functools
+from collections.abc import Callable, Iterator
+
 import jax
 import numpy as np
 
@@ -7,6 +10,30 @@ from vaelab.training import loop as train_loop
 from vaelab.training import step as train
 
 BATCH_SIZE, FIRST_KEY, KEY = 8, 1, 2
+
+
+@functools.cache
+def whatever_the_numbers(system: train.System) -> Callable[[object], train.System]:
+    """The same function for the same system, so that it is compiled once."""
+    return lambda numbers: system
+
+
+def fit_alone(
+    system: train.System,
+    state: train.TrainState,
+    x_NxD: np.ndarray,
+    index_N: np.ndarray,
+    key: jax.Array,
+    *,
+    order_seed: int = 0,
+    **settings: int,
+) -> Iterator[train_loop.Progress]:
+    """The training of a list of one run."""
+    starts = [train_loop.Start(state, key, order_seed)]
+    for (progress,) in train_loop.fit(
+        starts, x_NxD, index_N, system_of=whatever_the_numbers(system), **settings
+    ):
+        yield progress
 
 
 def run_steps(
@@ -20,21 +47,16 @@ def run_steps(
     chunk_size: int = 4,
     **settings: int,
 ) -> tuple[train.TrainState, np.ndarray]:
-    """(the last state, the bound of every step), from the first step or from `state`."""
+    """(the last state, the bound of every step), from the first step or from `state`.
+
+    Raises NonFiniteError where the training fails.
+    """
     state = train.init_state(system, jax.random.key(FIRST_KEY)) if state is None else state
+    sizes = {"num_steps": num_steps, "batch_size": batch_size, "chunk_size": chunk_size}
     bounds = []
-    for progress in train_loop.fit(
-        state,
-        x_NxD,
-        index_N,
-        jax.random.key(KEY),
-        system=system,
-        order_seed=0,
-        num_steps=num_steps,
-        batch_size=batch_size,
-        chunk_size=chunk_size,
-        **settings,
-    ):
+    for progress in fit_alone(system, state, x_NxD, index_N, jax.random.key(KEY), **sizes, **settings):
+        if progress.failed:
+            raise train_loop.NonFiniteError(progress.failed)
         state = progress.state
         bounds.append(progress.metrics.bound)
     return jax.device_get(state), np.concatenate(bounds)

@@ -190,13 +190,12 @@ def test_steps_that_are_not_finite_can_be_left_out(pixels):
     system, pixels = poison_one(make_system(), pixels)
     system = system._replace(optimizer=optax.apply_if_finite(system.optimizer, 1))
     lines, kept = [], []
-    for progress in train_loop.fit(
+    for progress in training.fit_alone(
+        system,
         train.init_state(system, jax.random.key(1)),
         pixels,
         INDEX,
         jax.random.key(2),
-        system=system,
-        order_seed=0,
         num_steps=20,
         batch_size=BATCH,
         chunk_size=1,
@@ -219,18 +218,16 @@ def test_steps_left_out_before_a_resume_count(pixels):
     system, pixels = poison_one(make_system(), pixels)
     system = system._replace(optimizer=optax.apply_if_finite(system.optimizer, 1))
     settings = {
-        "system": system,
-        "order_seed": 0,
         "num_steps": 3,
         "batch_size": len(pixels),
         "chunk_size": 1,
         "max_skipped": 1,
     }
     start = train.init_state(system, jax.random.key(1))
-    first = next(train_loop.fit(start, pixels, INDEX, jax.random.key(2), **settings))
+    first = next(training.fit_alone(system, start, pixels, INDEX, jax.random.key(2), **settings))
     assert len(first.skipped) == 1
-    with pytest.raises(train_loop.NonFiniteError, match="step 2"):
-        next(train_loop.fit(first.state, pixels, INDEX, jax.random.key(2), **settings))
+    again = next(training.fit_alone(system, first.state, pixels, INDEX, jax.random.key(2), **settings))
+    assert "step 2" in again.failed
 
 
 def test_the_weight_of_the_kl_follows_its_schedule(pixels):
@@ -246,21 +243,6 @@ def test_the_weight_of_the_kl_follows_its_schedule(pixels):
         )
         np.testing.assert_allclose(found.bound, expected.bound, rtol=1e-6)
         np.testing.assert_allclose(found.grad_norm, expected.grad_norm, rtol=1e-5)
-
-
-def test_evaluator_uses_every_point_and_reports_its_error(system, pixels):
-    state = train.init_state(system, jax.random.key(1))
-    x_NxD = (pixels > 8).astype(np.float32)
-    evaluate = train_loop.evaluator(system, num_samples=4, chunk_size=16)
-    mean, stderr = evaluate(state.theta, state.psi, x_NxD, INDEX, jax.random.key(6))
-    first, _ = evaluate(state.theta, state.psi, x_NxD[:16], INDEX[:16], jax.random.key(6))
-    rest, _ = evaluate(state.theta, state.psi, x_NxD[16:], INDEX[16:], jax.random.key(6))
-    np.testing.assert_allclose(mean, (16 * first + (NUM_POINTS - 16) * rest) / NUM_POINTS, rtol=1e-5)
-    assert 0 < stderr < 5.0
-    # The draws of one datapoint are not those of another: of one x many times, only they differ.
-    same_NxD = np.tile(x_NxD[:1], (NUM_POINTS, 1))
-    _, of_draws = evaluate(state.theta, state.psi, same_NxD, INDEX, jax.random.key(6))
-    assert of_draws > 1e-3
 
 
 def test_an_affine_encoder_closes_its_gap_on_a_linear_gaussian_model():

@@ -94,6 +94,25 @@ class Weighed(NamedTuple):
 def estimate_log_evidence(
     model: LatentModel,
     estimator: Estimator,
+    theta: Params,
+    data: tuple[np.ndarray, np.ndarray],
+    phis: tuple[np.ndarray, ...],
+    key: Key,
+    *,
+    chunk_size: int | Memory,
+    progress: Progress = lambda count: None,
+) -> Evidence:
+    """log p(x) for each datapoint of data = (x_NxD, index_N), from phi_NxP of each proposal; nats.
+
+    `weigh_runs` of a single run; see there.
+    """
+    run = Weighed(theta, data, phis, key)
+    return weigh_runs(model, estimator, [run], chunk_size=chunk_size, progress=progress)[0]
+
+
+def weigh_runs(
+    model: LatentModel,
+    estimator: Estimator,
     runs: Sequence[Weighed],
     *,
     chunk_size: int | Memory,
@@ -123,7 +142,10 @@ def _estimate(
 def choose_estimator(
     model: LatentModel,
     estimators: tuple[Estimator, ...],
-    run: Weighed,
+    theta: Params,
+    data: tuple[np.ndarray, np.ndarray],
+    phis: tuple[np.ndarray, ...],
+    key: Key,
     *,
     pilot_points: int,
     chunk_size: int | Memory,
@@ -135,11 +157,13 @@ def choose_estimator(
 
     Raises ValueError where no estimator has a finite result on the pilot.
     """
-    data, phis = take((run.data, run.phis), slice(pilot_points))
-    estimates = []
-    for number, estimator in enumerate(estimators):
-        pilot = Weighed(run.theta, data, phis, jax.random.fold_in(run.key, number))
-        estimates += estimate_log_evidence(model, estimator, [pilot], chunk_size=chunk_size)
+    data, phis = take((data, phis), slice(pilot_points))
+    estimates = [
+        estimate_log_evidence(
+            model, one, theta, data, phis, jax.random.fold_in(key, number), chunk_size=chunk_size
+        )
+        for number, one in enumerate(estimators)
+    ]
     return judge(
         [estimator.name for estimator in estimators],
         [estimator.evaluations for estimator in estimators],

@@ -79,7 +79,7 @@ def fit_locally(
     phi_start_NxP: np.ndarray,
     key: Key,
     *,
-    tolerance: float,
+    tolerance: float = 0.05,
     starts: tuple[str, ...] = ("encoder",),
     chunk_size: int | Memory,
     progress: Progress = lambda count: None,

@@ -18,7 +18,7 @@ from vaelab.evidence import Estimator, Evidence
 from vaelab.evidence.annealing import Annealing
 from vaelab.evidence.bdmc import Bidirectional, bidirectional
 from vaelab.measure.calibration import Calibration, calibration
-from vaelab.measure.evidence import Choice, Weighed, choose_estimator, estimate_log_evidence
+from vaelab.measure.evidence import Choice, Weighed, choose_estimator, weigh_runs
 from vaelab.measure.fit import LocalFit, Problem, fit_runs
 from vaelab.measure.subject import Measured, Outcome, Subject
 from vaelab.model.latent import bind
@@ -202,7 +202,7 @@ def _chosen(run: Measurement, split: str, weighed: Weighed, console: Console) ->
         choice: Choice = choose_estimator(
             run.subject.model,
             settings.evidence.estimators,
-            weighed._replace(key=run.subject.keys.pilot),
+            *weighed._replace(key=run.subject.keys.pilot),
             pilot_points=settings.evidence.pilot_points,
             chunk_size=settings.memory,
         )
@@ -226,7 +226,7 @@ def _evidence_stage(
             for number in numbers
         ]
         memory = subject.settings.memory
-        return estimate_log_evidence(subject.model, estimator, parts, chunk_size=memory, progress=progress)
+        return weigh_runs(subject.model, estimator, parts, chunk_size=memory, progress=progress)
 
     return _stage(runs, f"evidence {split}", Evidence.template(), compute)
 

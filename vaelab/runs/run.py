@@ -25,7 +25,7 @@ from vaelab.measure.rows import arrays, rows
 from vaelab.measure.stages import Measurement, measure
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.measure.time import inference_time
-from vaelab.report import page
+from vaelab.report import page, weights
 from vaelab.report.log import log_results
 from vaelab.report.time import flat, plot
 from vaelab.runs.trained import Trained, points_of, subject_of
@@ -100,7 +100,7 @@ def complete(runs: Sequence[Run], console: Console) -> list[Rows | str]:
         if timed:
             table = report.plain_table("ELBO against time", flat(timed), smoke=one.experiment.smoke)
             console.print(table)
-        _write_results(one.experiment, one.directory, outcome)
+        _write_results(one, trained[number], outcome)
         results[number] = outcome.rows
     return results
 
@@ -166,45 +166,49 @@ def _study(config: ConfigDict, directory: Path, console: Console) -> None:
     if tables is None:
         compute = build_study(config)
         with in_use(open_directory(directory, config), console):
-            found = compute()
-            tables = found.tables
+            finding = compute()
+            tables = finding.tables
             if is_first():
-                found.plot(directory / "study.png")
+                finding.plot(directory / "study.png")
             write_whole(results, (json.dumps(tables, indent=2) + "\n").encode())
     for title, entries in tables.items():
         console.print(report.plain_table(title, entries, smoke=config.get("smoke", False)))
     console.print(f"results are in {directory}", highlight=False)
 
 
-def _write_results(experiment: Experiment, directory: Path, found: Results) -> None:
-    """The plots, the arrays, and `gap.json` last, as it marks the run as finished."""
+def _write_results(one: Run, trained: Trained, results: Results) -> None:
+    """The plots, the arrays, the weights, and `gap.json` last, as it marks the run as finished."""
     if not is_first():
         return
-    report.plot_gaps(directory / "gaps.png", found.rows, found.per_datapoint)
+    experiment, directory = one.experiment, one.directory
+    report.plot_gaps(directory / "gaps.png", results.rows, results.per_datapoint)
     if len(experiment.image_shape) == 2:
-        split, (subject, outcome) = next(iter(found.measured.items()))
+        split, (subject, outcome) = next(iter(results.measured.items()))
         pictures = _pictures(subject, split, outcome, experiment.keys.pictures)
         report.plot_images(directory / "images.png", pictures, experiment.image_shape)
-    log_results(directory, found.rows, step=experiment.stages[0].num_steps)
+    log_results(directory, results.rows, step=experiment.stages[0].num_steps)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **found.per_datapoint)
+    np.savez_compressed(buffer, **results.per_datapoint)
     write_whole(directory / "per_datapoint.npz", buffer.getvalue())
-    _write_page(experiment, directory, found)
-    write_whole(directory / "gap.json", report.to_json(found.rows, smoke=experiment.smoke))
+    psis = {f"encoder/{name}": encoder.psi for name, encoder in trained.encoders.items()}
+    config = json.loads((directory / "config.json").read_text())
+    weights.write_weights(directory / weights.FILE, {"theta": trained.theta, **psis}, config)
+    _write_page(experiment, directory, results)
+    write_whole(directory / "gap.json", report.to_json(results.rows, smoke=experiment.smoke))
 
 
-def _write_page(experiment: Experiment, directory: Path, found: Results) -> None:
+def _write_page(experiment: Experiment, directory: Path, results: Results) -> None:
     metrics, latents, pictures = directory / "metrics.jsonl", {}, {}
-    for split, (subject, outcome) in found.measured.items():
+    for split, (subject, outcome) in results.measured.items():
         latents |= page.latents(subject, split, outcome)
         if len(experiment.image_shape) == 2:
             shape = experiment.image_shape
-            pictures |= page.pictures(subject, split, outcome, found.rows, found.per_datapoint, shape)
+            pictures |= page.pictures(subject, split, outcome, results.rows, results.per_datapoint, shape)
     page.write_page(
         directory / "report.html",
         title="/".join(directory.resolve().parts[-2:]),
-        rows=found.rows,
-        per_datapoint=found.per_datapoint,
+        rows=results.rows,
+        per_datapoint=results.per_datapoint,
         metrics=[json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else (),
         config=json.loads((directory / "config.json").read_text()),
         command=shlex.join(["python", *sys.argv]),

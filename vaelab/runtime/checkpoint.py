@@ -20,6 +20,7 @@ import hashlib
 import itertools
 import json
 import logging
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -112,6 +113,52 @@ def _sha256(described: dict[str, str], packed: np.ndarray) -> str:
     return digest.hexdigest()
 
 
+def _read(manager: ocp.CheckpointManager, step: int) -> tuple[dict[str, str], np.ndarray]:
+    """(what every leaf is, the bytes of all). Raises ValueError where they do not match their sha256."""
+    items = ocp.args.Composite(state=ocp.args.StandardRestore(), manifest=ocp.args.JsonRestore())
+    restored = manager.restore(step, args=items)
+    described, packed = restored.manifest["leaves"], restored.state["bytes"]
+    if restored.manifest["sha256"] != _sha256(described, packed):
+        raise ValueError("its bytes do not match its sha256")
+    return described, packed
+
+
+def read_newest(directory: str | Path) -> dict[str, np.ndarray]:
+    """Every leaf of the newest good step, by its path in the state; nothing is written or moved.
+
+    Raises CheckpointError where there is no such step.
+    """
+    directory, reason = Path(directory).absolute(), "there is none"
+    options = ocp.CheckpointManagerOptions(create=False, read_only=True)
+    with ocp.CheckpointManager(directory, options=options) as manager:
+        for step in sorted(manager.all_steps(), reverse=True):
+            try:
+                described, packed = _read(manager, step)
+            except Exception as error:  # a damaged step raises nearly anything
+                reason = _one_line(error)
+                continue
+            return _arrays(described, packed)
+    raise CheckpointError(f"no checkpoint in {directory} can be read: {reason}")
+
+
+def _arrays(described: dict[str, str], packed: np.ndarray) -> dict[str, np.ndarray]:
+    """The leaves but for keys, from how `_describe` writes and `_pack` lays them."""
+    arrays, start = {}, 0
+    for path, text in sorted(described.items()):
+        name, _, sizes = text.removesuffix("]").partition("[")
+        shape = tuple(int(size) for size in sizes.split(",") if size)
+        is_key = name.startswith("key<")
+        dtype = np.dtype(np.uint32) if is_key else np.dtype(name)
+        stop = start + math.prod(shape) * dtype.itemsize * (KEY_WORDS if is_key else 1)
+        if not is_key:
+            arrays[path] = packed[start:stop].view(dtype).reshape(shape)
+        start = stop
+    return arrays
+
+
+KEY_WORDS = 2  # of a threefry key, JAX's default
+
+
 class Checkpointer:
     """The last `max_to_keep` steps of one run; `with` waits for the last save.
 
@@ -202,7 +249,7 @@ class Checkpointer:
         damaged: dict[int, str] = {}
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
-                described, packed = self._read(step)
+                described, packed = _read(self._manager, step)
             except Exception as error:
                 damaged[step] = _one_line(error)
                 continue
@@ -243,14 +290,6 @@ class Checkpointer:
                 f"cannot write checkpoints to {self._directory} ({_one_line(error)}): free space or"
                 " make it writable; the same command then resumes from the last complete step"
             ) from error
-
-    def _read(self, step: int) -> tuple[dict[str, str], np.ndarray]:
-        items = ocp.args.Composite(state=ocp.args.StandardRestore(), manifest=ocp.args.JsonRestore())
-        restored = self._manager.restore(step, args=items)
-        described, packed = restored.manifest["leaves"], restored.state["bytes"]
-        if restored.manifest["sha256"] != _sha256(described, packed):
-            raise ValueError("its bytes do not match its sha256")
-        return described, packed
 
     def _check_fit(self, step: int, saved: dict[str, str], template: State) -> None:
         wanted = _describe(_leaves(template))
