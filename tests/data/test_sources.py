@@ -17,12 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vaelab import data, prepare
+from vaelab import data
+from vaelab.data import archives, tfds
 from vaelab.data import observe as data_observe
-from vaelab.data import sources as data_sources
 
 ROOT = Path(__file__).parents[2]
 SPLITS = ("train", "validation", "test")
+VERSIONS = dict.fromkeys(("mnist", "fashion_mnist", "kmnist"), "3.0.1")
+VERSIONS |= {"omniglot": "3.0.0", "binarized_mnist": "1.0.0"}
 
 # Computed once: whoever changes one of these changes which image an index means, or every run.
 DIGITS_GOLDEN = "020c3dc57ee7df5052110a6c567f8db2c80f342997b89c73e481ebd82e03b5ba"
@@ -294,16 +296,16 @@ def prepared(tmp_path, monkeypatch):
     reads = []
 
     def write(name, rows, **info):
-        folder = tmp_path / name / data_sources._SOURCES[name].version
+        folder = tmp_path / name / VERSIONS[name]
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "dataset_info.json").write_text(json.dumps({"fileFormat": "array_record"} | info))
 
-        def read_rows(name, split, data_dir):
+        def read_rows(recipe, split, data_dir):
             assert data_dir == tmp_path
-            reads.append((name, split))
+            reads.append((recipe.name, split))
             return ((png(pixels), label) for pixels, label in rows[split])
 
-        monkeypatch.setattr(data_sources, "_read_rows", read_rows)
+        monkeypatch.setattr(tfds, "_read_rows", read_rows)
         return SimpleNamespace(
             dir=tmp_path, reads=reads, cache=tmp_path / "vaelab" / f"{folder.parent.name}-{folder.name}.npz"
         )
@@ -497,11 +499,11 @@ def test_half_prepared_data_is_named_and_refused(info, tmp_path):
 def test_damaged_records_are_named_and_refused(prepared, monkeypatch):
     fake = prepared("kmnist", KMNIST)
 
-    def read_rows(name, split, data_dir):
+    def read_rows(recipe, split, data_dir):
         yield png(KMNIST["train"][0][0]), 0
         raise RuntimeError("chunk header hash mismatch\nat byte 7")
 
-    monkeypatch.setattr(data_sources, "_read_rows", read_rows)
+    monkeypatch.setattr(tfds, "_read_rows", read_rows)
     with pytest.raises(data.DataError, match=r"damaged \(chunk header hash mismatch\): delete it") as error:
         data.load("kmnist", data_dir=fake.dir)
     one_line(error)
@@ -590,7 +592,7 @@ PUBLISHED = tuple(PUBLISHED_GOLDEN)
 
 
 @pytest.fixture(scope="session")
-def archives():
+def published():
     folder = Path(os.environ.get("VAELAB_ARCHIVES", ""))
     if "VAELAB_ARCHIVES" not in os.environ or not all((folder / name).is_dir() for name in PUBLISHED):
         pytest.skip("no archives: set VAELAB_ARCHIVES to a folder that holds mnist/ and fashion_mnist/")
@@ -598,7 +600,7 @@ def archives():
 
 
 @pytest.fixture(scope="session")
-def prepared_dir(archives, tmp_path_factory):
+def prepared_dir(published, tmp_path_factory):
     if "VAELAB_DATA_DIR" in os.environ:
         return Path(os.environ["VAELAB_DATA_DIR"])
     if importlib.util.find_spec("tensorflow") is None:
@@ -611,7 +613,7 @@ def prepared_dir(archives, tmp_path_factory):
             "vaelab.prepare",
             name,
             "--manual_dir",
-            archives / name,
+            published / name,
             "--data_dir",
             folder,
         ]
@@ -634,7 +636,7 @@ def sorted_rows(pixels_NxD: np.ndarray, label_N: np.ndarray) -> np.ndarray:
 
 @pytest.mark.mnist_archives
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_splits_hold_exactly_the_images_of_the_archives(name, archives, prepared_dir):
+def test_splits_hold_exactly_the_images_of_the_archives(name, published, prepared_dir):
     dataset = data.load(name, data_dir=prepared_dir)
     assert [len(dataset.splits[split].label_N) for split in SPLITS] == [55_000, 5_000, 10_000]
     train, validation, test = (dataset.splits[split] for split in SPLITS)
@@ -642,8 +644,8 @@ def test_splits_hold_exactly_the_images_of_the_archives(name, archives, prepared
         np.concatenate([train.pixels_NxD, validation.pixels_NxD]),
         np.concatenate([train.label_N, validation.label_N]),
     )
-    np.testing.assert_array_equal(together, raw_rows(archives / name, "train"))
-    np.testing.assert_array_equal(sorted_rows(*test[:2]), raw_rows(archives / name, "t10k"))
+    np.testing.assert_array_equal(together, raw_rows(published / name, "train"))
+    np.testing.assert_array_equal(sorted_rows(*test[:2]), raw_rows(published / name, "t10k"))
     index_N = np.concatenate([train.index_N, validation.index_N, test.index_N])
     np.testing.assert_array_equal(index_N, np.arange(70_000))
 
@@ -655,6 +657,6 @@ def test_published_data_sets_are_the_same_everywhere(name, prepared_dir):
 
 
 @pytest.mark.mnist_archives
-def test_archives_are_the_ones_that_the_builders_expect(archives, tmp_path):
+def test_archives_are_the_ones_that_the_builders_expect(published, tmp_path):
     for name in PUBLISHED:
-        prepare.check_archives(data.builder(name, tmp_path).url_infos, archives / name)
+        archives.check(tfds.builder(name, VERSIONS[name], tmp_path).url_infos, published / name)
