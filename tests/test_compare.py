@@ -5,10 +5,14 @@ import json
 import math
 import re
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import vaelab
 from vaelab import compare
+from vaelab.report import paired
 
 N = 50
 INDEX = np.arange(100, 100 + N)
@@ -35,8 +39,21 @@ def write_run(
     return directory
 
 
+def write_audit(directory, lead=0.0, *, x="digest of x", key="digest of key", splits=("given",)):
+    """A finished audit, as `write_run` writes a run."""
+    write_run(directory, lead)
+    arrays = dict(np.load(directory / "per_datapoint.npz"))
+    of_splits = {
+        name.replace("test/", f"{split}/"): array for split in splits for name, array in arrays.items()
+    }
+    np.savez(directory / "per_datapoint.npz", **of_splits, **{"given/labels": np.full(N, "a")})
+    given = {"density": "log_likelihood", "x": x, "key": key, "num_simulated": 0}
+    (directory / "config.json").write_text(json.dumps({"given": given}))
+    return directory
+
+
 def lead_of(first, other, name="log_evidence"):
-    return compare.difference(compare.read(first), compare.read(other), ("test", "diagonal"), name)
+    return paired.difference(compare.read(first), compare.read(other), ("test", "diagonal"), name)
 
 
 def test_shared_datapoints_are_paired_in_whatever_order(tmp_path):
@@ -83,6 +100,64 @@ def test_seeds_are_the_unit_where_there_are_several(tmp_path):
     assert lead["stderr"] < 0.005  # the seeds of both move by 0.1 together
     alone = lead_of(tmp_path / "a" / "seed=1", tmp_path / "b")
     assert not alone["paired"]
+
+
+def test_audits_of_the_same_x_are_paired_whatever_their_keys(tmp_path):
+    first, other = write_audit(tmp_path / "a"), write_audit(tmp_path / "b", 0.5, key="another")
+    (_, row) = paired.compare([compare.read(first), compare.read(other)])
+    lead = row["less_first"]["elbo_amortized"]
+    assert (row["split"], row["family"], row["run"]) == ("given", "diagonal", "b")
+    assert (lead["paired"], lead["over"]) == (True, "50 datapoints")
+    assert lead["mean"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_audits_of_another_x_and_simulated_datapoints_are_not_paired(tmp_path):
+    first, same, other = (
+        compare.read(write_audit(tmp_path / name, lead, x=x, splits=("given", "simulated")))
+        for name, lead, x in (("a", 0.0, "x"), ("b", 0.5, "x"), ("c", 0.5, "another x"))
+    )
+    leads = {
+        (run.name, row["split"]): row["less_first"]["log_evidence"]
+        for run in (same, other)
+        for row in paired.compare([first, run])[1::2]
+    }
+    assert {part for part, lead in leads.items() if lead["paired"]} == {("b", "given")}
+    assert [lead["mean"] for lead in leads.values()] == pytest.approx([0.5] * 4, abs=0.01)
+
+
+@pytest.mark.slow
+def test_the_wider_encoder_of_two_audits_loses_what_its_width_costs(tmp_path, capsys):
+    """Linear-Gaussian, one latent dimension; q has the posterior's mean, and r times its standard deviation.
+
+    Its amortization gap is KL(q || posterior) = (r^2 - 1 - log r^2) / 2, at every datapoint.
+    """
+    ratio, noise, num_points = 1.5, 0.5, 40
+    rng = np.random.default_rng(0)
+    w_D = rng.normal(size=4)
+    x_NxD = np.float32(rng.normal(size=(num_points, 1)) * w_D + noise * rng.normal(size=(num_points, 4)))
+    variance = 1.0 / (1.0 + np.sum(w_D**2) / noise**2)
+    mean_NxK = np.float32(x_NxD @ w_D * variance / noise**2)[:, None]
+
+    def log_likelihood(x_D, z_K):
+        return jax.scipy.stats.norm.logpdf(x_D, jnp.float32(w_D) * z_K, noise).sum()
+
+    for name, factor in (("exact", 1.0), ("wide", ratio)):
+        sigma_NxK = np.full((num_points, 1), factor * variance**0.5, np.float32)
+        vaelab.audit(
+            log_likelihood, (mean_NxK, sigma_NxK), x_NxD, latent_dim=1, key=jax.random.key(0),
+            families=("diagonal",), evidence="quadrature", quiet=True, directory=tmp_path / name,
+            settings={"inference.max_rounds": 1},
+        )  # fmt: skip
+    exact, wide = tmp_path / "exact", tmp_path / "wide"
+    lead = paired.difference(
+        compare.read(exact), compare.read(wide), ("given", "diagonal"), "amortization_gap"
+    )
+    assert lead["paired"]
+    assert abs(lead["mean"] - (ratio**2 - 1 - math.log(ratio**2)) / 2) < 5 * lead["stderr"]
+    assert compare.main([str(exact), str(wide)]) == 0
+    printed = capsys.readouterr().out
+    assert "wide: the same config" in printed
+    assert f"less the first, over {num_points} datapoints" in printed
 
 
 def test_the_command_prints_and_writes(tmp_path, capsys):
@@ -132,6 +207,26 @@ def test_runs_of_the_same_name_are_told_apart_by_their_folders(tmp_path, capsys)
         ),
         (lambda at: [write_run(at / "a"), _spoil(write_run(at / "b"))], "cannot be read"),
         (lambda at: [write_run(at / "a"), _unfinished(write_run(at / "b"))], "b has no gap.json"),
+        (lambda at: [write_audit(at / "a"), write_run(at / "b")], "no split and family in common"),
+        (lambda at: [write_run(at / "a"), _saved(write_audit(at / "b"))], "b has no config.json"),
+        (lambda at: [write_audit(at / "a"), _configured(at / "b", [])], "neither of a run nor of an audit"),
+        (lambda at: [write_audit(at / "a"), _configured(at / "b", {})], "neither of a run nor of an audit"),
+        (
+            lambda at: [write_audit(at / "a"), _configured(at / "b", {"given": {"x": 0}})],
+            "neither of a run nor of an audit",
+        ),
+        (lambda at: [write_run(at / "a"), _changed(write_run(at / "b"), "test/index", 0)], "no test/index"),
+        (
+            lambda at: [_changed(write_audit(at / "a"), "given/log_evidence", 0), write_audit(at / "b")],
+            "a cannot be read: per_datapoint.npz has no given/log_evidence for each datapoint",
+        ),
+        (
+            lambda at: [
+                write_run(at / "a"),
+                _changed(write_run(at / "b"), "test/diagonal/elbo_amortized", 9),
+            ],
+            "has no test/diagonal/elbo_amortized for each datapoint",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(make, says, tmp_path, capsys):
@@ -149,4 +244,24 @@ def _spoil(directory):
 
 def _unfinished(directory):
     (directory / "gap.json").unlink()
+    return directory
+
+
+def _saved(directory):
+    """What `Report.save` writes for an audit that was given no directory."""
+    (directory / "config.json").unlink()
+    return directory
+
+
+def _configured(directory, config):
+    write_audit(directory)
+    (directory / "config.json").write_text(json.dumps(config))
+    return directory
+
+
+def _changed(directory, name, count):
+    """Keeps the first numbers of an array alone, or drops it."""
+    arrays = dict(np.load(directory / "per_datapoint.npz"))
+    array = arrays.pop(name)
+    np.savez(directory / "per_datapoint.npz", **arrays, **({name: array[:count]} if count else {}))
     return directory

@@ -1,4 +1,4 @@
-"""One table of quantities: what is measured is in it, and every table of the report has its titles from it."""
+"""One table of quantities: what is measured is in it, and all tables of the report have its titles."""
 
 import io
 
