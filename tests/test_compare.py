@@ -1,4 +1,4 @@
-"""Comparing runs: paired where they share datapoints, over seeds where they have several, and never else."""
+"""The command that sets runs and audits side by side: what it prints and writes, and how it refuses."""
 
 import csv
 import json
@@ -11,118 +11,9 @@ import numpy as np
 import pytest
 
 import vaelab
+from tests.support.directories import write_audit, write_run
 from vaelab import compare
 from vaelab.report import paired
-
-N = 50
-INDEX = np.arange(100, 100 + N)
-
-
-def write_run(
-    directory, lead=0.0, *, seed=0, noise=0.01, index=INDEX, data=None, family="diagonal", **settings
-):
-    """A finished run whose bounds are those of its datapoints, `lead` nats more and a noise of its own."""
-    directory.mkdir(parents=True)
-    level_N = -90.0 + 20.0 * np.random.RandomState(7).normal(size=1000)[index]
-    own = np.random.RandomState(seed + 1000 * round(10 * lead))
-    bounds = {
-        name: level_N + above + lead + noise * own.normal(size=len(index))
-        for name, above in (("elbo_amortized", -2.0), ("elbo_optimal", -1.0), ("log_evidence", 0.0))
-    }
-    arrays = {f"test/{family}/{name}": value for name, value in bounds.items() if name != "log_evidence"}
-    np.savez(directory / "per_datapoint.npz", **arrays, **{
-        "test/log_evidence": bounds["log_evidence"], "test/index": index
-    })  # fmt: skip
-    data = {"name": "digits", "observation": "binarize", "seed": 0, "data_dir": "~", **(data or {})}
-    (directory / "config.json").write_text(json.dumps({"seed": seed, "data": data, **settings}))
-    (directory / "gap.json").write_text(json.dumps({"rows": []}))
-    return directory
-
-
-def write_audit(directory, lead=0.0, *, x="digest of x", key="digest of key", splits=("given",)):
-    """A finished audit, as `write_run` writes a run."""
-    write_run(directory, lead)
-    arrays = dict(np.load(directory / "per_datapoint.npz"))
-    of_splits = {
-        name.replace("test/", f"{split}/"): array for split in splits for name, array in arrays.items()
-    }
-    np.savez(directory / "per_datapoint.npz", **of_splits, **{"given/labels": np.full(N, "a")})
-    given = {"density": "log_likelihood", "x": x, "key": key, "num_simulated": 0}
-    (directory / "config.json").write_text(json.dumps({"given": given}))
-    return directory
-
-
-def lead_of(first, other, name="log_evidence"):
-    return paired.difference(compare.read(first), compare.read(other), ("test", "diagonal"), name)
-
-
-def test_shared_datapoints_are_paired_in_whatever_order(tmp_path):
-    """The datapoints spread by 20 nats, the differences by 0.014."""
-    first = write_run(tmp_path / "a")
-    order = np.random.RandomState(0).permutation(N)
-    other = write_run(tmp_path / "b", 0.5, index=INDEX[order])
-    lead = lead_of(first, other)
-    assert (lead["paired"], lead["over"]) == (True, "50 datapoints")
-    assert lead["stderr"] == pytest.approx(math.sqrt(2) * 0.01 / math.sqrt(N), rel=0.3)
-    assert abs(lead["mean"] - 0.5) < 5 * lead["stderr"]
-    assert abs(lead_of(first, other, "amortization_gap")["mean"]) < 0.02
-
-
-def test_only_what_both_measured_is_compared(tmp_path):
-    first, other = write_run(tmp_path / "a"), write_run(tmp_path / "b", 0.5, index=INDEX[30:] + 5)
-    lead = lead_of(first, other)
-    assert (lead["paired"], lead["over"]) == (True, "15 datapoints")
-    assert lead["mean"] == pytest.approx(0.5, abs=0.05)
-
-
-def test_where_the_data_lie_is_no_difference(tmp_path):
-    first, other = write_run(tmp_path / "a"), write_run(tmp_path / "b", 0.5, data={"data_dir": "/elsewhere"})
-    assert lead_of(first, other)["paired"]
-
-
-@pytest.mark.parametrize("data", [{"name": "mnist"}, {"seed": 1}, {"observation": "rescale"}])
-def test_other_data_are_not_paired_by_their_numbers(tmp_path, data):
-    lead = lead_of(write_run(tmp_path / "a"), write_run(tmp_path / "b", 0.5, data=data))
-    assert not lead["paired"]
-    assert lead["mean"] == pytest.approx(0.5, abs=0.01)
-    assert lead["stderr"] > 2.0
-    nothing = write_run(tmp_path / "c", 0.5, index=INDEX + 200)
-    assert not lead_of(tmp_path / "a", nothing)["paired"]
-
-
-def test_seeds_are_the_unit_where_there_are_several(tmp_path):
-    for name, lead in (("a", 0.0), ("b", 0.5)):
-        for seed in range(4):
-            write_run(tmp_path / name / f"seed={seed}", lead + 0.1 * seed, seed=seed)
-    lead = lead_of(tmp_path / "a", tmp_path / "b")
-    assert (lead["paired"], lead["over"]) == (True, "4 seeds")
-    assert lead["mean"] == pytest.approx(0.5, abs=0.01)
-    assert lead["stderr"] < 0.005  # the seeds of both move by 0.1 together
-    alone = lead_of(tmp_path / "a" / "seed=1", tmp_path / "b")
-    assert not alone["paired"]
-
-
-def test_audits_of_the_same_x_are_paired_whatever_their_keys(tmp_path):
-    first, other = write_audit(tmp_path / "a"), write_audit(tmp_path / "b", 0.5, key="another")
-    (_, row) = paired.compare([compare.read(first), compare.read(other)])
-    lead = row["less_first"]["elbo_amortized"]
-    assert (row["split"], row["family"], row["run"]) == ("given", "diagonal", "b")
-    assert (lead["paired"], lead["over"]) == (True, "50 datapoints")
-    assert lead["mean"] == pytest.approx(0.5, abs=0.01)
-
-
-def test_audits_of_another_x_and_simulated_datapoints_are_not_paired(tmp_path):
-    first, same, other = (
-        compare.read(write_audit(tmp_path / name, lead, x=x, splits=("given", "simulated")))
-        for name, lead, x in (("a", 0.0, "x"), ("b", 0.5, "x"), ("c", 0.5, "another x"))
-    )
-    leads = {
-        (run.name, row["split"]): row["less_first"]["log_evidence"]
-        for run in (same, other)
-        for row in paired.compare([first, run])[1::2]
-    }
-    assert {part for part, lead in leads.items() if lead["paired"]} == {("b", "given")}
-    assert [lead["mean"] for lead in leads.values()] == pytest.approx([0.5] * 4, abs=0.01)
 
 
 @pytest.mark.slow
