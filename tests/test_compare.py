@@ -1,88 +1,54 @@
-"""Comparing runs: paired where they share datapoints, over seeds where they have several, and never else."""
+"""The command that sets runs and audits side by side: what it prints and writes, and how it refuses."""
 
 import csv
 import json
 import math
 import re
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import vaelab
+from tests.support.directories import write_audit, write_run
 from vaelab import compare
-
-N = 50
-INDEX = np.arange(100, 100 + N)
+from vaelab.report import paired
 
 
-def write_run(
-    directory, lead=0.0, *, seed=0, noise=0.01, index=INDEX, data=None, family="diagonal", **settings
-):
-    """A finished run whose bounds are those of its datapoints, `lead` nats more and a noise of its own."""
-    directory.mkdir(parents=True)
-    level_N = -90.0 + 20.0 * np.random.RandomState(7).normal(size=1000)[index]
-    own = np.random.RandomState(seed + 1000 * round(10 * lead))
-    bounds = {
-        name: level_N + above + lead + noise * own.normal(size=len(index))
-        for name, above in (("elbo_amortized", -2.0), ("elbo_optimal", -1.0), ("log_evidence", 0.0))
-    }
-    arrays = {f"test/{family}/{name}": value for name, value in bounds.items() if name != "log_evidence"}
-    np.savez(directory / "per_datapoint.npz", **arrays, **{
-        "test/log_evidence": bounds["log_evidence"], "test/index": index
-    })  # fmt: skip
-    data = {"name": "digits", "observation": "binarize", "seed": 0, "data_dir": "~", **(data or {})}
-    (directory / "config.json").write_text(json.dumps({"seed": seed, "data": data, **settings}))
-    (directory / "gap.json").write_text(json.dumps({"rows": []}))
-    return directory
+@pytest.mark.slow
+def test_the_wider_encoder_of_two_audits_loses_what_its_width_costs(tmp_path, capsys):
+    """Linear-Gaussian, one latent dimension; q has the posterior's mean, and r times its standard deviation.
 
+    Its amortization gap is KL(q || posterior) = (r^2 - 1 - log r^2) / 2, at every datapoint.
+    """
+    ratio, noise, num_points = 1.5, 0.5, 40
+    rng = np.random.default_rng(0)
+    w_D = rng.normal(size=4)
+    x_NxD = np.float32(rng.normal(size=(num_points, 1)) * w_D + noise * rng.normal(size=(num_points, 4)))
+    variance = 1.0 / (1.0 + np.sum(w_D**2) / noise**2)
+    mean_NxK = np.float32(x_NxD @ w_D * variance / noise**2)[:, None]
 
-def lead_of(first, other, name="log_evidence"):
-    return compare.difference(compare.read(first), compare.read(other), ("test", "diagonal"), name)
+    def log_likelihood(x_D, z_K):
+        return jax.scipy.stats.norm.logpdf(x_D, jnp.float32(w_D) * z_K, noise).sum()
 
-
-def test_shared_datapoints_are_paired_in_whatever_order(tmp_path):
-    """The datapoints spread by 20 nats, the differences by 0.014."""
-    first = write_run(tmp_path / "a")
-    order = np.random.RandomState(0).permutation(N)
-    other = write_run(tmp_path / "b", 0.5, index=INDEX[order])
-    lead = lead_of(first, other)
-    assert (lead["paired"], lead["over"]) == (True, "50 datapoints")
-    assert lead["stderr"] == pytest.approx(math.sqrt(2) * 0.01 / math.sqrt(N), rel=0.3)
-    assert abs(lead["mean"] - 0.5) < 5 * lead["stderr"]
-    assert abs(lead_of(first, other, "amortization_gap")["mean"]) < 0.02
-
-
-def test_only_what_both_measured_is_compared(tmp_path):
-    first, other = write_run(tmp_path / "a"), write_run(tmp_path / "b", 0.5, index=INDEX[30:] + 5)
-    lead = lead_of(first, other)
-    assert (lead["paired"], lead["over"]) == (True, "15 datapoints")
-    assert lead["mean"] == pytest.approx(0.5, abs=0.05)
-
-
-def test_where_the_data_lie_is_no_difference(tmp_path):
-    first, other = write_run(tmp_path / "a"), write_run(tmp_path / "b", 0.5, data={"data_dir": "/elsewhere"})
-    assert lead_of(first, other)["paired"]
-
-
-@pytest.mark.parametrize("data", [{"name": "mnist"}, {"seed": 1}, {"observation": "rescale"}])
-def test_other_data_are_not_paired_by_their_numbers(tmp_path, data):
-    lead = lead_of(write_run(tmp_path / "a"), write_run(tmp_path / "b", 0.5, data=data))
-    assert not lead["paired"]
-    assert lead["mean"] == pytest.approx(0.5, abs=0.01)
-    assert lead["stderr"] > 2.0
-    nothing = write_run(tmp_path / "c", 0.5, index=INDEX + 200)
-    assert not lead_of(tmp_path / "a", nothing)["paired"]
-
-
-def test_seeds_are_the_unit_where_there_are_several(tmp_path):
-    for name, lead in (("a", 0.0), ("b", 0.5)):
-        for seed in range(4):
-            write_run(tmp_path / name / f"seed={seed}", lead + 0.1 * seed, seed=seed)
-    lead = lead_of(tmp_path / "a", tmp_path / "b")
-    assert (lead["paired"], lead["over"]) == (True, "4 seeds")
-    assert lead["mean"] == pytest.approx(0.5, abs=0.01)
-    assert lead["stderr"] < 0.005  # the seeds of both move by 0.1 together
-    alone = lead_of(tmp_path / "a" / "seed=1", tmp_path / "b")
-    assert not alone["paired"]
+    for name, factor in (("exact", 1.0), ("wide", ratio)):
+        sigma_NxK = np.full((num_points, 1), factor * variance**0.5, np.float32)
+        vaelab.audit(
+            log_likelihood, (mean_NxK, sigma_NxK), x_NxD, latent_dim=1, key=jax.random.key(0),
+            families=("diagonal",), evidence="quadrature", quiet=True, directory=tmp_path / name,
+            settings={"inference.max_rounds": 1},
+        )  # fmt: skip
+    exact, wide = tmp_path / "exact", tmp_path / "wide"
+    lead = paired.difference(
+        compare.read(exact), compare.read(wide), ("given", "diagonal"), "amortization_gap"
+    )
+    assert lead["paired"]
+    assert abs(lead["mean"] - (ratio**2 - 1 - math.log(ratio**2)) / 2) < 5 * lead["stderr"]
+    assert compare.main([str(exact), str(wide)]) == 0
+    printed = capsys.readouterr().out
+    assert "wide: the same config" in printed
+    assert f"less the first, over {num_points} datapoints" in printed
 
 
 def test_the_command_prints_and_writes(tmp_path, capsys):
@@ -132,6 +98,26 @@ def test_runs_of_the_same_name_are_told_apart_by_their_folders(tmp_path, capsys)
         ),
         (lambda at: [write_run(at / "a"), _spoil(write_run(at / "b"))], "cannot be read"),
         (lambda at: [write_run(at / "a"), _unfinished(write_run(at / "b"))], "b has no gap.json"),
+        (lambda at: [write_audit(at / "a"), write_run(at / "b")], "no split and family in common"),
+        (lambda at: [write_run(at / "a"), _saved(write_audit(at / "b"))], "b has no config.json"),
+        (lambda at: [write_audit(at / "a"), _configured(at / "b", [])], "neither of a run nor of an audit"),
+        (lambda at: [write_audit(at / "a"), _configured(at / "b", {})], "neither of a run nor of an audit"),
+        (
+            lambda at: [write_audit(at / "a"), _configured(at / "b", {"given": {"x": 0}})],
+            "neither of a run nor of an audit",
+        ),
+        (lambda at: [write_run(at / "a"), _changed(write_run(at / "b"), "test/index", 0)], "no test/index"),
+        (
+            lambda at: [_changed(write_audit(at / "a"), "given/log_evidence", 0), write_audit(at / "b")],
+            "a cannot be read: per_datapoint.npz has no given/log_evidence for each datapoint",
+        ),
+        (
+            lambda at: [
+                write_run(at / "a"),
+                _changed(write_run(at / "b"), "test/diagonal/elbo_amortized", 9),
+            ],
+            "has no test/diagonal/elbo_amortized for each datapoint",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(make, says, tmp_path, capsys):
@@ -149,4 +135,24 @@ def _spoil(directory):
 
 def _unfinished(directory):
     (directory / "gap.json").unlink()
+    return directory
+
+
+def _saved(directory):
+    """What `Report.save` writes for an audit that was given no directory."""
+    (directory / "config.json").unlink()
+    return directory
+
+
+def _configured(directory, config):
+    write_audit(directory)
+    (directory / "config.json").write_text(json.dumps(config))
+    return directory
+
+
+def _changed(directory, name, count):
+    """Keeps the first numbers of an array alone, or drops it."""
+    arrays = dict(np.load(directory / "per_datapoint.npz"))
+    array = arrays.pop(name)
+    np.savez(directory / "per_datapoint.npz", **arrays, **({name: array[:count]} if count else {}))
     return directory

@@ -7,15 +7,13 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from vaelab import data, prepare
-from vaelab.data import sources as data_sources
+from vaelab.data import tfds
 
 ROOT = Path(__file__).parents[1]
 ARCHIVES = ("t10k-images", "t10k-labels", "train-images", "train-labels")
@@ -56,9 +54,12 @@ def junk_archives(tmp_path):
 
 @pytest.fixture
 def stub_tensorflow(tmp_path):
-    """A folder for PYTHONPATH in which TensorFlow is found, though it has nothing in it."""
+    """A folder for PYTHONPATH in which TensorFlow is found, though it cannot be imported.
+
+    TensorFlow Probability, of which distrax is made, imports it where it can.
+    """
     (tmp_path / "stub" / "tensorflow").mkdir(parents=True)
-    (tmp_path / "stub" / "tensorflow" / "__init__.py").touch()
+    (tmp_path / "stub" / "tensorflow" / "__init__.py").write_text("raise ImportError\n")
     return tmp_path / "stub"
 
 
@@ -113,32 +114,27 @@ def test_digits_need_no_preparing(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def url_info(filename: str, content: bytes) -> SimpleNamespace:
-    return SimpleNamespace(filename=filename, checksum=hashlib.sha256(content).hexdigest())
-
-
 @pytest.fixture
 def builders(monkeypatch):
     """Replaces TFDS's builders by one that writes an empty data set; `calls` records their arguments."""
     calls = []
 
-    def builder(name, data_dir):
+    def builder(name, version, data_dir):
         def download_and_prepare(*, download_dir, download_config):
             extract_dir = Path(download_config.extract_dir)
             assert list(extract_dir.iterdir()) == []
             (extract_dir / "train-images").touch()
             calls.append((name, download_dir, download_config.manual_dir, extract_dir))
-            folder = data_dir / name / "3.0.1"
+            folder = data_dir / name / version
             folder.mkdir(parents=True)
             (folder / "dataset_info.json").write_text(json.dumps({"fileFormat": "array_record"}))
 
         return SimpleNamespace(name=name, url_infos={}, download_and_prepare=download_and_prepare)
 
-    monkeypatch.setattr(data_sources, "builder", builder)
-    monkeypatch.setattr(data_sources, "_read_rows", lambda name, split, data_dir: rows_of(name, split))
+    monkeypatch.setattr(tfds, "builder", builder)
+    monkeypatch.setattr(tfds, "_read_rows", lambda recipe, split, data_dir: rows_of(recipe.name, split))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    undigested = data_sources._SOURCES["mnist"]._replace(digest=None)
-    monkeypatch.setitem(data_sources._SOURCES, "mnist", undigested)
+    monkeypatch.setitem(data.SOURCES, "mnist", tfds.source("mnist", "3.0.1", validation_divisor=12))
     return calls
 
 
@@ -179,59 +175,8 @@ def test_a_builder_that_fails_is_one_line(builders, tmp_path, monkeypatch, capsy
         raise AttributeError("first line\nsecond line")
 
     builder = SimpleNamespace(name="kmnist", url_infos={}, download_and_prepare=fail)
-    monkeypatch.setattr(data_sources, "builder", lambda name, data_dir: builder)
+    monkeypatch.setattr(tfds, "builder", lambda name, version, data_dir: builder)
     done = main(capsys, "kmnist", "--data_dir", tmp_path)
     assert_refused(done, "preparing kmnist failed: first line")
     assert done.stdout == ""
     assert list((tmp_path / "downloads" / "kmnist").iterdir()) == []
-
-
-@pytest.fixture
-def server(monkeypatch):
-    """Serves `contents` by path; `asked` lists the paths that were asked for."""
-    contents, asked = {}, []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            content = contents.get(self.path)
-            self.send_response(200 if content is not None else 404)
-            self.end_headers()
-            self.wfile.write(content or b"")
-
-        def log_message(self, *args):
-            pass
-
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
-        threading.Thread(target=httpd.serve_forever, args=(0.01,)).start()
-        yield SimpleNamespace(url=f"http://127.0.0.1:{httpd.server_port}", contents=contents, asked=asked)
-        httpd.shutdown()
-
-
-def test_download_fetches_only_what_is_not_whole(server, tmp_path):
-    contents = {"/a.gz": b"a" * 3_000_000, "/b.gz": b"b"}
-    server.contents |= contents
-    url_infos = {f"{server.url}{path}": url_info(path[1:], content) for path, content in contents.items()}
-    (tmp_path / "a.gz").write_bytes(b"cut short")
-    (tmp_path / "b.gz").write_bytes(b"b")
-    prepare.download(url_infos, tmp_path)
-    assert server.asked == ["/a.gz"]
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
-        "a.gz": contents["/a.gz"],
-        "b.gz": b"b",
-    }
-
-
-def test_download_of_other_bytes_is_refused(server, tmp_path):
-    server.contents["/a.gz"] = b"other"
-    with pytest.raises(data.DataError, match=hashlib.sha256(b"other").hexdigest()):
-        prepare.download({f"{server.url}/a.gz": url_info("a.gz", b"a")}, tmp_path)
-
-
-def test_download_that_is_not_there_is_refused(server, tmp_path):
-    url = f"{server.url}/a.gz"
-    with pytest.raises(data.DataError, match=rf"cannot download {url} \(404.*\): .*--manual_dir") as error:
-        prepare.download({url: url_info("a.gz", b"a")}, tmp_path)
-    assert "\n" not in str(error.value)
-    assert list(tmp_path.iterdir()) == []

@@ -11,8 +11,9 @@ Symbols: theta are the parameters of the model (decoder), psi those of the encod
 datapoint's q(z). Every log-density and bound is in nats and for one datapoint.
 """
 
+import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import distrax
@@ -147,3 +148,9 @@ Objective = Callable[[LogJoint, PosteriorFamily, Array, Key], Array]
 
 class ConfigError(ValueError):
     """What the user asked for cannot be done; the message is one line that names the fix."""
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """The end of an error's line that suggests the nearest of the known names; empty where none is near."""
+    near = difflib.get_close_matches(given, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

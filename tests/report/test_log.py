@@ -47,7 +47,7 @@ def test_a_resumed_stage_has_each_step_once_in_both_and_the_others_are_left_alon
 
 def test_results_written_again_are_there_once(tmp_path):
     statistic = {"mean": 0.25, "stderr": float("nan")}
-    row = {"split": "test", "family": "full"} | dict.fromkeys(report.QUANTITIES.values(), statistic)
+    row = {"split": "test", "family": "full"} | dict.fromkeys(report.MEASURED, statistic)
     for mean in (0.5, 0.75):
         rows = [{**row, "amortization_gap": {"mean": mean, "stderr": 0.125}, "elbo_amortized": None}]
         metrics.log_results(tmp_path, rows, step=40)

@@ -228,7 +228,7 @@ def assert_events_are_those_of(workdir):
     ((step, values),) = shown(tensorboard / "results")
     assert step == of_stage["train"][-1][0]
     for row in json.loads((workdir / "gap.json").read_text())["rows"]:
-        for quantity in report.QUANTITIES.values():
+        for quantity in report.MEASURED:
             tag = f"{row['split']}/{row['family']}/{quantity}"
             assert values[tag].simple_value == np.float32(row[quantity]["mean"])
             assert values[f"{tag}_stderr"].simple_value == np.float32(row[quantity]["stderr"])

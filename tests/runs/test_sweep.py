@@ -554,7 +554,7 @@ def test_a_sweep_goes_on_past_a_seed_that_fails_again(tmp_path, monkeypatch):
 
 def made_row(split, elbo, *, broken=()):
     statistic = {"mean": elbo, "stderr": 0.3}
-    quantities = dict.fromkeys(report.QUANTITIES.values(), statistic)
+    quantities = dict.fromkeys(report.MEASURED, statistic)
     about = {"split": split, "family": "diagonal", "amortized_by": "encoder", "num_points": 9}
     counts = {"num_unconverged": 2, "num_broken_orders": {"a <= b": 1}, "broken_orders": list(broken)}
     return {**quantities, **about, **counts}

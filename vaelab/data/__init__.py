@@ -1,35 +1,81 @@
-"""Data sets with fixed splits and stable indices, and the observation x of a stored example."""
+"""Data sets with fixed splits and stable indices, and the observation x of a stored example.
 
+A data set is a function `load(data_dir) -> DataSet` in a file of this package, and one line in SOURCES.
+"""
+
+import os
+
+from vaelab.data import digits, tfds
 from vaelab.data.observe import batch_indices, binarize, dequantize, identity, rescale
 from vaelab.data.sources import (
     DEFAULT_DATA_DIR,
-    NAMES,
     SPLITS,
     DataError,
     DataSet,
+    Description,
+    Source,
     Split,
-    builder,
-    check_name,
-    first_line,
-    is_prepared,
-    load,
 )
+from vaelab.types import did_you_mean
+
+SOURCES: dict[str, Source] = {
+    "digits": Source(digits.load, image_shape=(8, 8), max_value=16),
+    "mnist": tfds.source(
+        "mnist",
+        "3.0.1",
+        validation_divisor=12,
+        digest="bd58c4704eea5663d1e60918ceccceebe201a1af6e8a8ebe8c86a631515c2c48",
+    ),
+    "fashion_mnist": tfds.source(
+        "fashion_mnist",
+        "3.0.1",
+        validation_divisor=12,
+        digest="75ab27f0b83cfe1cad20ff708b625ddfd9b706c62a4731a003165d0591216eda",
+    ),
+    "kmnist": tfds.source("kmnist", "3.0.1", validation_divisor=12),
+    "omniglot": tfds.source("omniglot", "3.0.0", validation_divisor=10, invert=True),
+    "binarized_mnist": tfds.source("binarized_mnist", "1.0.0", max_value=1),
+}
+"""name -> where the data set comes from.
+
+mnist, fashion_mnist, kmnist: 55,000, 5,000 and 10,000 images. omniglot: white strokes on black, brought to
+28x28. binarized_mnist: pixels 0 and 1, with a validation split from the start.
+"""
+
+
+def source_of(name: str) -> Source:
+    """The entry of SOURCES. Raises DataError for an unknown name, with one that is near."""
+    if name not in SOURCES:
+        raise DataError(f"no data set {name!r} among {', '.join(SOURCES)}{did_you_mean(name, SOURCES)}")
+    return SOURCES[name]
+
+
+def load(name: str, *, data_dir: str | os.PathLike[str]) -> DataSet:
+    """Reads a data set of SOURCES. Raises DataError where its name is unknown, or it cannot be read."""
+    return source_of(name).load(data_dir)
+
+
+def describe(name: str) -> Description:
+    """The image shape and the largest pixel of a data set, without reading it. Raises DataError."""
+    source = source_of(name)
+    return Description(source.image_shape, source.max_value)
+
 
 __all__ = [
     "DEFAULT_DATA_DIR",
-    "NAMES",
+    "SOURCES",
     "SPLITS",
     "DataError",
     "DataSet",
+    "Description",
+    "Source",
     "Split",
     "batch_indices",
     "binarize",
-    "builder",
-    "check_name",
     "dequantize",
-    "first_line",
+    "describe",
     "identity",
-    "is_prepared",
     "load",
     "rescale",
+    "source_of",
 ]

@@ -1,11 +1,13 @@
 """What a person sees: tables, plots, pages, logs."""
 
 from vaelab.report.plots import figure, plot_gaps, plot_images
-from vaelab.report.tables import COUNTS, HEAVY, OF_NO_VALUE, QUANTITIES, cell, gap_table, plain_table, to_json
+from vaelab.report.quantities import MEASURED, QUANTITIES
+from vaelab.report.tables import COUNTS, HEAVY_TAILED, OF_NO_VALUE, cell, gap_table, plain_table, to_json
 
 __all__ = [
     "COUNTS",
-    "HEAVY",
+    "HEAVY_TAILED",
+    "MEASURED",
     "OF_NO_VALUE",
     "QUANTITIES",
     "cell",

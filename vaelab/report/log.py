@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from vaelab.report.tables import QUANTITIES
+from vaelab.report.quantities import MEASURED
 from vaelab.runtime.directory import write_whole
 from vaelab.runtime.processes import is_first, of_first
 
@@ -61,7 +61,7 @@ def log_results(directory: Path, rows: list[dict[str, Any]], *, step: int) -> No
     statistics = {
         f"{row['split']}/{row['family']}/{name}{suffix}": row[name][part]
         for row in rows
-        for name in QUANTITIES.values()
+        for name in MEASURED
         if row[name] is not None
         for suffix, part in (("", "mean"), ("_stderr", "stderr"))
     }

@@ -6,6 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from vaelab.report.quantities import COLOURS
+
+PALETTE = ("#4477aa", "#ee8866", "#228833", "#aa3377", "#777777")  # of what is no quantity
+
 
 def figure(columns: int, width: float, height: float):
     """A matplotlib figure and its axes, in one row."""
@@ -24,7 +28,7 @@ def plot_gaps(path: Path, rows: list[dict[str, Any]], per_datapoint: dict[str, n
     labels = [f"{row['split']}, {row['family']}" for row in rows]
     for position, row in enumerate(rows):
         start = 0.0
-        for key, colour in (("approximation_gap", "#4477aa"), ("amortization_gap", "#ee8866")):
+        for key in ("approximation_gap", "amortization_gap"):
             if row[key] is None or not math.isfinite(row[key]["mean"]):
                 continue
             mean, stderr = row[key]["mean"], row[key]["stderr"]
@@ -35,7 +39,7 @@ def plot_gaps(path: Path, rows: list[dict[str, Any]], per_datapoint: dict[str, n
                 mean,
                 left=start,
                 xerr=stderr,
-                color=colour,
+                color=COLOURS[key],
                 capsize=3,
                 label=None if shown else label,
             )

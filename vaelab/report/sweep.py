@@ -6,25 +6,12 @@ from typing import Any
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from vaelab.report.plots import figure
+from vaelab.report.quantities import COLOURS, SWEPT
 from vaelab.report.tables import OF_NO_VALUE, cell
-
-TITLES = {
-    "L\\[q_phi]": "elbo_amortized",
-    "L\\[q*]": "elbo_optimal",
-    "log p(x) >=": "log_evidence",
-    "amortization gap": "amortization_gap",
-    "approximation gap": "approximation_gap",
-    "generalization gap": "generalization_gap",
-}
-COLOURS = {
-    "amortization_gap": "#ee8866",
-    "approximation_gap": "#4477aa",
-    "inference_gap": "#777777",
-    "generalization_gap": "#228833",
-}
 
 
 def _name(row: dict[str, Any], names: list[str]) -> str:
@@ -54,8 +41,9 @@ def table(rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:
         drawn.add_column(name.split(".")[-1])
     for title in ("split", "family", "phi by"):
         drawn.add_column(title)
-    for label in TITLES:
-        drawn.add_column(label, justify="right", min_width=14)  # as in -23.118 ± 0.011, whole
+    for title in SWEPT.values():
+        # Wide enough for -23.118 ± 0.011 in one line.
+        drawn.add_column(escape(title), justify="right", min_width=14)
     drawn.add_column("not converged", justify="right")
     for row in rows:
         about = [row["settings"].get(name, "") for name in names]
@@ -63,7 +51,7 @@ def table(rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:
             drawn.add_row(*about, "no seed came to its end")
             continue
         of = (row["split"], row["family"], row["amortized_by"] or "-")
-        cells = [cell(row[quantity]) for quantity in TITLES.values()]
+        cells = [cell(row[name]) for name in SWEPT]
         total = row["num_seeds"] * row["num_points"]
         drawn.add_row(*about, *of, *cells, f"{row['num_unconverged']:,} of {total:,}")
     return drawn

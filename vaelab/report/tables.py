@@ -5,18 +5,12 @@ import math
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
-QUANTITIES = {
-    "amortized L\\[q_phi]": "elbo_amortized",
-    "optimal L\\[q*]": "elbo_optimal",
-    "log p(x), lower bound": "log_evidence",
-    "amortization gap": "amortization_gap",
-    "approximation gap": "approximation_gap",
-    "inference gap": "inference_gap",
-}
+from vaelab.report.quantities import MEASURED
 
-HEAVY = "num_heavy_tailed"  # of log p(x)
+HEAVY_TAILED = "num_heavy_tailed"  # under log_evidence in a row
 
 COUNTS = {
     "datapoints": "num_points",
@@ -24,7 +18,7 @@ COUNTS = {
     "not converged": "num_unconverged",
     "negative gaps": "num_negative",
     "evaluations a point": "decoder_evaluations_per_point",
-    "Pareto k over 0.7": HEAVY,
+    "Pareto k over 0.7": HEAVY_TAILED,
 }
 
 OF_NO_VALUE = "[bold red]smoke: these figures mean nothing[/]"
@@ -49,7 +43,7 @@ def gap_table(rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:
     caption = "nats per datapoint: mean ± standard error over datapoints" + f"\n{OF_NO_VALUE}" * smoke
     table = Table(caption=caption, box=SIMPLE_HEAD)
     table.add_column("")
-    labels = [_label(label, key, rows) for label, key in QUANTITIES.items()] + list(COUNTS)
+    labels = [_label(name, rows) for name in MEASURED] + list(COUNTS)
     two_sided = any("two_sided" in row for row in rows)
     labels += ["two-sided, lower", "two-sided, upper", "their width", "calibration, p"] if two_sided else []
     columns = []
@@ -57,20 +51,20 @@ def gap_table(rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:
         table.add_column(f"{row['split']}, {row['family']}", justify="right")
         bounds = [cell(row.get("two_sided", {}).get(key)) for key in ("lower", "upper", "width")]
         bounds.append(_plain(row.get("calibration", {}).get("p_value")))
-        cells = [cell(row[key]) for key in QUANTITIES.values()] + _counts(row)
+        cells = [cell(row[name]) for name in MEASURED] + _counts(row)
         columns.append(cells + (bounds if two_sided else []))
         if "exact" in row:
             table.add_column("closed form", justify="right")
-            cells = [cell(row["exact"][key]) for key in QUANTITIES.values()]
+            cells = [cell(row["exact"][name]) for name in MEASURED]
             columns.append(cells + [""] * (len(labels) - len(cells)))
     for label, *cells in zip(labels, *columns, strict=True):
         table.add_row(label, *cells)
     return table
 
 
-def _label(label: str, key: str, rows: list[dict[str, Any]]) -> str:
-    unbiased = key == "log_evidence" and all(row[key]["bias"] == "none" for row in rows)
-    return "log p(x), by quadrature" if unbiased else label
+def _label(name: str, rows: list[dict[str, Any]]) -> str:
+    unbiased = name == "log_evidence" and all(row[name]["bias"] == "none" for row in rows)
+    return "log p(x), by quadrature" if unbiased else escape(MEASURED[name])
 
 
 def plain_table(title: str, rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:
@@ -91,7 +85,8 @@ def _plain(value: Any) -> str:
 
 
 def _counts(row: dict[str, Any]) -> list[str]:
-    values = [row["log_evidence"][HEAVY] if key == HEAVY else row[key] for key in COUNTS.values()]
+    flat = {**row, HEAVY_TAILED: row["log_evidence"][HEAVY_TAILED]}
+    values = [flat[key] for key in COUNTS.values()]
     return ["-" if value is None else value if type(value) is str else f"{value:,}" for value in values]
 
 

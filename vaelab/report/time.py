@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from vaelab.measure.time import STARTS
-from vaelab.report.plots import figure
+from vaelab.report.plots import PALETTE, figure
 
 
 def flat(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -25,7 +25,7 @@ PARTS = {"": "mean", " ±": "stderr"}
 
 def plot(path: Path, rows: list[dict[str, Any]]) -> None:
     drawn, (axis,) = figure(1, 7.0, 4.2)
-    for start, colour in zip(STARTS, ("#4477aa", "#ee8866"), strict=True):
+    for start, colour in zip(STARTS, PALETTE, strict=False):
         mine = [row for row in rows if row["start"] == start]
         axis.errorbar(
             [row["milliseconds"] for row in mine],

@@ -11,8 +11,6 @@ from vaelab import report
 from vaelab.config.sweep import Point, text
 from vaelab.measure.gap import mean_and_stderr
 
-QUANTITIES = (*report.QUANTITIES.values(), "generalization_gap")
-
 
 def rows_of(point: Point, runs: list[list[dict[str, Any]] | str]) -> list[dict[str, Any]]:
     """A row for each split and family: every quantity's mean over the seeds with its standard error."""
@@ -22,7 +20,7 @@ def rows_of(point: Point, runs: list[list[dict[str, Any]] | str]) -> list[dict[s
     if not good:
         nothing = {"split": None, "family": None, "num_seeds": 0, "broken_orders": []}
         return [{"settings": settings, "failed": failed, **nothing}]
-    found = []
+    rows = []
     for same in zip(*good, strict=True):
         row: dict[str, Any] = {
             "settings": settings,
@@ -34,44 +32,43 @@ def rows_of(point: Point, runs: list[list[dict[str, Any]] | str]) -> list[dict[s
             "failed": failed,
             "broken_orders": list(dict.fromkeys(problem for r in same for problem in r["broken_orders"])),
         }
-        for quantity in report.QUANTITIES.values():
-            values = [r[quantity]["mean"] if r[quantity] else None for r in same]
+        for name in report.MEASURED:
+            values = [r[name]["mean"] if r[name] else None for r in same]
             missing = any(value is None for value in values)
-            row[quantity] = None if missing else _over_seeds(np.float64(values), same, quantity)
+            row[name] = None if missing else _over_seeds(np.float64(values), same, name)
         row["generalization_gap"] = None
         if row["split"] == "test":
             row["generalization_gap"] = _generalization(good, row["family"])
         for count in ("num_unconverged", "num_broken_orders"):
             row[count] = sum(_count(r[count]) for r in same)
-        found.append(row)
-    return found
+        rows.append(row)
+    return rows
 
 
 def _generalization(runs: list[list[dict[str, Any]]], family: str) -> dict[str, float] | None:
-    """What L[q_phi] is lower by on test data than on training data; both are of each seed's own run.
+    """How much lower L[q_phi] is on test data than on training data, both of the same seed.
 
     None where phi comes from elsewhere on the one than on the other, as a table's does.
     """
-    found = []
+    differences, stderrs = [], []
     for rows in runs:
-        mine = [row for row in rows if row["family"] == family]
-        of = {row["split"]: row["elbo_amortized"] for row in mine}
-        sources = {row["amortized_by"] for row in mine if row["split"] in ("train", "test")}
-        if not of.get("train") or not of.get("test") or len(sources) > 1:
+        of_family = [row for row in rows if row["family"] == family]
+        elbo = {row["split"]: row["elbo_amortized"] for row in of_family}
+        sources = {row["amortized_by"] for row in of_family if row["split"] in ("train", "test")}
+        if not elbo.get("train") or not elbo.get("test") or len(sources) > 1:
             return None
-        difference = of["train"]["mean"] - of["test"]["mean"]
-        found.append((difference, math.hypot(of["train"]["stderr"], of["test"]["stderr"])))
-    differences = np.array([difference for difference, _ in found])
-    if len(found) > 1:
-        return mean_and_stderr(differences)
-    return {"mean": float(differences[0]), "stderr": found[0][1]}
+        differences.append(elbo["train"]["mean"] - elbo["test"]["mean"])
+        stderrs.append(math.hypot(elbo["train"]["stderr"], elbo["test"]["stderr"]))
+    if len(runs) > 1:
+        return mean_and_stderr(np.array(differences))
+    return {"mean": float(differences[0]), "stderr": stderrs[0]}
 
 
-def _over_seeds(values_R: np.ndarray, same: tuple[dict[str, Any], ...], quantity: str) -> dict[str, float]:
-    """mean and stderr over seeds; of a single seed the error is that over its datapoints."""
+def _over_seeds(values_R: np.ndarray, same: tuple[dict[str, Any], ...], name: str) -> dict[str, float]:
+    """mean and stderr over seeds; with a single seed the error is that over its datapoints."""
     if len(values_R) > 1:
         return mean_and_stderr(values_R)
-    return {"mean": float(values_R[0]), "stderr": same[0][quantity]["stderr"]}
+    return {"mean": float(values_R[0]), "stderr": same[0][name]["stderr"]}
 
 
 def _count(value: int | dict[str, int]) -> int:
@@ -82,12 +79,13 @@ def to_csv(rows: list[dict[str, Any]]) -> bytes:
     """A line for each row: the settings, then each quantity with its standard error."""
     buffer = io.StringIO()
     names = list(dict.fromkeys(name for row in rows for name in row["settings"]))
-    errors = [f"{quantity}{part}" for quantity in QUANTITIES for part in ("", "_stderr")]
+    quantities = [quantity.name for quantity in report.QUANTITIES]
+    errors = [f"{name}{part}" for name in quantities for part in ("", "_stderr")]
     writer = csv.writer(buffer)
     counts = ("num_seeds", "num_points", "num_unconverged", "num_broken_orders")
     writer.writerow([*names, "split", "family", *counts, "num_failed", *errors])
     for row in rows:
-        statistics = [row.get(quantity) or {"mean": "", "stderr": ""} for quantity in QUANTITIES]
+        statistics = [row.get(name) or {"mean": "", "stderr": ""} for name in quantities]
         cells = [cell for s in statistics for cell in (s["mean"], s["stderr"])]
         about = [row["settings"].get(name, "") for name in names]
         about += [row["split"], row["family"], *(row.get(count, "") for count in counts)]

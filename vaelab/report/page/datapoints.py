@@ -8,7 +8,7 @@ import numpy as np
 from vaelab.report.page import latent, plots
 from vaelab.report.page.latent import Latents
 from vaelab.report.page.markup import Markup, join, picture, table, tag
-from vaelab.report.page.summary import KINDS, Row, as_number, detailed, label
+from vaelab.report.page.summary import KINDS, TITLES, Row, as_number, detailed, label
 from vaelab.report.page.worst import FAR_BELOW, HEAVY, Worst, gaps, worst
 
 
@@ -80,10 +80,10 @@ def _worst_table(
         strip = [picture(own[t], f"{loss.index}: {t}") if t in own else "-" for t in titles]
         of_label = [] if labels is None else [labels[loss.place]]
         lines.append([loss.index, *of_label, *strip, "; ".join(loss.reasons), *numbers])
-    lost = ["inference gap", "amortization gap"] if with_encoder else []
+    lost = [TITLES["inference_gap"], TITLES["amortization_gap"]] if with_encoder else []
     before = ["datapoint", *([] if labels is None else ["label"]), *titles]
     words = range(1, len(before) + 1)
-    head = [*before, "why", *lost, "approximation gap", "log p(x)"]
+    head = [*before, "why", *lost, TITLES["approximation_gap"], TITLES["log_evidence"]]
     return table(f"Worst datapoints of {label(row)}, nats", head, lines, words=words)
 
 

@@ -7,7 +7,6 @@ from html import escape
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 VOID = {"img", "link", "meta"}
 
@@ -57,6 +56,8 @@ def table(
 
 def picture(pixels: np.ndarray, alt: str) -> Markup:
     """An image with values from 0 to 1, `[height, width]` or `[height, width, 3]`, as an inline PNG."""
+    from PIL import Image  # here: only a page with pictures waits for it
+
     # Not a number is black, as nothing else of a picture is.
     bytes_HxW = np.rint(255 * np.clip(np.nan_to_num(pixels), 0.0, 1.0)).astype(np.uint8)
     buffer = io.BytesIO()

@@ -11,19 +11,15 @@ import numpy as np
 from vaelab import report
 from vaelab.report.page import plots
 from vaelab.report.page.markup import Markup, join, table, tag
+from vaelab.report.quantities import HTML
 
 DETAILED = 12  # rows that have plots and tables of their own
 Row = Mapping[str, Any]
 
 PHI = Markup("L[q<sub>φ</sub>]")
-MEANS = {
-    "log_evidence": "log p(x)",
-    "elbo_optimal": "optimal L[q*]",
-    "elbo_amortized": join("amortized ", PHI),
-    "approximation_gap": "approximation gap",
-    "amortization_gap": "amortization gap",
-    "inference_gap": "inference gap",
-}
+BOUNDS = ("log_evidence", "elbo_optimal", "elbo_amortized")  # from log p(x) down
+GAPS = ("approximation_gap", "amortization_gap", "inference_gap")
+TITLES = {name: Markup(HTML[name]) for name in (*BOUNDS, *GAPS)}
 KINDS = {"approximation": "what the family loses", "amortization": "what the encoder loses"}
 
 
@@ -114,26 +110,20 @@ def _words(rows: Sequence[Row]) -> Markup:
         "lower": f"{bound} from below{how}; the approximation gap is too small by what it lacks.",
         "none": f"{bound} without bias{how}.",
     }
-    entries = (
-        ("log p(x)", direction.get(evidence.get("bias"), f"{bound}{how}.")),
-        (
-            "optimal L[q*]",
-            join(
-                "the bound L[q] = E",
-                tag("sub", "q"),
-                "[log p(x|z)] - KL(q || p) at the best q of the family for that one datapoint, found by"
-                " optimisation with the decoder held fixed.",
-            ),
+    meanings = {
+        "log_evidence": direction.get(evidence.get("bias"), f"{bound}{how}."),
+        "elbo_optimal": join(
+            "the bound L[q] = E",
+            tag("sub", "q"),
+            "[log p(x|z)] - KL(q || p) at the best q of the family for that one datapoint, found by"
+            " optimisation with the decoder held fixed.",
         ),
-        (
-            join("amortized ", PHI),
-            "the same bound at the q that the encoder gives, at once, for any datapoint.",
-        ),
-        ("approximation gap", "log p(x) - L[q*]: what the family loses, as no q in it is the posterior."),
-        ("amortization gap", join("L[q*] - ", PHI, ": what the encoder loses against the best q.")),
-        ("inference gap", "their sum."),
-    )
-    return _definitions(entries)
+        "elbo_amortized": "the same bound at the q that the encoder gives, at once, for any datapoint.",
+        "approximation_gap": "log p(x) - L[q*]: what the family loses, as no q in it is the posterior.",
+        "amortization_gap": join("L[q*] - ", PHI, ": what the encoder loses against the best q."),
+        "inference_gap": "their sum.",
+    }
+    return _definitions((TITLES[name], meaning) for name, meaning in meanings.items())
 
 
 def _definitions(entries: Iterable[tuple[Any, Any]]) -> Markup:
@@ -151,11 +141,11 @@ def _legend(names: Mapping[str, str]) -> Markup:
 def _quantities(rows: Sequence[Row]) -> Markup:
     lines = []
     for row in rows:
-        lines.append([label(row), *(shown(row.get(key)) for key in MEANS)])
+        lines.append([label(row), *(shown(row.get(name)) for name in TITLES)])
         if row.get("exact"):
-            lines.append(["closed form", *(shown(row["exact"].get(key)) for key in MEANS)])
+            lines.append(["closed form", *(shown(row["exact"].get(name)) for name in TITLES)])
     caption = "Nats per datapoint: mean ± standard error over datapoints"
-    return table(caption, ["split, family", *MEANS.values()], lines)
+    return table(caption, ["split, family", *TITLES.values()], lines)
 
 
 def _trust(rows: Sequence[Row]) -> Markup:
@@ -171,7 +161,8 @@ def _trust(rows: Sequence[Row]) -> Markup:
     }
     lines = []
     for row in rows:
-        flat = {**row, report.HEAVY: (row.get("log_evidence") or {}).get(report.HEAVY)}
+        evidence = row.get("log_evidence") or {}
+        flat = {**row, report.HEAVY_TAILED: evidence.get(report.HEAVY_TAILED)}
         values = [flat.get("amortized_by"), *(flat.get(key) for key in report.COUNTS.values())]
         cells = ["-" if v is None else v if isinstance(v, str) else f"{v:,}" for v in values]
         lines.append([label(row), *cells])
