@@ -174,6 +174,6 @@ class ConfigError(ValueError):
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
-    """ "did you mean 'NAME'?" with the nearest of the options; empty where none is near."""
+    """Asks "did you mean 'NAME'?" of the nearest option; says nothing where none is near."""
     near = difflib.get_close_matches(name, list(options), n=1)
     return f"did you mean {near[0]!r}?" if near else ""

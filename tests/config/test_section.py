@@ -57,7 +57,7 @@ def test_a_value_that_is_missing_has_none():
 def test_what_nothing_reads_is_an_error_with_the_nearest_name_that_was_read():
     read = section(num_steps=3, num_step=4)
     read.integer("num_steps", 1)
-    with pytest.raises(ConfigError, match="num_step=4: has no effect .*; did you mean 'num_steps'"):
+    with pytest.raises(ConfigError, match=r"num_step=4: has no effect .*; did you mean 'num_steps'"):
         read.close()
 
 

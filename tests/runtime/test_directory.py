@@ -91,6 +91,6 @@ def test_a_home_that_is_not_there_is_said(monkeypatch, tmp_path):
     assert as_directory("~/run") == tmp_path / "run"
     monkeypatch.delenv("HOME")
     monkeypatch.setattr(pwd, "getpwuid", nobody)
-    with pytest.raises(DirectoryError, match="~/run needs a home directory.*set HOME"):
+    with pytest.raises(DirectoryError, match=r"~/run needs a home directory.*set HOME"):
         as_directory("~/run")
     assert as_directory(tmp_path) == tmp_path
