@@ -72,8 +72,8 @@ requirements:
 		--custom-compile-command "make requirements"
 
 $(READY): requirements.txt
-	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v[:2] in [(3, 11), (3, 12), (3, 13)] else \
-		f"vaelab needs Python 3.11, 3.12 or 3.13 and this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
+	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v[:2] in [(3, 11), (3, 12), (3, 13), (3, 14)] else \
+		f"vaelab needs Python 3.11 to 3.14 and this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $(READY)

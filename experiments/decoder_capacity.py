@@ -21,7 +21,7 @@ tolerance by the proved bound, which is a loose one there.
 Variant: smoke.
 """
 
-from experiments import defaults
+from vaelab.config import defaults
 
 
 def get_config(variant: str = ""):

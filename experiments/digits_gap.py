@@ -17,7 +17,7 @@ Measured on two CPU cores, seed 0, on the 360 test images, nats, mean ± standar
 34 s with little of it compiled before, beside other work.
 """
 
-from experiments import defaults
+from vaelab.config import defaults
 
 
 def get_config(variant: str = ""):

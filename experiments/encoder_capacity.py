@@ -20,7 +20,7 @@ largest amortization gap and the smallest approximation gap: its decoder is lear
 Variant: smoke.
 """
 
-from experiments import defaults
+from vaelab.config import defaults
 
 
 def get_config(variant: str = ""):

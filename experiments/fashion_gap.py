@@ -17,7 +17,8 @@ With one thread, beside other work: training 95 s, refit 127 s, inference 29 s a
 Variant: smoke.
 """
 
-from experiments import defaults, mnist_gap
+from experiments import mnist_gap
+from vaelab.config import defaults
 
 
 def get_config(variant: str = ""):

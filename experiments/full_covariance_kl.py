@@ -17,7 +17,7 @@ Variant: smoke.
 
 from ml_collections import ConfigDict
 
-from experiments import defaults
+from vaelab.config import defaults
 
 
 def get_config(variant: str = ""):

@@ -17,7 +17,7 @@ docs/amortization.md.
 Variants: smoke (on digits, which need no preparing), published, mnist and fashion_mnist (one data set alone).
 """
 
-from experiments import defaults
+from vaelab.config import defaults
 
 EPOCH = 550  # steps
 MODELS = (

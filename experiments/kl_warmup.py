@@ -19,7 +19,7 @@ most.
 Variant: smoke.
 """
 
-from experiments import defaults
+from vaelab.config import defaults
 
 
 def get_config(variant: str = ""):

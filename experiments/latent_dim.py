@@ -20,7 +20,7 @@ converged, and at two training images an order of bounds is broken by more than 
 Variant: smoke.
 """
 
-from experiments import defaults
+from vaelab.config import defaults
 
 
 def get_config(variant: str = ""):

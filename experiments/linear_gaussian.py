@@ -18,7 +18,7 @@ Variants: smoke, prior_start.
 
 from ml_collections import ConfigDict
 
-from experiments import defaults
+from vaelab.config import defaults
 
 
 def get_config(variant: str = ""):

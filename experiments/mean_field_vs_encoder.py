@@ -13,7 +13,7 @@ best validation ELBO; long, three times the steps; mnist, 10,000 training images
 covariance; timing, one run that plots ELBO against time for a new image.
 """
 
-from experiments import defaults
+from vaelab.config import defaults
 
 REGIMES = ("amortized", "mean_field", "semi_amortized")
 # These take the same time on two CPU cores, where a step takes 0.87, 2.9 and 9.6 ms a seed on digits (three
@@ -63,8 +63,8 @@ def stopped(config):
 
 
 def steps_of_each(config, steps: tuple[int, ...]):
-    places = tuple(zip(REGIMES, steps, strict=True))
-    config.sweep.axes = ((("learning.regime", "train.num_steps"), places),)
+    points = tuple(zip(REGIMES, steps, strict=True))
+    config.sweep.axes = ((("learning.regime", "train.num_steps"), points),)
 
 
 def long(config):

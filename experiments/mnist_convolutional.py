@@ -22,7 +22,8 @@ s and 189 s, evidence 105 s, beside other work.
 Variant: smoke.
 """
 
-from experiments import defaults, mnist_gap
+from experiments import mnist_gap
+from vaelab.config import defaults
 
 
 def get_config(variant: str = ""):

@@ -27,7 +27,8 @@ Variants: the families; smoke.
 
 from functools import partial
 
-from experiments import defaults, mnist_gap
+from experiments import mnist_gap
+from vaelab.config import defaults
 
 FAMILIES = ("diagonal", "full", "cholesky", "low_rank", "real_nvp", "iaf")
 

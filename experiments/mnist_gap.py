@@ -21,7 +21,7 @@ broken, at no datapoint. The ELBO of all 5,000 validation images is -97.43.
 Variant: smoke.
 """
 
-from experiments import defaults
+from vaelab.config import defaults
 
 
 def get_config(variant: str = ""):

@@ -18,13 +18,13 @@ five seeds:
 
 Every richer family has a smaller approximation gap and a larger amortization gap. Their sum is 0.524 ± 0.013
 for the diagonal one, 0.496 ± 0.008 for low_rank and 0.542 ± 0.006 for iaf: what the family gains the encoder
-loses. Of the flows' 2,400 fits 275 have not converged to 0.05 nats; by their certificates 0.02 are lacking on
+loses. 275 of the flows' 2,400 fits have not converged to 0.05 nats; by their certificates 0.02 are lacking on
 average. A dense S costs log p(x) itself.
 
 Variant: smoke.
 """
 
-from experiments import defaults
+from vaelab.config import defaults
 
 FAMILIES = ("diagonal", "low_rank", "cholesky", "full", "real_nvp", "iaf")
 
@@ -35,6 +35,6 @@ def get_config(variant: str = ""):
     config.objective.name = "elbo_from_draws"  # that every family has
     config.posterior.flow.num_layers = 2
     config.evaluate.max_points = 120  # a flow takes Adam, and minutes
-    places = tuple((name, (name,)) for name in FAMILIES)
-    config.sweep = defaults.sweep((("posterior.family", "inference.families"), places), num_seeds=5)
+    points = tuple((name, (name,)) for name in FAMILIES)
+    config.sweep = defaults.sweep((("posterior.family", "inference.families"), points), num_seeds=5)
     return defaults.apply_variant(config, variant, smoke=defaults.shrink)

@@ -1,10 +1,10 @@
-"""Question 1: z = mu + sigma * eps and z = mu + S eps, which laws are these?
+"""Question 1: z = mu + sigma * eps and z = mu + S eps, which distributions are these?
 
     python launch.py --config=experiments/reparameterization.py --workdir=runs/reparameterization
 
 Each is Gaussian with covariance diag(sigma^2) and S S' (docs/derivations.md, section 1). Measured on two CPU
 cores, seed 0, 100,000 draws in 4 dimensions: errors of the means and covariances in standard errors, the
-largest of them, and the p-value of 20 random projections against the Gaussian law claimed:
+largest of them, and the p-value of 20 random projections against the Gaussian claimed:
 
                            mean    covariance    p
     mu + sigma eps         0.5     2.1           1
@@ -13,14 +13,14 @@ largest of them, and the p-value of 20 random projections against the Gaussian l
     mu + S u, u uniform    0.8     1.4           1e-281
 
 The last has the right moments and is not Gaussian, which only the projections see. S and S Q induce the same
-correlations; a singular S leaves a law without a density: entropy -inf, KL inf. 47 s beside other work.
+correlations; a singular S leaves a distribution without a density: entropy -inf, KL inf. 47 s beside other work.
 
 Variant: smoke.
 """
 
 from ml_collections import ConfigDict
 
-from experiments import defaults
+from vaelab.config import defaults
 
 
 def get_config(variant: str = ""):

@@ -19,7 +19,7 @@ are the amortization gap's, which is larger on new images.
 Variant: smoke.
 """
 
-from experiments import defaults
+from vaelab.config import defaults
 
 
 def get_config(variant: str = ""):

@@ -402,7 +402,10 @@ BAD = {
     "families": ({"families": ("diagonal", "fulll")}, "did you mean 'full'"),
     "evidence": ({"evidence": "magic"}, "setting evidence.estimator='magic': unknown"),
     "tolerance": ({"tolerance": 0.0}, "setting inference.tolerance=0.0"),
-    "setting": ({"settings": {"evaluate.elbo_sample": 10}}, "did you mean 'evaluate.elbo_samples'"),
+    "setting": (
+        {"settings": {"evaluate.elbo_sample": 10}},
+        "^setting evaluate.elbo_sample=10: .*; did you mean 'evaluate.elbo_samples'",
+    ),
     "x rows": ({"x": {"a": np.zeros((3, 2)), "b": np.zeros((4, 2))}}, "the same number in every array"),
     "families as a word": ({"families": "diagonal"}, r"families='diagonal' must be a tuple of names"),
     "family nearly": ({"encode": lambda x: jnp.zeros(4), "family": "diagnoal"}, "did you mean 'diagonal'"),

@@ -27,7 +27,7 @@ from vaelab.measure.stages import Measurement, measure
 from vaelab.measure.subject import Inputs, Measured, Subject
 from vaelab.posterior.project import project
 from vaelab.report import page
-from vaelab.runtime.directory import in_use, open_directory, stored_json, write_whole
+from vaelab.runtime.directory import DirectoryError, in_use, open_directory, stored_json, write_whole
 from vaelab.runtime.processes import is_first
 from vaelab.types import Array, ConfigError, Key, Params, PosteriorFamily
 
@@ -194,16 +194,15 @@ def _prepare(
 
 @contextmanager
 def _one_line() -> Iterator[None]:
-    """What the layers below say of flags is said of the arguments of an audit."""
+    """Says of the arguments of an audit what the layers below say of settings and directories."""
     try:
         yield
     except AuditError:
         raise
+    except DirectoryError as error:
+        raise AuditError(error.line(directory="directory", other="another audit")) from None
     except ConfigError as error:
-        text = str(error).replace("--workdir=", "directory ").replace("--workdir", "directory")
-        raise AuditError(
-            text.replace("--config.", "setting ").replace("a run of another config", "another audit")
-        ) from None
+        raise AuditError(error.said("setting ")) from None
 
 
 def _prior(families: dict[str, PosteriorFamily], name: str, inputs: Inputs) -> np.ndarray:

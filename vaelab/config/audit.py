@@ -1,6 +1,5 @@
 """The families and settings of an audit: the defaults, with what its caller asks for."""
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ from vaelab.config.evaluate import evaluate_settings, inference_settings
 from vaelab.config.posterior import FAMILIES, families
 from vaelab.config.section import Section
 from vaelab.measure.subject import EvaluateSettings
-from vaelab.types import ConfigError, PosteriorFamily
+from vaelab.types import ConfigError, PosteriorFamily, did_you_mean
 
 # Settings of an experiment, by what an audit has in their place.
 ELSEWHERE = {
@@ -48,15 +47,15 @@ def audit_config(
     for name, value in changes.items():
         names = _names(config)
         if name in ELSEWHERE:
-            raise ConfigError(f"--config.{name}={value!r}: has no effect on an audit; {ELSEWHERE[name]}")
+            problem = "has no effect on an audit"
+            raise ConfigError.of(setting=name, value=value, problem=problem, fix=ELSEWHERE[name])
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"--config.{name}={value!r}: there is no such setting{hint}")
+            fix = did_you_mean(name, names)
+            raise ConfigError.of(setting=name, value=value, problem="there is no such setting", fix=fix)
         try:
             config.update_from_flattened_dict({name: value})
         except TypeError as error:
-            raise ConfigError(f"--config.{name}={value!r}: {error.args[0]}") from error
+            raise ConfigError.of(setting=name, value=value, problem=error.args[0]) from error
     return config
 
 

@@ -1,11 +1,10 @@
-"""Reading a config: each value by name, checked, and none left unread."""
+"""Reading a config: each value by name, checked, and none that goes unread."""
 
-import difflib
 import math
 from collections.abc import Mapping
 from typing import Any
 
-from vaelab.types import ConfigError
+from vaelab.types import ConfigError, did_you_mean
 
 
 class Section:
@@ -16,12 +15,14 @@ class Section:
         self._unread = set(values)
         self._sections: dict[str, Section] = {}
 
-    def error(self, name: str, problem: str) -> ConfigError:
-        return ConfigError(f"--{self._path}.{name}={self._values.get(name)!r}: {problem}")
+    def error(self, name: str, problem: str, *, fix: str = "") -> ConfigError:
+        """The error to raise about the setting of this name, with its value."""
+        setting = f"{self._path}.{name}".removeprefix("config.")
+        return ConfigError.of(setting=setting, value=self._values.get(name, ...), problem=problem, fix=fix)
 
     def value(self, name: str) -> Any:
         if name not in self._values:
-            raise ConfigError(f"--{self._path}.{name} is needed: give it a value")
+            raise self.error(name, "is needed", fix="give it a value")
         self._unread.discard(name)
         return self._values[name]
 
@@ -33,20 +34,20 @@ class Section:
     def close(self) -> None:
         """Raises for a key that nothing has read, here or below: it would have had no effect."""
         for name in sorted(self._unread):
-            read = set(self._values) - self._unread
-            near = difflib.get_close_matches(name, read, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "take it out"
-            raise self.error(name, f"has no effect with the other settings; {hint}")
+            fix = did_you_mean(name, set(self._values) - self._unread) or "take it out"
+            raise self.error(name, "has no effect with the other settings", fix=fix)
         for section in self._sections.values():
             section.close()
 
     def boolean(self, name: str) -> bool:
+        """True or False."""
         value = self.value(name)
         if not isinstance(value, bool):
             raise self.error(name, "must be True or False")
         return value
 
     def integer(self, name: str, minimum: int) -> int:
+        """An integer of `minimum` or more that an int32 holds."""
         value = self.value(name)
         if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
             raise self.error(name, f"must be an integer of {minimum} or more")
@@ -57,6 +58,7 @@ class Section:
     def number(
         self, name: str, minimum: float = 0.0, *, above: bool = False, below: float = math.inf
     ) -> float:
+        """A finite number of `minimum` or more, or above it, and below `below`."""
         value = self.value(name)
         low = f"above {minimum:g}" if above else f"{minimum:g} or more"
         limits = low if math.isinf(below) else f"{low} and below {below:g}"
@@ -79,27 +81,29 @@ class Section:
         return tuple(values)
 
     def choice(self, name: str, options: Mapping[str, Any]) -> Any:
+        """What stands under the setting's value in `options`."""
         return self._look_up(name, self.value(name), options)
 
     def choices(self, name: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """Names of `options`, one or more, each once."""
         values = self.value(name)
-        if not isinstance(values, tuple | list) or not values or len(set(map(str, values))) < len(values):
+        if isinstance(values, tuple | list):  # a flag turns a,b into one name of a tuple
+            values = tuple(part for v in values for part in (v.split(",") if isinstance(v, str) else (v,)))
+        if not isinstance(values, tuple) or not values or len(set(map(str, values))) < len(values):
             raise self.error(name, "must be a tuple that names at least one, each once")
-        # A flag turns a,b into one name of a tuple.
-        values = tuple(part for v in values for part in (v.split(",") if isinstance(v, str) else (v,)))
         for value in values:
             self._look_up(name, value, options)
         return values
 
     def widths(self, name: str) -> tuple[int, ...]:
+        """Positive integers; () is none."""
         values = self.value(name)
         if not isinstance(values, tuple | list) or not all(type(v) is int and v > 0 for v in values):
             raise self.error(name, "must be a tuple of positive layer widths")
         return tuple(values)
 
     def _look_up(self, name: str, value: Any, options: Mapping[str, Any]) -> Any:
-        if value not in options:
-            near = difflib.get_close_matches(str(value), options, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise self.error(name, f"unknown; there are {', '.join(options)}{hint}")
+        if not isinstance(value, str) or value not in options:
+            fix = did_you_mean(str(value), options)
+            raise self.error(name, f"unknown; there are {', '.join(options)}", fix=fix)
         return options[value]

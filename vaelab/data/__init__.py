@@ -46,7 +46,8 @@ mnist, fashion_mnist, kmnist: 55,000, 5,000 and 10,000 images. omniglot: white s
 def source_of(name: str) -> Source:
     """The entry of SOURCES. Raises DataError for an unknown name, with one that is near."""
     if name not in SOURCES:
-        raise DataError(f"no data set {name!r} among {', '.join(SOURCES)}{did_you_mean(name, SOURCES)}")
+        hint = did_you_mean(name, SOURCES)
+        raise DataError("; ".join(filter(None, (f"no data set {name!r} among {', '.join(SOURCES)}", hint))))
     return SOURCES[name]
 
 

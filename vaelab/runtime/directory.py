@@ -1,13 +1,14 @@
 """The directory of a run: what marks it, what is kept in it, and what is done about damage.
 
 A directory belongs to one config. What a stage computed is stored whole or not at all, and read back
-instead of computed again.
+instead of computed again. Files that no run has written keep a run out.
 """
 
 import fcntl
 import io
 import json
 import os
+import re
 import socket
 import time
 import zipfile
@@ -15,7 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -24,6 +25,57 @@ from rich.console import Console
 
 from vaelab.runtime.processes import is_first, of_first
 from vaelab.types import ConfigError
+
+# What a run that was killed early, or the system, may have put where there is no config.json yet.
+ONLY_MARKS = {"lock", "config.json.partial", "lost+found", ".DS_Store"}
+
+
+class DirectoryError(ConfigError):
+    """Says in one line why a directory cannot be that of this run.
+
+    problem, fix: as of a ConfigError, with {directory} for what the caller calls a directory, and {other} for
+        what it belongs to if not to this run; details: what follows the problem, as it is
+    """
+
+    def __init__(self, message: str, *, details: str = "", **parts: Any):
+        super().__init__(message, **parts)
+        self.details = details
+
+    @classmethod
+    def of(cls, directory: str | Path, problem: str, details: str = "", *, fix: str = "") -> Self:
+        """An error about this directory; its text is in the words of the command line."""
+        error = cls("", setting="workdir", value=str(directory), problem=problem, fix=fix, details=details)
+        error.args = (error.line(directory="--workdir", other="a run of another config"),)
+        return error
+
+    def line(self, *, directory: str, other: str) -> str:
+        """The line, with what the caller calls a directory and what else one may belong to.
+
+        Where there is no fix to name the directory, the line begins with it.
+        """
+        words = {"directory": directory, "other": other}
+        line = f"{self.value} {self.problem.format(**words)}{self.details}"
+        return f"{line}: {self.fix.format(**words)}" if self.fix else f"{directory}={line}"
+
+
+def as_directory(workdir: str | Path) -> Path:
+    """The path of a run's directory as a user gives it, with `~`.
+
+    Raises DirectoryError for the address of a bucket, which would be a folder of that name here, and for `~`
+    where the user has no home.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", str(workdir)):
+        fix = "give a local {directory}, and copy it there when the run is finished"
+        raise DirectoryError.of(workdir, "is the address of a bucket, which is not supported", fix=fix)
+    try:
+        return Path(workdir).expanduser()
+    except RuntimeError:
+        raise DirectoryError.of(
+            workdir, "needs a home directory, and there is none", fix=_FULL_PATH
+        ) from None
+
+
+_FULL_PATH = "give the {directory} from the root on, or set HOME"
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -41,7 +93,8 @@ def write_whole(path: Path, content: bytes) -> None:
 def open_directory(workdir: Path, config: ConfigDict) -> Path:
     """The run's directory, made if need be, with `config.json` in it.
 
-    Raises ConfigError if it belongs to a run of another config, or cannot be written.
+    Raises DirectoryError if it belongs to a run of another config, holds files that no run has written, or
+    cannot be written.
     """
     text = config.to_json_best_effort(indent=2, sort_keys=True) + "\n"
     of_first(lambda: _open(workdir, text))
@@ -50,30 +103,45 @@ def open_directory(workdir: Path, config: ConfigDict) -> Path:
 
 def _open(workdir: Path, text: str) -> None:
     path = workdir / "config.json"
+    damaged = DirectoryError.of(path, "is damaged", fix="take another {directory}, or mend it")
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        (workdir / "stages").mkdir(exist_ok=True)
         if not path.exists():
-            if (workdir / "gap.json").exists() or (workdir / "checkpoints").exists():
-                raise ConfigError(f"{workdir} holds results but no config.json: take another --workdir")
+            _refuse_what_is_not_ours(workdir)
             write_whole(path, text.encode())
+        (workdir / "stages").mkdir(exist_ok=True)
         saved = path.read_text()
     except UnicodeDecodeError:
-        raise ConfigError(f"{path} is damaged: take another --workdir, or mend it") from None
+        raise damaged from None
     except OSError as error:
-        raise ConfigError(f"--workdir={workdir} cannot be written: {error.strerror or error}") from error
-    if saved != text:
-        try:
-            changed = [
-                f"{name} is {there!r} there and {here!r} here"
-                for name, there, here in differences(json.loads(saved), json.loads(text))
-            ]
-        except ValueError:
-            raise ConfigError(f"{path} is damaged: take another --workdir, or mend it") from None
-        raise ConfigError(
-            f"{workdir} belongs to a run of another config ({'; '.join(changed[:3])}"
-            f"{'; ...' if len(changed) > 3 else ''}): take another --workdir"
-        )
+        reason = error.strerror or error
+        raise DirectoryError.of(workdir, "cannot be written", f": {reason}") from error
+    if saved == text:
+        return
+    try:
+        changed = differences(json.loads(saved), json.loads(text))
+    except ValueError:
+        raise damaged from None
+    said = "; ".join(f"{name} is {theirs!r} there and {ours!r} here" for name, theirs, ours in changed[:3])
+    details = f" ({said}{'; ...' if len(changed) > 3 else ''})"
+    raise DirectoryError.of(workdir, "belongs to {other}", details, fix="take another {directory}")
+
+
+def _refuse_what_is_not_ours(workdir: Path) -> None:
+    """Raises DirectoryError where a directory without a config.json holds more than an early kill leaves."""
+    if (workdir / "gap.json").exists() or (workdir / "checkpoints").exists():
+        raise DirectoryError.of(workdir, "holds results but no config.json", fix="take another {directory}")
+    names = sorted(entry.name for entry in workdir.iterdir() if not _is_mark(entry))
+    if ".git" in names:
+        raise DirectoryError.of(workdir, "is a git checkout", fix="take another {directory}, or one in it")
+    if names:
+        details = f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        fix = "take another {directory}, or one in it"
+        raise DirectoryError.of(workdir, "holds files that no run has written", details, fix=fix)
+
+
+def _is_mark(entry: Path) -> bool:
+    return entry.name in ONLY_MARKS or (entry.name == "stages" and not any(entry.iterdir()))
 
 
 @contextmanager
@@ -81,7 +149,7 @@ def in_use(directory: Path, console: Console) -> Iterator[None]:
     """Keeps every other launch out of a directory; its `lock` says by whom.
 
     The lock is the kernel's (flock): it goes with the process that holds it, however that ends, so a file
-    that is left behind keeps nobody out. Raises ConfigError where another holds it.
+    that stays behind keeps nobody out. Raises DirectoryError where another holds it.
     """
     with ExitStack() as held:
         of_first(lambda: _lock(directory, held, console))
@@ -95,9 +163,8 @@ def _lock(directory: Path, held: ExitStack, console: Console) -> None:
     except BlockingIOError:
         file.seek(0)
         holder = file.read().strip() or "another launch"
-        raise ConfigError(
-            f"{directory} is in use by {holder}: wait for it, or take another --workdir"
-        ) from None
+        fix = "wait for it, or take another {directory}"
+        raise DirectoryError.of(directory, "is in use by", f" {holder}", fix=fix) from None
     except OSError as error:
         line = f"{directory} cannot be locked ({error.strerror or error}): launch on it once at a time"
         console.print(line, style="red", highlight=False)
@@ -117,17 +184,17 @@ def differences(one: Any, other: Any, path: str = "config") -> list[tuple[str, A
 
 
 def stored_json(path: Path, compute: Callable[[], Any], console: Console) -> Any:
-    """compute(), or what an earlier run of it left at `path`, as JSON."""
-    found = of_first(lambda: _json_at(path, console))
-    if found is None:
+    """compute(), or what an earlier call of it has stored at `path`, as JSON."""
+    content = of_first(lambda: _json_at(path, console))
+    if content is None:
         text = json.dumps(compute(), indent=2) + "\n"
         write_whole(path, text.encode())
-        found = json.loads(text)
-    return found
+        content = json.loads(text)
+    return content
 
 
 def _json_at(path: Path, console: Console) -> Any:
-    """What is in the file; None where there is none, or where it is damaged and now set aside."""
+    """The file's content; None where there is no file, or where it is damaged and now set aside."""
     if not path.exists():
         return None
     try:
@@ -138,7 +205,7 @@ def _json_at(path: Path, console: Console) -> Any:
 
 
 def finished(results: Path, config: ConfigDict, console: Console) -> Any:
-    """What a finished run of this config left in `results`; None where it is not there, or damaged."""
+    """What a finished run of this config has written to `results`; None where it is missing or damaged."""
     if not of_first(results.exists):
         return None
     open_directory(results.parent, config)
@@ -173,7 +240,7 @@ def write_arrays(path: Path, result: Any) -> None:
 
 
 def _arrays_at(path: Path, count: int, console: Console) -> list[np.ndarray] | None:
-    """As `_json_at`; the zip holds a checksum of each array."""
+    """The arrays in the file; None as of `_json_at`. The zip holds a checksum of each array."""
     if not path.exists():
         return None
     try:

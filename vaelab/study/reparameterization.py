@@ -76,7 +76,7 @@ def _against_gaussian(
         np.std(products_SxKxK, axis=0) / root
     )
     p_values = [
-        scipy.stats.kstest(centred_SxK @ a, "norm", args=(0.0, np.linalg.norm(scale_KxK.T @ a))).pvalue
+        scipy.stats.kstest(centred_SxK @ a, scipy.stats.norm(0.0, np.linalg.norm(scale_KxK.T @ a)).cdf).pvalue
         for a in projection_MxK
     ]
     return {
