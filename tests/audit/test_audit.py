@@ -514,7 +514,7 @@ def test_a_density_is_tried_where_it_is_used():
     """At draws of the encoder's law, not at draws of the prior, where it may be infinite."""
     given = given_model(lambda x, z: jnp.where(jnp.all(z > 3.0), 0.0, -jnp.inf), *[None] * 5, K, 0)
     far_NxK = np.full((N, K), 4.0, np.float32)
-    np.testing.assert_array_equal(given_checks.check_density(given, points(), far_NxK), 0.0)
+    np.testing.assert_array_equal(given_checks.check_density(given, points(), far_NxK, []), 0.0)
 
 
 @pytest.mark.slow

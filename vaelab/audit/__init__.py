@@ -1,6 +1,8 @@
 """The gaps of any model whose log p(x, z) can be written in JAX."""
 
-from vaelab.audit.auditing import Report, audit
+from vaelab.audit.auditing import audit, check
+from vaelab.audit.checked import Check, Checked, NotChecked
 from vaelab.audit.given import AuditError
+from vaelab.audit.results import Report
 
-__all__ = ["AuditError", "Report", "audit"]
+__all__ = ["AuditError", "Check", "Checked", "NotChecked", "Report", "audit", "check"]

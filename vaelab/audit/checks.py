@@ -1,6 +1,6 @@
 """The checks of what an audit is given, on a few datapoints and before anything is spent.
 
-What they find is an AuditError of one line that names the fix.
+Each raises an AuditError, one line that names the fix, or writes into `lines` what it looked at.
 """
 
 import difflib
@@ -10,16 +10,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.audit.given import AuditError, Given, as_arrays, shapes, theirs
-from vaelab.audit.normalised import log_constant
+from vaelab.audit.checked import Check, NotChecked
+from vaelab.audit.given import AuditError, Choices, Given, as_arrays, shapes, theirs
+from vaelab.audit.normalised import DRAWS, log_constant
 from vaelab.runtime.devices import map_datapoints, take
 from vaelab.types import Array, Key, Params, PosteriorFamily
 
 PROBES = 4  # datapoints on which the functions are tried
 FLOATS = (jnp.float32, jnp.float64)
 
+Lines = list[Check | NotChecked]
 
-def check_density(given: Given, x: Any, z_NxK: np.ndarray) -> np.ndarray:
+
+def check_density(given: Given, x: Any, z_NxK: np.ndarray, lines: Lines) -> np.ndarray:
     """Tries the density at a few datapoints, each with its z; its values there. Raises AuditError.
 
     A single number of float32, finite with a finite gradient in z, the same when it is called again and under
@@ -51,6 +54,9 @@ def check_density(given: Given, x: Any, z_NxK: np.ndarray) -> np.ndarray:
             f"{name} is {values.max():.4g} at an x of whole numbers, a probability above 1: normalise it; if "
             "it is a density all the same, give log_joint with the prior in it"
         )
+    whence = "N(0, I)" if given.encode is None else "the encoder's q"
+    at = f"{len(rows)} of {len(z_NxK):,} datapoints, each at a draw of {whence}"
+    lines.append(Check(name, at, "finite, with a finite gradient in z; the same twice, and compiled"))
     return compiled
 
 
@@ -76,11 +82,11 @@ def _called(given: Given, x: Any, z_NxK: np.ndarray, row: int) -> float:
     return float(value)
 
 
-def check_encoder(
-    given: Given, x: Any, count: int, family: str | None, families: tuple[str, ...]
-) -> str | None:
-    """Tries the encoder at a few datapoints; the name of its family among these. Raises AuditError."""
+def check_encoder(given: Given, x: Any, count: int, choices: Choices, lines: Lines) -> str | None:
+    """Tries the encoder at a few datapoints; the name of its family in `choices`. Raises AuditError."""
+    family, families = choices.family, choices.families
     if given.encode is None:
+        lines.append(NotChecked("encode", "none was given, and there is no amortized bound"))
         return None
     if callable(given.encode):
         encode = theirs("encode", given.encode, given.params)
@@ -93,29 +99,31 @@ def check_encoder(
         if not all(same):
             raise AuditError(
                 "encode gave two results for the same x: it must be pure, without dropout, random numbers "
-                "or state of its own; give the parameters of the law, not a draw of it"
+                "or state of its own; give the parameters of the distribution, not a draw of it"
             )
     else:
         _, rows = as_arrays(given.encode, "encode")
         if rows != count:
             raise AuditError(f"encode has {rows:,} rows and x has {count:,}: give one for each datapoint")
         results = [take(given.encode, row) for row in _probed(count)]
-    for found in results:
-        if family is not None and isinstance(found, tuple | list):
-            raise AuditError(f"family={family!r} is for an encode that returns phi, and not {shapes(found)}")
-        name = family or _law(found, given.latent_dim)
-        if any(jnp.asarray(a).dtype not in FLOATS for a in jax.tree.leaves(found)):
-            raise AuditError(f"encode returned {shapes(found)}: compute it in float32")
+    for encoded in results:
+        if family is not None and isinstance(encoded, tuple | list):
+            raise AuditError(f"family={family!r} is for an encode that returns phi, not {shapes(encoded)}")
+        name = family or _family_of(encoded, given.latent_dim)
+        if any(jnp.asarray(a).dtype not in FLOATS for a in jax.tree.leaves(encoded)):
+            raise AuditError(f"encode returned {shapes(encoded)}: compute it in float32")
     if name == "full" and family is None and "full" not in families and "cholesky" in families:
         name = "cholesky"
     if name not in families:
         near = difflib.get_close_matches(name, families, n=1) if family else ()
         hint = f"did you mean {near[0]!r}?" if near else f"have it in families={families}"
         raise AuditError(f"what encode returns is of the family {name!r}: {hint}")
+    if callable(given.encode):
+        lines.append(Check("encode", f"{len(results)} of {count:,} datapoints", "the same twice"))
     return name
 
 
-def _law(encoded: Any, latent_dim: int) -> str:
+def _family_of(encoded: Any, latent_dim: int) -> str:
     """The name of the family that (mu, sigma) or (mu, S) is a member of. Raises AuditError."""
     K = latent_dim
     wanted = f"it must be (mu, sigma), both of shape ({K},), or (mu, S), S of shape ({K}, {K})"
@@ -127,34 +135,41 @@ def _law(encoded: Any, latent_dim: int) -> str:
     return "diagonal" if scale_shape == (K,) else "full"
 
 
-def encoded_phi(given: Given, family: PosteriorFamily, x: Any) -> np.ndarray:
-    """phi_NxP in the encoder's family. Raises AuditError where it is no law at some datapoint."""
-    found = given.encode
-    if callable(found):
+def encoded_phi(given: Given, family: PosteriorFamily, x: Any, lines: Lines, whence: str = "") -> np.ndarray:
+    """phi_NxP in the encoder's family. Raises AuditError where one is not a distribution with a density.
+
+    whence: where the datapoints are from, for the line that tells of them.
+    """
+    encoded, count = given.encode, len(jax.tree.leaves(x)[0])
+    at = f"all {count:,} datapoints{whence}"
+    if callable(encoded):
 
         def mapped(params: Params, x: Any) -> Any:
             return map_datapoints(given.encode, params, x, chunk_size=1000)
 
-        found = theirs("encode", mapped, given.params, " under jax.jit and jax.vmap")(x)
-    if not isinstance(found, tuple | list):
-        phi_NxP = np.asarray(found, np.float32)
+        encoded = theirs("encode", mapped, given.params, " under jax.jit and jax.vmap")(x)
+    if not isinstance(encoded, tuple | list):
+        phi_NxP = np.asarray(encoded, np.float32)
         if phi_NxP.ndim != 2 or phi_NxP.shape[1] != family.param_size:
             raise AuditError(
-                f"encode returned {shapes(take(found, 0))}; with family={family.name!r} it must be phi, "
+                f"encode returned {shapes(take(encoded, 0))}; with family={family.name!r} it must be phi, "
                 f"one vector of {family.param_size} numbers"
             )
         bad_N = ~np.isfinite(phi_NxP).all(axis=1)
         if bad_N.any():
             raise AuditError(f"encode returned a phi that is not finite at {_first(bad_N)}")
+        lines.append(Check("encode", at, f"phi of the family {family.name}, finite"))
         return phi_NxP
-    mu_NxK, scale = (np.asarray(a, np.float32) for a in found)
-    _check_laws(mu_NxK, scale)
+    mu_NxK, scale = (np.asarray(a, np.float32) for a in encoded)
+    _check_gaussians(mu_NxK, scale)
+    said = "sigma > 0" if scale.ndim == 2 else "S invertible"
+    lines.append(Check("encode", at, f"finite, {said}; the family {family.name}"))
     dense = scale if scale.ndim == 3 else scale[:, :, None] * np.eye(scale.shape[1], dtype=np.float32)
     return np.asarray(jax.jit(jax.vmap(family.gaussian.project))(mu_NxK, dense))
 
 
-def _check_laws(mu_NxK: np.ndarray, scale: np.ndarray) -> None:
-    """Of every datapoint: finite, and sigma > 0 or S invertible. Raises AuditError."""
+def _check_gaussians(mu_NxK: np.ndarray, scale: np.ndarray) -> None:
+    """Looks at every datapoint: finite, and sigma > 0 or S invertible. Raises AuditError."""
     for what, array in (("mu", mu_NxK), ("sigma" if scale.ndim == 2 else "S", scale)):
         bad_N = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
         if bad_N.any():
@@ -169,12 +184,16 @@ def _check_laws(mu_NxK: np.ndarray, scale: np.ndarray) -> None:
         return
     bad_N = np.linalg.matrix_rank(scale) < scale.shape[-1]
     if bad_N.any():
-        raise AuditError(f"encode returned a singular S at {_first(bad_N)}: its law has no density")
+        raise AuditError(f"encode returned a singular S at {_first(bad_N)}: q has no density")
 
 
-def check_sample(given: Given, x: Any, z_K: np.ndarray, key: Key) -> None:
+def check_sample(given: Given, x: Any, z_K: np.ndarray, key: Key, lines: Lines) -> None:
     """Tries the sampler, and by its draws whether the density is normalised. Raises AuditError."""
     if given.sample is None:
+        why = (
+            "no sample was given" if given.name == "log_likelihood" else "log_joint holds a prior of its own"
+        )
+        lines.append(NotChecked("normalisation", why))
         return
     z_K = jnp.asarray(z_K)
     drawn, wanted = theirs("sample", given.sample, given.params)(jax.random.fold_in(key, 0), z_K), _row(x, 0)
@@ -193,11 +212,16 @@ def check_sample(given: Given, x: Any, z_K: np.ndarray, key: Key) -> None:
             f"exp({constant.value:.1f} +- {constant.stderr:.1f}) over the {constant.dims} dimensions of x, "
             "not 1: add its constants; leave sample out if the dimensions of x depend on each other given z"
         )
+    lines.append(Check("sample", "a draw at one z", f"{shapes(drawn)}, as a datapoint of x"))
+    integral = f"exp({constant.value:.2f} +- {constant.stderr:.2f})"
+    about = f"{DRAWS:,} draws of sample at one z"
+    lines.append(Check("normalisation", about, f"exp({given.name}) has the integral {integral}"))
 
 
-def check_decode(given: Given, x: Any, z_K: np.ndarray) -> tuple[int, int] | None:
+def check_decode(given: Given, x: Any, z_K: np.ndarray, lines: Lines) -> tuple[int, int] | None:
     """The shape of the images, which x must have the size of. Raises AuditError."""
     if given.decode is None:
+        lines.append(NotChecked("decode", "none was given, and there are no pictures"))
         return None
     image = theirs("decode", given.decode, given.params)(jnp.asarray(z_K))
     size = [a.size // len(a) for a in jax.tree.leaves(x)]
@@ -206,6 +230,7 @@ def check_decode(given: Given, x: Any, z_K: np.ndarray) -> tuple[int, int] | Non
             f"decode returned {shapes(image)} and a datapoint of x is {shapes(_row(x, 0))}: for pictures it "
             "must be one image, [height, width], of as many numbers as x"
         )
+    lines.append(Check("decode", "the image of one z", shapes(image)))
     return image.shape
 
 

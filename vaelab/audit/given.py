@@ -2,7 +2,7 @@
 
 import functools
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ class Given(NamedTuple):
     name: of the density, as the user calls it: log_likelihood, or log_joint
     density(params, x, z_K) -> [] nats; encode(params, x), or what it gave for every datapoint, or None;
     sample(params, key, z_K) -> x, or None; decode(params, z_K) -> an image, or None
+    num_simulated: datapoints that are drawn by sample and measured too
     """
 
     name: str
@@ -33,9 +34,10 @@ class Given(NamedTuple):
     decode: Callable[[Params, Array], Array] | None
     params: Params
     latent_dim: int
+    num_simulated: int
 
     def model(self) -> LatentModel:
-        """As what is measured; of a log_joint the prior is part of the likelihood."""
+        """The model that is measured; the prior that a log_joint has in it is part of its likelihood."""
         return LatentModel(
             latent_dim=self.latent_dim,
             init=lambda key: self.params,
@@ -86,13 +88,58 @@ def given_model(
             return function
         return lambda _, *arguments: function(*arguments)
 
-    own = () if params is None else params
     functions = map(with_params, (density, encode, sample, decode))
-    return Given(name, *functions, own, int(latent_dim))
+    return Given(
+        name, *functions, () if params is None else params, int(latent_dim), num_simulated=int(num_simulated)
+    )
+
+
+class Data(NamedTuple):
+    """The datapoints: x with one row each in every array, their number, and columns beside them; the key."""
+
+    x: Any
+    count: int
+    key: Any
+    columns: dict[str, np.ndarray]
+
+
+def given_data(x: Any, key: Any, **columns: Any) -> Data:
+    """The datapoints as NumPy arrays, and the columns that are not None. Raises AuditError."""
+    x, count = as_arrays(x)
+    arrays = {name: np.asarray(values) for name, values in columns.items() if values is not None}
+    for name, values in arrays.items():
+        if values.shape[:1] != (count,) or values.dtype == object:
+            raise AuditError(
+                f"{name} must be one for each of the {count:,} datapoints, and has the shape {values.shape}"
+            )
+    return Data(x, count, key, arrays)
+
+
+class Choices(NamedTuple):
+    """How the gaps are to be measured: the arguments of `audit` of the same names."""
+
+    family: str | None
+    families: tuple[str, ...]
+    evidence: str
+    tolerance: float
+    settings: Mapping[str, Any]
+
+
+def given_choices(
+    family: str | None,
+    families: Sequence[str],
+    evidence: str,
+    tolerance: float,
+    settings: Mapping[str, Any] | None,
+) -> Choices:
+    """The choices, without a name of families that is taken for its letters. Raises AuditError."""
+    if isinstance(families, str):
+        raise AuditError(f"families={families!r} must be a tuple of names, as ({families!r},)")
+    return Choices(family, tuple(families), evidence, tolerance, settings or {})
 
 
 def typed(key: Any) -> Key:
-    """A typed key, of one or of the older kind. Raises AuditError."""
+    """A typed key, made of one or of a key of the older kind. Raises AuditError."""
     if (
         isinstance(key, jax.Array)
         and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
@@ -113,15 +160,15 @@ def as_arrays(x: Any, what: str = "x") -> tuple[Any, int]:
         raise AuditError(f"{what} must be numbers, in arrays of one row a datapoint, not {bad or x!r}")
     sizes = {a.shape[:1] for a in leaves}
     if len(sizes) > 1 or () in sizes or (0,) in sizes:
-        found = ", ".join(_described(a) for a in leaves[:4]) + (", ..." if len(leaves) > 4 else "")
+        arrays = ", ".join(_described(a) for a in leaves[:4]) + (", ..." if len(leaves) > 4 else "")
         if all(a.ndim == 0 for a in leaves):
-            found += f"; of lists give np.asarray({what})"
-        raise AuditError(f"{what} must have one row a datapoint, the same number in every array: {found}")
+            arrays += f"; of lists give np.asarray({what})"
+        raise AuditError(f"{what} must have one row a datapoint, the same number in every array: {arrays}")
     return x, leaves[0].shape[0]
 
 
 def theirs(name: str, function: Callable[..., Any], params: Params, how: str = "") -> Callable[..., Any]:
-    """The function; what it raises is told as the user's, with the call that made it, and how it was made."""
+    """The function, whose exceptions are told as the user's: with the call, how it was made, and the line."""
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
@@ -148,11 +195,11 @@ def _described(array: Any) -> str:
 
 def _place(error: Exception) -> str:
     """Where in the user's files it was raised: the last frame that is neither vaelab's nor a package's."""
-    own = str(Path(__file__).parent)
+    of_audit = str(Path(__file__).parent)
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(own) and "site-packages" not in frame.filename
+        if not frame.filename.startswith(of_audit) and "site-packages" not in frame.filename
     ]
     return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
 

@@ -31,15 +31,20 @@ class Gap(NamedTuple):
 
     @property
     def amortization(self) -> np.ndarray:
-        return self.elbo_optimal - self.elbo_amortized
+        return _lead(self.elbo_optimal, self.elbo_amortized)
 
     @property
     def approximation(self) -> np.ndarray:
-        return self.log_evidence - self.elbo_optimal
+        return _lead(self.log_evidence, self.elbo_optimal)
 
     @property
     def inference(self) -> np.ndarray:
-        return self.log_evidence - self.elbo_amortized
+        return _lead(self.log_evidence, self.elbo_amortized)
+
+
+def _lead(high_N: np.ndarray, low_N: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):  # where both are -inf there is no difference: NaN, which says it
+        return high_N - low_N
 
 
 def mean_and_stderr(values_N: np.ndarray) -> dict[str, float]:
@@ -98,7 +103,7 @@ def num_broken(
     low_N, high_N = np.float64(low.value), np.float64(high.value)
     rounding_N = 4.0 * np.finfo(np.float32).eps * np.abs(low_N)
     stderr_N = np.hypot(np.float64(low.stderr), np.float64(high.stderr))
-    lead_N = high_N - low_N
+    lead_N = _lead(high_N, low_N)
     if difference is not None:
         lead_N, stderr_N = np.float64(difference.value), np.float64(difference.stderr)
     return int(np.sum(lead_N < -(num_stderrs * stderr_N + rounding_N)))
@@ -112,7 +117,7 @@ def broken_orders(ordered: list[tuple[str, np.ndarray]], *, num_stderrs: float =
     """
     broken = []
     for (low_name, low_N), (high_name, high_N) in itertools.pairwise(ordered):
-        difference = mean_and_stderr(high_N - low_N)
+        difference = mean_and_stderr(_lead(high_N, low_N))
         # A difference of the size of float32 rounding, with no spread, is not a violation.
         # Of one datapoint there is no error to go by: only its rounding is allowed for.
         stderr = difference["stderr"] if len(low_N) > 1 else 0.0

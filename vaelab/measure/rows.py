@@ -8,7 +8,7 @@ import numpy as np
 from vaelab.evidence.bdmc import temperatures_for
 from vaelab.inference import certificate
 from vaelab.inference.loop import evaluations
-from vaelab.measure import gap
+from vaelab.measure import ended, gap
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.objective.draws import Estimate
 from vaelab.posterior.project import has_projection
@@ -23,9 +23,9 @@ def rows(subject: Subject, split: str, outcome: Outcome) -> list[dict[str, Any]]
 
 
 def arrays(subject: Subject, split: str, outcome: Outcome) -> dict[str, np.ndarray]:
-    """What stands behind the rows, one number a datapoint under each name."""
+    """What stands behind the rows, one value a datapoint under each name."""
     evidence, both = outcome.evidence, outcome.bidirectional
-    found = {
+    measured = {
         "index": outcome.points.inputs.index_N,
         "log_evidence": evidence.log_evidence,
         "log_evidence_stderr": evidence.stderr,
@@ -35,25 +35,27 @@ def arrays(subject: Subject, split: str, outcome: Outcome) -> dict[str, np.ndarr
     }
     if both is not None:
         for side, bound in (("lower", both.lower), ("upper", both.upper)):
-            found |= {
+            measured |= {
                 f"two_sided_{side}": bound.log_evidence,
                 f"two_sided_{side}_stderr": bound.stderr,
             }
     for name, fitted in outcome.fits.items():
+        ends_N = ended.ended(fitted)
         columns = {
             "elbo_optimal": fitted.elbo_optimal.value,
             "elbo_optimal_stderr": fitted.elbo_optimal.stderr,
             "excess": fitted.inference.excess.value,
             "excess_stderr": fitted.inference.excess.stderr,
-            "converged": fitted.inference.converged,
+            "converged": ends_N == ended.CONVERGED,
+            "ended": ends_N,
             "rounds": fitted.rounds,
             "from_prior": fitted.from_prior,
         }
         if name in subject.amortized:
             columns["elbo_amortized"] = fitted.elbo_start.value
             columns["elbo_amortized_stderr"] = fitted.elbo_start.stderr
-        found |= {f"{name}/{key}": value for key, value in columns.items()}
-    return {f"{split}/{key}": value for key, value in found.items()}
+        measured |= {f"{name}/{key}": value for key, value in columns.items()}
+    return {f"{split}/{key}": value for key, value in measured.items()}
 
 
 def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str, Any]:
@@ -61,6 +63,7 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
     fitted, family = outcome.fits[name], subject.families[name]
     has_encoder = name in subject.amortized
     measured = gap.Gap(fitted.elbo_start.value, fitted.elbo_optimal.value, outcome.evidence.log_evidence)
+    ends = ended.counts(ended.ended(fitted))
     settings = subject.settings.inference[name]
     log_concave = subject.model.concavity is not None
     evaluations_a_round = evaluations(
@@ -76,7 +79,8 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
         "amortized_by": subject.amortized.get(name),
         "num_points": len(measured.elbo_optimal),
         **gap.summarize(measured, has_encoder=has_encoder),
-        "num_unconverged": int(np.sum(~fitted.inference.converged)),
+        "num_unconverged": len(measured.elbo_optimal) - ends[ended.CONVERGED],
+        "ended": ends,
         "num_from_prior": int(np.sum(fitted.from_prior)),
         "certificate": certificate.kind(family, log_concave=log_concave),
         "num_negative": int(np.sum(measured.amortization < 0)) if has_encoder else None,

@@ -1,0 +1,59 @@
+"""What an audit gives back: `Report`."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from vaelab import report
+from vaelab.report import page
+from vaelab.runtime.directory import write_whole
+from vaelab.runtime.processes import is_first
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an audit measured.
+
+    rows: one for each split ("given", and "simulated") and family, like those of `gap.json`: means with
+        standard errors over the datapoints, in nats.
+    per_datapoint: the arrays behind them, under "given/index", "given/diagonal/elbo_optimal", ...
+    notes: what deserves a look: broken orders, and what the encoder seems to return in the place of sigma.
+    """
+
+    rows: list[dict[str, Any]]
+    per_datapoint: dict[str, np.ndarray]
+    notes: list[str] = field(default_factory=list)
+    shown: Mapping[str, Any] = field(default_factory=dict, repr=False)  # what `write_page` shows beside them
+
+    def table(self, console: Console | None = None) -> None:
+        """Prints the rows and the notes."""
+        console = console or Console()
+        console.print(report.gap_table(self.rows))
+        for note in self.notes:
+            console.print(note, style="red", highlight=False, markup=False)
+
+    def save(self, directory: str | Path) -> None:
+        """Writes gap.json, per_datapoint.npz, gaps.png and report.html there; it is made if need be."""
+        if not is_first():
+            return
+        directory = Path(directory).expanduser()
+        directory.mkdir(parents=True, exist_ok=True)
+        report.plot_gaps(directory / "gaps.png", self.rows, self.per_datapoint)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **self.per_datapoint)
+        write_whole(directory / "per_datapoint.npz", buffer.getvalue())
+        page.write_page(
+            directory / "report.html",
+            title=directory.resolve().name,
+            rows=self.rows,
+            per_datapoint=self.per_datapoint,
+            notes=self.notes,
+            versions=page.versions(),
+            **self.shown,
+        )
+        write_whole(directory / "gap.json", report.to_json(self.rows, smoke=False))
