@@ -13,10 +13,12 @@ datapoint's q(z). Every log-density and bound is in nats and for one datapoint.
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import distrax
 import jax
+
+if TYPE_CHECKING:
+    import distrax
 
 VERSION = "0.1.0"
 
@@ -134,7 +136,7 @@ class PosteriorFamily(NamedTuple):
     init: Callable[[], Array]
     reparameterize: Callable[[Array, Array], Array]
     sample_and_log_prob: Callable[[Array, Array], tuple[Array, Array]]
-    dist: Callable[[Array], distrax.Distribution]
+    dist: "Callable[[Array], distrax.Distribution]"
     shared_size: int = 0
     kl_to_prior: Callable[[Array], Array] | None = None
     score_of_draw: Callable[[Array, Array], Array] | None = None

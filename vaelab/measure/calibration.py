@@ -12,7 +12,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import stats
 
 from vaelab.runtime.devices import map_datapoints
 from vaelab.types import Array, Key, PosteriorFamily
@@ -42,6 +41,8 @@ def calibration(
     The ranks among num_draws draws are compared with the uniform law by Pearson's chi-square, in as many
     equal bins as give five datapoints each, twenty at most; points whose phi is not finite are left out.
     """
+    from scipy import stats  # nearly a second, which only this needs
+
     finite_N = np.all(np.isfinite(phi_NxP), axis=1)
     rows = phi_NxP[finite_N], index_N[finite_N], z_NxK[finite_N]
     rank_NxK = np.asarray(map_datapoints(_ranks(family, num_draws), key, rows, chunk_size=100))

@@ -12,7 +12,7 @@ Flows, z = T(mu + sigma * eps) (`flow.py`): real_nvp, iaf.
 """
 
 from vaelab.posterior.flow import iaf, real_nvp
-from vaelab.posterior.gaussian import DenseLinear, cholesky, diagonal, full
+from vaelab.posterior.gaussian import cholesky, diagonal, full
 from vaelab.posterior.structured import householder, low_rank
 
-__all__ = ["DenseLinear", "cholesky", "diagonal", "full", "householder", "iaf", "low_rank", "real_nvp"]
+__all__ = ["cholesky", "diagonal", "full", "householder", "iaf", "low_rank", "real_nvp"]

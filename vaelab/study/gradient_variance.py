@@ -13,7 +13,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.optimize
 
 from vaelab import model, objective, posterior, report
 from vaelab.objective import multisample
@@ -75,12 +74,14 @@ def gradient_variance(
 
 def _step_to(distance: float, excess: Callable[[float], Array]) -> float:
     """The least t >= 0 with excess(t) = distance; it grows without bound up to the first singular S."""
+    from scipy import optimize
+
     if distance == 0.0:
         return 0.0
     high = 1e-3
     while float(excess(high)) < distance:
         high *= 1.2
-    return scipy.optimize.brentq(lambda t: float(excess(t)) - distance, 0.0, high, xtol=1e-6)
+    return optimize.brentq(lambda t: float(excess(t)) - distance, 0.0, high, xtol=1e-6)
 
 
 def _plot(path: Path, rows: list[dict[str, float]], num_samples: int) -> None:

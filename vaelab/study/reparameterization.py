@@ -12,7 +12,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 
 from vaelab import posterior, report
 from vaelab.study.finding import Finding
@@ -67,6 +66,8 @@ def _against_gaussian(
     p_value: the smallest of the M Kolmogorov-Smirnov tests of a'z against N(a'mu, |S'a|^2), times M
     (Bonferroni), at most 1; the law tested is the one claimed, not one fitted to the draws.
     """
+    from scipy import stats
+
     mean_K, scale_KxK = np.asarray(mean_K, np.float64), np.asarray(scale_KxK, np.float64)
     centred_SxK = z_SxK - mean_K
     root = np.sqrt(len(z_SxK))
@@ -76,7 +77,7 @@ def _against_gaussian(
         np.std(products_SxKxK, axis=0) / root
     )
     p_values = [
-        scipy.stats.kstest(centred_SxK @ a, "norm", args=(0.0, np.linalg.norm(scale_KxK.T @ a))).pvalue
+        stats.kstest(centred_SxK @ a, stats.norm(0.0, np.linalg.norm(scale_KxK.T @ a)).cdf).pvalue
         for a in projection_MxK
     ]
     return {
