@@ -52,9 +52,7 @@ def _at_most(section: Section, name: str, most: int) -> int:
 
 def _kind(family: PosteriorFamily) -> str:
     """The part of `inference` that a family is fitted with."""
-    if family.gaussian is None:
-        return "flow"
-    return "diagonal" if family.name == "diagonal" else "gaussian"
+    return FAMILIES[family.name].loop
 
 
 def inference_settings(top: Section, families: dict[str, PosteriorFamily]) -> dict[str, InferenceSettings]:

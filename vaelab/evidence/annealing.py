@@ -54,6 +54,9 @@ def equal_length(pilot: Pilot, num_temperatures: int) -> Array:
     return jnp.interp(jnp.linspace(0.0, 1.0, num_temperatures + 1), length_J / length_J[-1], pilot.beta_J)
 
 
+SCHEDULES: dict[str, Schedule] = {"linear": linear, "sigmoid": sigmoid, "equal_length": equal_length}
+
+
 class Annealing(NamedTuple):
     """How to anneal: T temperatures, so many chains, HMC of so many leapfrog steps; and the pilot for it."""
 

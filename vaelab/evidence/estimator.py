@@ -12,13 +12,14 @@ import jax.numpy as jnp
 from vaelab.evidence import annealing, importance, smc
 from vaelab.evidence.annealing import Annealing, annealed_importance_sampling
 from vaelab.evidence.importance import importance_sampling
+from vaelab.evidence.quadrature import MAX_DIM, quadrature
 from vaelab.evidence.quadrature import evaluations as nodes
-from vaelab.evidence.quadrature import quadrature
 from vaelab.evidence.smc import Tempering, sequential_monte_carlo
 from vaelab.evidence.weights import Evidence
 from vaelab.types import Array, Key, LogJoint, PosteriorFamily
 
 Families = tuple[PosteriorFamily, ...]
+EXPECTED_TEMPERATURES = 10.0  # of sequential Monte Carlo from a q* near the posterior
 
 
 class Estimator(NamedTuple):
@@ -84,8 +85,10 @@ def by_smc(families: Families, settings: Tempering, *, start: str, expected_temp
 def by_quadrature(families: Families, *, start: str, num_nodes: int, half_width: float) -> Estimator:
     """Nodes about the q* of the family `start`. Raises ValueError for more than two latent dimensions."""
     latent_dim = families[0].latent_dim
-    if latent_dim > 2:
-        raise ValueError(f"quadrature is for at most 2 latent dimensions and the model has {latent_dim}")
+    if latent_dim > MAX_DIM:
+        raise ValueError(
+            f"quadrature is for at most {MAX_DIM} latent dimensions and the model has {latent_dim}"
+        )
 
     def estimate(log_joint: LogJoint, phis: tuple[Array, ...], key: Key) -> Evidence:
         family, phi_P = _start(families, phis, start)

@@ -45,7 +45,7 @@ def quadrature(
     K = family.latent_dim
     if K > MAX_DIM:
         raise ValueError(
-            f"quadrature is for at most {MAX_DIM} latent dimensions and the model has {K}: use ais"
+            f"quadrature is for at most {MAX_DIM} latent dimensions and the model has {K}: take annealing"
         )
     if num_nodes % 2 == 0 or num_nodes < 3:
         raise ValueError(

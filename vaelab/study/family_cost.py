@@ -5,7 +5,6 @@ in phi) and of the closed-form KL for a batch of datapoints, and what the family
 its memory, with an MLP encoder and decoder between.
 """
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -16,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from vaelab import data, model, objective, posterior, report
+from vaelab import data, model, objective, report
 from vaelab.data.observe import observe
 from vaelab.model import likelihood, networks
+from vaelab.posterior import FAMILIES
 from vaelab.study.finding import Finding
 from vaelab.study.timing import best_ms
 from vaelab.training import regime
@@ -39,15 +39,15 @@ class Sizes(NamedTuple):
     flow_hidden: int
 
 
-FAMILIES: dict[str, Callable[[int, Sizes], PosteriorFamily]] = {
-    "diagonal": lambda K, sizes: posterior.diagonal(K),
-    "low_rank": lambda K, sizes: posterior.low_rank(K, rank=min(sizes.rank, K)),
-    "householder": lambda K, sizes: posterior.householder(K, num_reflections=min(sizes.rank, K)),
-    "cholesky": lambda K, sizes: posterior.cholesky(K),
-    "full": lambda K, sizes: posterior.full(K),
-    "real_nvp": lambda K, sizes: posterior.real_nvp(K, num_layers=sizes.num_layers, hidden=sizes.flow_hidden),
-    "iaf": lambda K, sizes: posterior.iaf(K, num_layers=sizes.num_layers, hidden=sizes.flow_hidden),
-}
+def _family(name: str, latent_dim: int, sizes: Sizes) -> PosteriorFamily:
+    entry = FAMILIES[name]
+    of_setting = {
+        "rank": min(sizes.rank, latent_dim),
+        "num_reflections": min(sizes.rank, latent_dim),
+        "flow.num_layers": sizes.num_layers,
+        "flow.hidden": sizes.flow_hidden,
+    }
+    return entry.make(latent_dim, **{size.split(".")[-1]: of_setting[size] for size in entry.sizes})
 
 
 def family_cost(
@@ -57,7 +57,7 @@ def family_cost(
     found = {}
     for K in latent_dims:
         for name in families:
-            family = FAMILIES[name](K, sizes)
+            family = _family(name, K, sizes)
             found[K, name] = {
                 "P": family.param_size - family.shared_size,
                 **_density(key, sizes.batch_size, repeats, family),
