@@ -102,12 +102,12 @@ def test_its_loop_suits_it(name):
 def test_its_outputs_are_told_where_they_grow_faster_than_the_latent_dimension(name):
     count = FAMILIES[name].outputs
     families = {size: make(name, latent_dim=size) for size in (20, 40)}
-    own = {size: family.param_size - family.shared_size for size, family in families.items()}
+    sizes = {size: family.param_size - family.shared_size for size, family in families.items()}
     if count is None:
-        assert own[40] <= 2 * own[20]
+        assert sizes[40] <= 2 * sizes[20]
     else:
         # One number for each dimension more or less decides nothing.
-        assert all(abs(count(size) - numbers) <= size for size, numbers in own.items())
+        assert all(abs(count(size) - numbers) <= size for size, numbers in sizes.items())
 
 
 def test_the_richer_the_nearer_to_a_gaussian_posterior():

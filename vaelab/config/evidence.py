@@ -62,7 +62,7 @@ def _candidates(
         "half_width": grid.number("half_width", above=True),
     }
     if values["num_nodes"] % 2 == 0:
-        raise grid.error("num_nodes", "must be odd, so that half of them are a rule of their own")
+        raise grid.error("num_nodes", "must be odd, so that half of them are a rule too")
     latent_dim = families[0].latent_dim
 
     def make(name: str) -> tuple[Estimator, ...]:
@@ -96,7 +96,7 @@ def _annealing(section: Section) -> Annealing:
 
 
 def _tempering(section: Section, annealing: Annealing) -> Tempering:
-    """The pilot is that of annealing."""
+    """The settings of SMC, its pilot that of annealing."""
     return Tempering(
         num_runs=section.integer("num_runs", 2),
         num_particles=section.integer("num_particles", 2),

@@ -15,6 +15,7 @@ from vaelab.types import LatentModel, Network, Params
 
 
 def dataset(section: Section) -> data.DataSet:
+    """The data set by its name, with num_train of its training examples. Raises ConfigError."""
     loaded = data.load(section.value("name"), data_dir=section.value("data_dir"))
     count = section.integer("num_train", 0)
     train = loaded.splits["train"]
@@ -26,6 +27,7 @@ def dataset(section: Section) -> data.DataSet:
 
 
 def linear_gaussian(section: Section) -> LatentModel:
+    """The linear-Gaussian model of the section. Raises ConfigError."""
     if section.value("name") != "linear_gaussian":
         raise section.error("name", "data.name=simulated needs model.name=linear_gaussian")
     latent_dim = section.integer("latent_dim", 1)
@@ -38,7 +40,7 @@ def linear_gaussian(section: Section) -> LatentModel:
 
 
 def simulated(section: Section, latent_model: LatentModel, theta: Params) -> data.DataSet:
-    """Draws from the model at theta: example i of seed s is the same whatever the sizes of the splits."""
+    """Samples of the model at theta: example i of seed s is the same whatever the sizes of the splits."""
     sizes = {name: section.integer(f"num_{name}", 2) for name in SPLITS}
     index_N = np.arange(sum(sizes.values()), dtype=np.int32)
     key = named_key(section.integer("seed", 0), "simulated")

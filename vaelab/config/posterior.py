@@ -11,7 +11,7 @@ from vaelab.types import Encoder, Network, PosteriorFamily
 
 
 def families(section: Section, names: tuple[str, ...], latent_dim: int) -> dict[str, PosteriorFamily]:
-    """Each named family at the sizes of the section; the section's own comes first."""
+    """Each named family at the sizes of the section; the section's family comes first."""
     section.choice("family", FAMILIES)
     trained = section.value("family")
     if trained not in names:

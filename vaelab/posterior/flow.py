@@ -65,7 +65,7 @@ def _flow(
     def split(phi_P: Array | SharedPhi) -> tuple[Array, Array, list["distrax.Bijector"]]:
         """mu_K, log sigma_K and the layers of T, the first first."""
         phi = phi_P if isinstance(phi_P, SharedPhi) else SharedPhi(phi_P[: 2 * K], phi_P[2 * K :])
-        return phi.own_P[:K], phi.own_P[K:], [layer(w, i) for i, w in enumerate(unravel(phi.shared_R))]
+        return phi.local_P[:K], phi.local_P[K:], [layer(w, i) for i, w in enumerate(unravel(phi.shared_R))]
 
     def reparameterize(phi_P: Array | SharedPhi, eps_K: Array) -> Array:
         mu_K, log_sigma_K, layers = split(phi_P)
@@ -138,9 +138,9 @@ def real_nvp(latent_dim: int, *, num_layers: int, hidden: int) -> PosteriorFamil
 def iaf(latent_dim: int, *, num_layers: int, hidden: int) -> PosteriorFamily:
     """Inverse autoregressive flow, the order of the dimensions reversed from layer to layer.
 
-    (Kingma et al. 2016, section 4; the masks are those of Germain et al. 2015, section 4.) Draws, with their
-    density and its gradient, are parallel; the density elsewhere, as for importance sampling from another
-    law, takes K passes in turn. Raises ValueError for a size below 1 or a latent_dim below 2.
+    (Kingma et al. 2016, section 4; the masks are those of Germain et al. 2015, section 4.) Samples, with
+    their density and its gradient, take one pass; the density at other z, as in importance sampling from
+    another distribution, takes K. Raises ValueError for a size below 1 or a latent_dim below 2.
     """
     from vaelab.posterior.bijectors import InverseAutoregressive
 

@@ -1,11 +1,11 @@
 """Gaussian families with a diagonal, a dense and a triangular scale.
 
-Each is a location-scale law z = mu + S eps with eps ~ N(0, I), so q = N(mu, S S') and
+Each is a location-scale distribution z = mu + S eps with eps ~ N(0, I), so q = N(mu, S S') and
 
     KL(q || N(0, I)) = 1/2 (||S||_F^2 + ||mu||^2 - K) - log|det S|                           (1)
 
-S is known only up to S -> S Q with Q orthogonal: laws are compared by S S'. The Fisher information of
-q, in the coordinates dmu and dS = S A, gives KL(q || q + d) ~ 1/2 dmu' (S S')^-1 dmu + 1/4 ||A + A'||_F^2,
+S is known only up to S -> S Q with Q orthogonal: two q are compared by S S'. The Fisher information of q, in
+the coordinates dmu and dS = S A, gives KL(q || q + d) ~ 1/2 dmu' (S S')^-1 dmu + 1/4 ||A + A'||_F^2,
 so that with H = S' dL/dS symmetrised the natural gradient is (S S' dL/dmu, S H / 2).
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import distrax
 
 
-def own_density(
+def sample_with_density(
     reparameterize: Callable[[Array, Array], Array], log_abs_det: Callable[[Array], Array]
 ) -> Callable[[Array, Array], tuple[Array, Array]]:
     """(phi, eps) -> (z, log q(z)) of a location-scale family: S^-1 (z - mu) is eps itself.
@@ -102,7 +102,7 @@ def diagonal(latent_dim: int) -> PosteriorFamily:
         param_size=2 * K,
         init=lambda: jnp.zeros(2 * K),
         reparameterize=reparameterize,
-        sample_and_log_prob=own_density(reparameterize, log_abs_det),
+        sample_and_log_prob=sample_with_density(reparameterize, log_abs_det),
         dist=dist,
         kl_to_prior=kl_to_prior,
         gaussian=GaussianGeometry(
@@ -157,7 +157,7 @@ def full(latent_dim: int) -> PosteriorFamily:
         return join(scale_KxK @ (scale_KxK.T @ grad_mu_K), 0.25 * scale_KxK @ (h_KxK + h_KxK.T))
 
     def dual_gradient(phi_P: Array, grad_P: Array, concavity_KxK: Array) -> Array:
-        # The law of S = L Q is that of the triangular L, and dL/dL = (dL/dS) Q'.
+        # S = L Q and the triangular L are the same distribution, and dL/dL = (dL/dS) Q'.
         grad_mu_K, grad_scale_KxK = location_scale(grad_P)
         rotation_KxK = qr(location_scale(phi_P)[1].T)[0]  # Q'
         return _triangular_dual(grad_mu_K, jnp.tril(grad_scale_KxK @ rotation_KxK), concavity_KxK)
@@ -168,7 +168,7 @@ def full(latent_dim: int) -> PosteriorFamily:
         param_size=K + K * K,
         init=lambda: join(jnp.zeros(K), jnp.eye(K)),
         reparameterize=reparameterize,
-        sample_and_log_prob=own_density(reparameterize, log_abs_det),
+        sample_and_log_prob=sample_with_density(reparameterize, log_abs_det),
         dist=dist,
         kl_to_prior=kl_to_prior,
         gaussian=GaussianGeometry(
@@ -184,7 +184,7 @@ def full(latent_dim: int) -> PosteriorFamily:
 
 
 def cholesky(latent_dim: int) -> PosteriorFamily:
-    """z = mu + S eps, S lower triangular with a positive diagonal: every Gaussian law, once.
+    """z = mu + S eps, S lower triangular with a positive diagonal: every Gaussian distribution, once.
 
     phi = [mu_K, log diag(S)_K, the K(K-1)/2 numbers under the diagonal], P = 2K + K(K-1)/2. The numbers under
     the diagonal are in the order that fills a triangle by one reshape, without a gather.
@@ -258,7 +258,7 @@ def cholesky(latent_dim: int) -> PosteriorFamily:
         param_size=2 * K + size,
         init=lambda: jnp.zeros(2 * K + size),
         reparameterize=reparameterize,
-        sample_and_log_prob=own_density(reparameterize, log_abs_det),
+        sample_and_log_prob=sample_with_density(reparameterize, log_abs_det),
         dist=dist,
         kl_to_prior=kl_to_prior,
         gaussian=GaussianGeometry(

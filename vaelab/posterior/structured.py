@@ -12,18 +12,18 @@ import jax
 import jax.numpy as jnp
 
 from vaelab.linalg import cholesky, inverse_lower
-from vaelab.posterior.gaussian import own_density
+from vaelab.posterior.gaussian import sample_with_density
 from vaelab.types import Array, GaussianGeometry, PosteriorFamily
 
 if TYPE_CHECKING:
     from vaelab.posterior.bijectors import LinearOperator
 
 CG_STEPS = 20
-# What directions in phi that hardly move the law are charged for: the gradient of a finite sample has noise
+# The price of directions in phi that hardly move q: the gradient of a finite sample has noise
 # along them, and the Fisher information alone would follow it anywhere. log d, V and reflections are of
 # order one.
 DAMPING = 0.03
-ROTATION = 0.1  # the same for S -> S (I + A), A antisymmetric, which turns the draws and leaves the law alone
+ROTATION = 0.1  # the same for S -> S (I + A), A antisymmetric, which turns the samples and not q
 
 
 def _solve(metric: Callable[[Array], Array], grad_R: Array) -> Array:
@@ -55,7 +55,7 @@ def _family(
         param_size=init_P.size,
         init=lambda: init_P,
         reparameterize=reparameterize,
-        sample_and_log_prob=own_density(reparameterize, log_abs_det),
+        sample_and_log_prob=sample_with_density(reparameterize, log_abs_det),
         dist=lambda phi_P: distrax.MultivariateNormalFromBijector(phi_P[:K], operator(phi_P)),
         kl_to_prior=kl_to_prior,
         gaussian=GaussianGeometry(
@@ -73,8 +73,8 @@ def low_rank(latent_dim: int, *, rank: int) -> PosteriorFamily:
         S = D (I + V (I + L)^-1 V'),    S^-1 = (I - V (I + L')^-1 L^-1 V') D^-1,    |det S| = |D| |L|,
 
     so that S S' = D (I + V V') D: P = I + L turns P + P' + V' V into P P', and Woodbury's lemma gives the
-    inverse. A draw takes K numbers of noise, not K + r. (Such laws for inference: Ong, Nott & Smith 2018.)
-    V = 0 would be a stationary point of every function of the law; the prior is met with V = 3/4 [e_1 ..
+    inverse. A sample takes K numbers of noise, not K + r. (This q for inference: Ong, Nott & Smith 2018.)
+    V = 0 would be a stationary point of every function of q; the prior is met with V = 3/4 [e_1 ..
     e_r] and d = 4/5 in these dimensions, to float rounding. Raises ValueError for a rank outside 1..K.
     """
     from vaelab.posterior.bijectors import LinearOperator

@@ -1,7 +1,7 @@
 """How noisy is each estimator's gradient at the optimum, near it and far from it?
 
 On a linear-Gaussian model the optimum of the full family is the posterior and known. q is moved from it by a
-distance d in nats: along a fixed random direction in phi, as far as makes L[q*] - L[q] = d. Measured there:
+distance d in nats: along a fixed random direction in phi, as far as makes L[q*] - L[q] = d. What is measured:
 the total variance of the gradient in phi (the trace of its covariance), each estimator with the same number
 of draws.
 """
@@ -49,8 +49,9 @@ def gradient_variance(
 
     @jax.jit
     def excess(t: Array) -> Array:
-        law = family.gaussian.location_scale(optimum_P + t * direction_P)
-        return model.linear_gaussian_log_evidence(theta, x_D) - model.linear_gaussian_elbo(theta, x_D, *law)
+        moments = family.gaussian.location_scale(optimum_P + t * direction_P)
+        elbo = model.linear_gaussian_elbo(theta, x_D, *moments)
+        return model.linear_gaussian_log_evidence(theta, x_D) - elbo
 
     keys_R = jax.random.split(key_draws, repeats)
     variances, errors = [], []
