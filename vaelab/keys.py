@@ -23,7 +23,7 @@ def purpose_key(key: Key, purpose: str) -> Key:
 
 
 class Keys(NamedTuple):
-    """What draws on the run's one seed, each with a key of its own."""
+    """The keys of a run, one for each purpose, all of one seed."""
 
     model: Key
     learned: Key

@@ -4,10 +4,9 @@ On a CPU, XLA's batched triangular solve is no LAPACK call and takes twenty time
 factorisation before it. The triangular factors are inverted here by doubling instead: small blocks by
 substitution, then a few levels of batched matrix products, on every device.
 
-Some versions of jaxlib divide a batched LAPACK call of much work over XLA's threads for the CPU, and wait for
-them in one of those threads: where as many calls meet as there are threads, all of them wait for good. Work
-of two devices meets, and so may independent parts of one program. There a batch is factored in pieces, one
-after the other, that are too little work to be divided.
+jaxlib 0.10.0 to 0.11.0 divides a batched LAPACK call of much work over XLA's threads for the CPU. Programs on
+two CPU devices stood still with it (seen with 0.10.2; others report the rest). With these versions a batch
+is factored in pieces, one after the other, that are too little work to be divided.
 """
 
 from collections.abc import Callable
@@ -20,14 +19,14 @@ import jaxlib
 from vaelab.types import Array
 
 BASE = 8  # width of the blocks that are inverted by substitution; below it, products are all overhead
-DIVIDED_WORK = 200_000  # multiplications; jaxlib divides a call of so many or more
+DIVIDED_WORK = 200_000  # multiplications, from which on jaxlib divides a call
 DIVIDES = (0, 10, 0) <= jaxlib.version.__version_info__ < (0, 11, 1)
 
 
 def _in_pieces(function: Callable[[Array], Any], work: int) -> Callable[[Array], Any]:
-    """The function of one K x K matrix that is a LAPACK call, such that its batches do not wait for good.
+    """The function of one K x K matrix that is a LAPACK call, its batches in pieces that are not divided.
 
-    work: of one matrix, in K^3 multiplications at most. It has no derivative.
+    work: the most K^3 multiplications that one matrix takes. The result has no derivative.
     """
 
     @jax.custom_batching.custom_vmap
@@ -40,9 +39,9 @@ def _in_pieces(function: Callable[[Array], Any], work: int) -> Callable[[Array],
 
     @many.def_vmap
     def _(axis_size: int, _: Any, matrix_MxNxKxK: Array) -> Any:
-        found = many(matrix_MxNxKxK.reshape(-1, *matrix_MxNxKxK.shape[2:]))
-        found = jax.tree.map(lambda a: a.reshape(axis_size, -1, *a.shape[1:]), found)
-        return found, jax.tree.map(lambda _: True, found)
+        flat = many(matrix_MxNxKxK.reshape(-1, *matrix_MxNxKxK.shape[2:]))
+        factors = jax.tree.map(lambda a: a.reshape(axis_size, -1, *a.shape[1:]), flat)
+        return factors, jax.tree.map(lambda _: True, factors)
 
     return lambda matrix_KxK: jax.tree.map(lambda a: a[0], many(matrix_KxK[None]))
 

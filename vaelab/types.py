@@ -14,10 +14,12 @@ datapoint's q(z). Every log-density and bound is in nats and for one datapoint.
 import difflib
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-import distrax
 import jax
+
+if TYPE_CHECKING:
+    import distrax
 
 VERSION = "0.1.0"
 
@@ -30,7 +32,11 @@ LogJoint = Callable[[Array], Array]
 
 
 class Network(NamedTuple):
-    """A function of one datapoint with parameters: `apply(params, input) -> output`."""
+    """A function of one datapoint with parameters.
+
+    init(key) -> params
+    apply(params, input) -> output
+    """
 
     init: Callable[[Key], Params]
     apply: Callable[[Params, Array], Array]
@@ -44,10 +50,10 @@ class SharedPhi(NamedTuple):
     """phi_P in two parts, the second the same for every datapoint of an encoder: a flow's weights.
 
     Kept apart, a vmap over datapoints does not copy the second part, and products with it stay large.
-    Families with a `shared_size` take this in the place of phi_P; `ravel_pytree` makes phi_P of it.
+    A family with a `shared_size` takes this instead of phi_P; `ravel_pytree` makes phi_P of it.
     """
 
-    own_P: Array
+    local_P: Array
     shared_R: Array
 
 
@@ -65,14 +71,17 @@ class Exact(NamedTuple):
 
 
 class LatentModel(NamedTuple):
-    """p(x, z) = p(x given z) p(z).
+    """p(x, z) = p(x given z) p(z), log-densities in nats.
 
+    latent_dim                                 K, the dimension of z
+    init(key) -> theta                         the parameters at the start
     log_prior(z_K) -> []                       log p(z)
     log_likelihood(theta, x_D, z_K) -> []      log p(x given z)
-    mean(theta, z_K) -> x_D                    E[x given z]; None of a user's density, as it may be
-    sample(theta, key, z_K) -> x_D             x ~ p(x given z)                              so too
+    mean(theta, z_K) -> x_D                    E[x given z]; None where it is not known, for a user's density
+    sample(theta, key, z_K) -> x_D             x ~ p(x given z); None likewise
     concavity(theta, x_D) -> C_KxK             positive definite, with -Hessian of log p(x, z) in z >= C at
                                                every z; None where log p(x, z) is not known to be concave
+    exact                                      closed forms of a model whose posterior is Gaussian, or None
     """
 
     latent_dim: int
@@ -114,8 +123,10 @@ class GaussianGeometry(NamedTuple):
 
 
 class PosteriorFamily(NamedTuple):
-    """A parametric family of laws q(z), one member for each flat vector phi_P.
+    """A parametric family of distributions q(z), one member for each flat vector phi_P; densities in nats.
 
+    name                                               the name in FAMILIES
+    latent_dim, param_size                             K, and P, the size of phi
     init() -> phi_P                                    the member equal to the prior N(0, I)
     reparameterize(phi_P, eps_K) -> z_K                z ~ q when eps ~ N(0, I); differentiable in phi
     sample_and_log_prob(phi_P, eps_K) -> (z_K, log q)  z and its own density in one pass
@@ -124,8 +135,8 @@ class PosteriorFamily(NamedTuple):
     score_of_draw(phi_P, eps_K) -> g_K                 grad_z log q(z) at z = reparameterize(phi, eps), where
                                                        that takes less than dist(phi_P).log_prob at z; else
                                                        None
-    shared_size                                        so many numbers at the end of phi are common to all
-                                                       datapoints of an encoder (a flow's weights)
+    shared_size                                        how many numbers, the last of phi, all datapoints of
+                                                       an encoder have in common (a flow's weights)
     gaussian                                           the geometry of a Gaussian family; None for a flow
     """
 
@@ -135,7 +146,7 @@ class PosteriorFamily(NamedTuple):
     init: Callable[[], Array]
     reparameterize: Callable[[Array, Array], Array]
     sample_and_log_prob: Callable[[Array, Array], tuple[Array, Array]]
-    dist: Callable[[Array], distrax.Distribution]
+    dist: "Callable[[Array], distrax.Distribution]"
     shared_size: int = 0
     kl_to_prior: Callable[[Array], Array] | None = None
     score_of_draw: Callable[[Array, Array], Array] | None = None

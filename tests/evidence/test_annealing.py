@@ -51,16 +51,16 @@ def estimator(settings, log_joint=SMALL.log_joint, family=SMALL.family):
 
 
 def estimates(settings, phi_P, count, **case):
-    found = estimator(settings, **case)(phi_P, jax.random.split(jax.random.key(0), count))
-    return jax.tree.map(np.asarray, found)
+    annealed = estimator(settings, **case)(phi_P, jax.random.split(jax.random.key(0), count))
+    return jax.tree.map(np.asarray, annealed)
 
 
 @pytest.mark.parametrize("start", ["prior", "optimum"])
 def test_unbiased_for_the_evidence_and_from_below_for_its_logarithm(start):
     """However coarse the path and short the pilot, as long as the pilot is over before the chains begin."""
     phi_P = SMALL.phi_P if start == "optimum" else SMALL.family.init()
-    found = estimates(COARSE._replace(num_chains=2), phi_P, 10_000).evidence.log_evidence
-    error = np.float64(found) - SMALL.log_evidence
+    annealed = estimates(COARSE._replace(num_chains=2), phi_P, 10_000).evidence.log_evidence
+    error = np.float64(annealed) - SMALL.log_evidence
     oracles.assert_mean(np.exp(error), 1.0, rounding=SMALL.rounding)
     # Jensen's inequality is seen, by many standard errors.
     assert np.mean(error) < -5.0 * np.std(error) / np.sqrt(error.size)
@@ -71,29 +71,29 @@ def test_intervals_hold_log_evidence_as_often_as_they_say(start):
     """With the bias that is stated, Var[W] / (2 C p^2) = stderr^2 / 2 below."""
     phi_P = SMALL.phi_P if start == "optimum" else SMALL.family.init()
     settings = COARSE._replace(num_temperatures=40, num_chains=100)
-    found = estimates(settings, phi_P, 400).evidence
-    error = np.float64(found.log_evidence) - SMALL.log_evidence + 0.5 * np.float64(found.stderr) ** 2
-    oracles.assert_calibrated(error, 0.0, found.stderr)
-    held = np.mean(np.abs(error) <= 1.96 * found.stderr)
+    annealed = estimates(settings, phi_P, 400).evidence
+    error = np.float64(annealed.log_evidence) - SMALL.log_evidence + 0.5 * np.float64(annealed.stderr) ** 2
+    oracles.assert_calibrated(error, 0.0, annealed.stderr)
+    held = np.mean(np.abs(error) <= 1.96 * annealed.stderr)
     assert abs(held - 0.95) <= 5.0 * np.sqrt(0.95 * 0.05 / error.size)
-    assert np.mean(found.pareto_k) < 0.5  # one, of a tail of 20, has an error of 0.25
+    assert np.mean(annealed.pareto_k) < 0.5  # one, of a tail of 20, has an error of 0.25
 
 
 def test_the_default_is_good_to_two_hundredths_of_a_nat():
     case = Case(np.geomspace(1.5, 0.3, 10), 20)
     assert case.exact.mean_field_gap() > 0.1  # there is something to anneal
-    found = estimates(Annealing(), case.phi_P, 20, log_joint=case.log_joint, family=case.family)
-    error = np.float64(found.evidence.log_evidence) - case.log_evidence
+    annealed = estimates(Annealing(), case.phi_P, 20, log_joint=case.log_joint, family=case.family)
+    error = np.float64(annealed.evidence.log_evidence) - case.log_evidence
     assert np.sqrt(np.mean(error**2)) < 0.02
-    assert np.all(found.acceptance > 0.7)
+    assert np.all(annealed.acceptance > 0.7)
 
 
 def test_one_temperature_is_importance_sampling():
     settings = COARSE._replace(num_temperatures=1, num_chains=1)
-    found = estimates(settings, SMALL.phi_P, 4000)
-    elbo = SMALL.exact.elbo(SMALL.x_D, *oracles.law("diagonal", SMALL.phi_P))
-    oracles.assert_mean(found.evidence.log_evidence, elbo, rounding=SMALL.rounding)
-    assert np.all(np.isinf(found.evidence.stderr))  # of one weight there is no error to go by
+    annealed = estimates(settings, SMALL.phi_P, 4000)
+    elbo = SMALL.exact.elbo(SMALL.x_D, *oracles.mean_and_scale("diagonal", SMALL.phi_P))
+    oracles.assert_mean(annealed.evidence.log_evidence, elbo, rounding=SMALL.rounding)
+    assert np.all(np.isinf(annealed.evidence.stderr))  # of one weight there is no error to go by
 
 
 def test_moments_of_the_weight_at_perfect_mixing(monkeypatch):
@@ -111,7 +111,7 @@ def test_moments_of_the_weight_at_perfect_mixing(monkeypatch):
         target_acceptance=0.99,
     )
     error = estimates(settings, SMALL.phi_P, 4000).evidence.log_evidence - SMALL.log_evidence
-    mean, scale = oracles.law("diagonal", SMALL.phi_P)
+    mean, scale = oracles.mean_and_scale("diagonal", SMALL.phi_P)
     q, p = (mean, scale @ scale.T), SMALL.exact.posterior(SMALL.x_D)
     divergence = oracles.gaussian_kl(*q, *p) + oracles.gaussian_kl(*p, *q)
     leading = divergence / num_temperatures
@@ -133,7 +133,7 @@ def test_schedules_rise_from_0_to_1(schedule, deviation):
 
 
 def test_equal_length_is_the_schedule_of_equal_lengths():
-    """Of a deviation c / b the length is c log b: equal lengths are equal ratios."""
+    """A deviation c / b has the length c log b: equal lengths are equal ratios."""
     beta_J = jnp.geomspace(1e-3, 1.0, 400)
     beta_J = beta_J.at[0].set(0.0)
     deviation_J = jnp.where(beta_J > 0.0, 1e6 / jnp.maximum(beta_J, 1e-3), 0.0)
@@ -150,8 +150,8 @@ def test_steps_stay_within_a_quarter_turn_and_give_the_wanted_acceptance():
     pilot = jax.jit(partial(annealing.fly, log_w, latent_dim=10, settings=settings))(jax.random.key(0))
     assert np.all(pilot.step_size_J <= transition.longest_step(settings.num_leapfrogs) + EPS)
     assert pilot.step_size_J[-1] < 0.5 * pilot.step_size_J[0]  # the posterior is narrow
-    found = estimates(settings, case.family.init(), 5, log_joint=case.log_joint, family=case.family)
-    np.testing.assert_allclose(found.acceptance, 0.7, atol=0.08)
+    annealed = estimates(settings, case.family.init(), 5, log_joint=case.log_joint, family=case.family)
+    np.testing.assert_allclose(annealed.acceptance, 0.7, atol=0.08)
 
 
 def test_what_cannot_be_annealed_is_marked():
@@ -163,24 +163,24 @@ def test_what_cannot_be_annealed_is_marked():
             lambda z_K: SMALL.log_joint(z_K) + offset, SMALL.family, SMALL.phi_P, key, settings=COARSE
         )
 
-    found = jax.jit(jax.vmap(one))(offset_N, jax.random.split(jax.random.key(0), 3))
-    np.testing.assert_array_equal(found.evidence.finite, [True, False, False])
-    np.testing.assert_array_equal(found.acceptance[1:], 0.0)
-    np.testing.assert_array_equal(found.stuck, [0.0, 1.0, 1.0])
-    assert found.evidence.log_evidence[1] == -np.inf
-    assert np.all(found.evidence.stderr[1:] == np.inf)
-    assert np.all(found.evidence.pareto_k[1:] == np.inf)
+    annealed = jax.jit(jax.vmap(one))(offset_N, jax.random.split(jax.random.key(0), 3))
+    np.testing.assert_array_equal(annealed.evidence.finite, [True, False, False])
+    np.testing.assert_array_equal(annealed.acceptance[1:], 0.0)
+    np.testing.assert_array_equal(annealed.stuck, [0.0, 1.0, 1.0])
+    assert annealed.evidence.log_evidence[1] == -np.inf
+    assert np.all(annealed.evidence.stderr[1:] == np.inf)
+    assert np.all(annealed.evidence.pareto_k[1:] == np.inf)
 
 
 def test_chains_that_never_move_are_importance_sampling():
     def stiff(z_K):  # the value is that of the model, the derivative is not a number
         return SMALL.log_joint(z_K) + jnp.sqrt(0.0 * jnp.sum(z_K**2))
 
-    found = estimates(COARSE, SMALL.phi_P, 2000, log_joint=stiff)
-    assert np.all(found.acceptance == 0.0)
-    assert np.all(found.stuck == 1.0)
-    assert np.all(found.evidence.finite)
-    error = np.float64(found.evidence.log_evidence) - SMALL.log_evidence
+    annealed = estimates(COARSE, SMALL.phi_P, 2000, log_joint=stiff)
+    assert np.all(annealed.acceptance == 0.0)
+    assert np.all(annealed.stuck == 1.0)
+    assert np.all(annealed.evidence.finite)
+    error = np.float64(annealed.evidence.log_evidence) - SMALL.log_evidence
     oracles.assert_mean(np.exp(error), 1.0, rounding=SMALL.rounding)
 
 
@@ -195,8 +195,10 @@ def test_a_datapoint_does_not_depend_on_its_neighbours():
 
     rows = SMALL.exact.sample(np.random.default_rng(3), 4), np.arange(4)
     turned = tuple(row[::-1] for row in rows)
-    found, again = (map_datapoints(one, None, r, chunk_size=3).evidence.log_evidence for r in (rows, turned))
-    np.testing.assert_allclose(found, again[::-1], rtol=40 * EPS)
+    annealed, again = (
+        map_datapoints(one, None, r, chunk_size=3).evidence.log_evidence for r in (rows, turned)
+    )
+    np.testing.assert_allclose(annealed, again[::-1], rtol=40 * EPS)
 
 
 def test_evaluations_counts_what_is_evaluated():
@@ -224,7 +226,7 @@ def test_evaluations_counts_what_is_evaluated():
 def test_no_key_is_used_twice():
     with jax.debug_key_reuse(True):
         settings = COARSE._replace(num_temperatures=3, pilot_temperatures=3)
-        found = annealed_importance_sampling(
+        annealed = annealed_importance_sampling(
             SMALL.log_joint, SMALL.family, SMALL.phi_P, jax.random.key(0), settings=settings
         )
-    assert abs(found.evidence.log_evidence - SMALL.log_evidence) < 1.0
+    assert abs(annealed.evidence.log_evidence - SMALL.log_evidence) < 1.0

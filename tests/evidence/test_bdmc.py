@@ -32,11 +32,11 @@ def bounds(settings, count, seed=0):
         key_data, key_bounds = jax.random.split(key)
         z_K, x_D = bdmc.simulate(MODEL, THETA, key_data)
         log_joint = models.bind(MODEL, THETA, x_D)
-        found = bdmc.bidirectional(log_joint, DIAGONAL, DIAGONAL.init(), z_K, key_bounds, settings=settings)
-        return x_D, found, found.width
+        pair = bdmc.bidirectional(log_joint, DIAGONAL, DIAGONAL.init(), z_K, key_bounds, settings=settings)
+        return x_D, pair, pair.width
 
-    found = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(seed), count))
-    return jax.tree.map(np.asarray, found)
+    pair = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(seed), count))
+    return jax.tree.map(np.asarray, pair)
 
 
 @functools.cache
@@ -61,9 +61,9 @@ def test_simulated_pairs_have_the_law_of_the_model():
 def test_both_weights_are_unbiased_and_the_truth_is_between_the_bounds():
     count = 10_000
     settings = SETTINGS._replace(num_temperatures=24, num_chains=2, schedule=annealing.equal_length)
-    x_NxD, found, _ = bounds(settings, count)
+    x_NxD, pair, _ = bounds(settings, count)
     truth_N = np.array([EXACT.log_evidence(x_D) for x_D in x_NxD])
-    lower, upper = (np.float64(side.log_evidence) - truth_N for side in (found.lower, found.upper))
+    lower, upper = (np.float64(side.log_evidence) - truth_N for side in (pair.lower, pair.upper))
     oracles.assert_mean(np.exp(lower), 1.0, rounding=1e-4)
     oracles.assert_mean(np.exp(-upper), 1.0, rounding=1e-4)
     assert np.std(np.exp(-upper)) < 1.0  # so that a percent or two would be seen
@@ -73,14 +73,14 @@ def test_both_weights_are_unbiased_and_the_truth_is_between_the_bounds():
 
 def test_chains_and_temperatures_bring_the_truth_inside_within_hundredths():
     settings = SETTINGS._replace(num_temperatures=100, num_chains=16, schedule=annealing.equal_length)
-    x_NxD, found, width_N = bounds(settings, 100)
+    x_NxD, pair, width_N = bounds(settings, 100)
     truth_N = np.array([EXACT.log_evidence(x_D) for x_D in x_NxD])
-    for side, sign in ((found.lower, -1.0), (found.upper, 1.0)):
+    for side, sign in ((pair.lower, -1.0), (pair.upper, 1.0)):
         error = sign * (np.float64(side.log_evidence) - truth_N)
         assert np.mean(error) > -5.0 * np.std(error) / np.sqrt(error.size)
         assert np.sqrt(np.mean(error**2)) < 0.1
     oracles.assert_mean(width_N, 0.0, rounding=0.02)
-    assert np.all(found.acceptance > 0.7)
+    assert np.all(pair.acceptance > 0.7)
 
 
 SIZES, POINTS = (16, 40, 100), 4000
@@ -127,7 +127,7 @@ def test_bounds_from_the_posterior_itself_meet():
         mean_K, precision_KxK = MODEL.exact.posterior(THETA, x_D)
         phi_P = FULL.gaussian.project(mean_K, jnp.linalg.inv(jnp.linalg.cholesky(precision_KxK)).T)
         log_joint = models.bind(MODEL, THETA, x_D)
-        found = bdmc.bidirectional(log_joint, FULL, phi_P, z_K, key, settings=SETTINGS)
-        return found.width, MODEL.exact.log_evidence(THETA, x_D) - found.lower.log_evidence
+        pair = bdmc.bidirectional(log_joint, FULL, phi_P, z_K, key, settings=SETTINGS)
+        return pair.width, MODEL.exact.log_evidence(THETA, x_D) - pair.lower.log_evidence
 
     np.testing.assert_allclose(jax.jit(one)(jax.random.key(3)), 0.0, atol=100 * EPS * 20.0)

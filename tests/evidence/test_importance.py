@@ -36,7 +36,7 @@ def wide(stretch=1.4):
 def relative_variance(phi_P):
     """Var_q[w] / p(x)^2 = E_q[(posterior / q)^2] - 1 for the full family, in closed form."""
     mean, covariance = EXACT.posterior(X_D)
-    q_mean, q_scale = oracles.law("full", phi_P)
+    q_mean, q_scale = oracles.mean_and_scale("full", phi_P)
     precision, q_precision = np.linalg.inv(covariance), np.linalg.inv(q_scale @ q_scale.T)
     left = 2.0 * precision - q_precision
     vector = 2.0 * precision @ mean - q_precision @ q_mean
@@ -63,16 +63,16 @@ def estimator(families, num_samples, chunk_size, log_joint=LOG_JOINT):
 
 def estimates(families, phis, count, *, num_samples, chunk_size, seed=0, **settings):
     keys = jax.random.split(jax.random.key(seed), count)
-    found = estimator(families, num_samples, chunk_size, **settings)(phis, keys)
-    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), found)
+    weighed = estimator(families, num_samples, chunk_size, **settings)(phis, keys)
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), weighed)
 
 
 def test_posterior_as_the_proposal_is_exact():
-    found = estimates((FULL,), (POSTERIOR_P,), 20, num_samples=50, chunk_size=10)
-    np.testing.assert_allclose(found.log_evidence, LOG_EVIDENCE, atol=ROUNDING)
+    weighed = estimates((FULL,), (POSTERIOR_P,), 20, num_samples=50, chunk_size=10)
+    np.testing.assert_allclose(weighed.log_evidence, LOG_EVIDENCE, atol=ROUNDING)
     # 1 / ESS - 1 / S, of equal numbers, is 0 up to the rounding of each.
-    assert np.all(found.stderr <= np.sqrt(8 * EPS / 50))
-    np.testing.assert_allclose(found.effective_sample_size, 50.0, rtol=1e-5)
+    assert np.all(weighed.stderr <= np.sqrt(8 * EPS / 50))
+    np.testing.assert_allclose(weighed.effective_sample_size, 50.0, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,9 @@ def test_posterior_as_the_proposal_is_exact():
 def test_chunks_only_round_the_number_of_draws_up(num_samples, chunk_size, num_proposals, used):
     """Equal weights have an effective sample size of as many draws as there are."""
     families, phis = (FULL,) * num_proposals, (POSTERIOR_P,) * num_proposals
-    found = estimates(families, phis, 1, num_samples=num_samples, chunk_size=chunk_size)
-    np.testing.assert_allclose(found.effective_sample_size, used, rtol=1e-5)
-    np.testing.assert_allclose(found.log_evidence, LOG_EVIDENCE, atol=ROUNDING)
+    weighed = estimates(families, phis, 1, num_samples=num_samples, chunk_size=chunk_size)
+    np.testing.assert_allclose(weighed.effective_sample_size, used, rtol=1e-5)
+    np.testing.assert_allclose(weighed.log_evidence, LOG_EVIDENCE, atol=ROUNDING)
 
 
 REPEATS = 40_000
@@ -100,15 +100,15 @@ def by_size():
 
 
 def test_the_weight_is_unbiased_for_the_evidence(by_size):
-    for found in by_size.values():
-        oracles.assert_mean(np.exp(found.log_evidence - LOG_EVIDENCE), 1.0, rounding=ROUNDING)
+    for weighed in by_size.values():
+        oracles.assert_mean(np.exp(weighed.log_evidence - LOG_EVIDENCE), 1.0, rounding=ROUNDING)
 
 
 def test_elbo_below_estimate_below_evidence_and_closer_with_more_draws(by_size):
-    elbo = EXACT.elbo(X_D, *oracles.law("full", wide()))
+    elbo = EXACT.elbo(X_D, *oracles.mean_and_scale("full", wide()))
     oracles.assert_mean(by_size[1].log_evidence, elbo, rounding=ROUNDING)
-    means = [np.mean(found.log_evidence) for found in by_size.values()]
-    stderrs = [np.std(found.log_evidence, ddof=1) / np.sqrt(REPEATS) for found in by_size.values()]
+    means = [np.mean(weighed.log_evidence) for weighed in by_size.values()]
+    stderrs = [np.std(weighed.log_evidence, ddof=1) / np.sqrt(REPEATS) for weighed in by_size.values()]
     assert means[-1] <= LOG_EVIDENCE + 5.0 * stderrs[-1]
     # Each rise is many times its error, so that the order cannot hold by chance.
     assert np.all(np.diff(means) > 5.0 * np.hypot(stderrs[1:], stderrs[:-1]))
@@ -124,26 +124,26 @@ def test_the_bias_is_half_the_relative_variance_over_the_draws(by_size):
 
 
 def test_standard_error_is_calibrated():
-    found = estimates((FULL,), (wide(),), 200, num_samples=1000, chunk_size=100)
-    oracles.assert_calibrated(found.log_evidence, LOG_EVIDENCE, found.stderr)
-    oracles.assert_mean(found.stderr**2 * 1000, relative_variance(wide()), rounding=0.01)
+    weighed = estimates((FULL,), (wide(),), 200, num_samples=1000, chunk_size=100)
+    oracles.assert_calibrated(weighed.log_evidence, LOG_EVIDENCE, weighed.stderr)
+    oracles.assert_mean(weighed.stderr**2 * 1000, relative_variance(wide()), rounding=0.01)
     size = 1000 / (1.0 + relative_variance(wide()))
-    np.testing.assert_allclose(np.mean(found.effective_sample_size), size, rtol=0.02)
+    np.testing.assert_allclose(np.mean(weighed.effective_sample_size), size, rtol=0.02)
 
 
 def test_mean_field_proposal_is_unbiased():
     phi_P = EXACT.optimum("diagonal", X_D).astype(np.float32)
-    found = estimates((DIAGONAL,), (phi_P,), 4000, num_samples=20, chunk_size=20)
-    oracles.assert_mean(np.exp(found.log_evidence - LOG_EVIDENCE), 1.0)
+    weighed = estimates((DIAGONAL,), (phi_P,), 4000, num_samples=20, chunk_size=20)
+    oracles.assert_mean(np.exp(weighed.log_evidence - LOG_EVIDENCE), 1.0)
 
 
 def test_a_terrible_proposal_beside_a_good_one_costs_its_share_of_the_draws():
     far_P = np.float32(DIAGONAL.init()) + np.float32([50.0] * K + [-2.0] * K)
-    found = estimates((FULL, DIAGONAL), (POSTERIOR_P, far_P), 20, num_samples=100, chunk_size=20)
+    weighed = estimates((FULL, DIAGONAL), (POSTERIOR_P, far_P), 20, num_samples=100, chunk_size=20)
     # The good half has the constant weight 2 p(x), the other none at all.
-    np.testing.assert_allclose(found.log_evidence, LOG_EVIDENCE, atol=ROUNDING)
-    np.testing.assert_allclose(found.effective_sample_size, 50.0, rtol=1e-5)
-    np.testing.assert_allclose(found.stderr, 0.1 * np.sqrt(100 / 99), rtol=1e-4)
+    np.testing.assert_allclose(weighed.log_evidence, LOG_EVIDENCE, atol=ROUNDING)
+    np.testing.assert_allclose(weighed.effective_sample_size, 50.0, rtol=1e-5)
+    np.testing.assert_allclose(weighed.stderr, 0.1 * np.sqrt(100 / 99), rtol=1e-4)
 
 
 def test_mixture_of_two_wrong_proposals_is_unbiased():
@@ -151,11 +151,11 @@ def test_mixture_of_two_wrong_proposals_is_unbiased():
     near, far = wide(1.2), wide(0.8)
     near[:K] += 0.3
     far[:K] -= 0.3
-    found = estimates((FULL, FULL), (near, far), 4000, num_samples=20, chunk_size=10)
-    oracles.assert_mean(np.exp(found.log_evidence - LOG_EVIDENCE), 1.0)
-    assert np.std(found.log_evidence) < 0.5
+    weighed = estimates((FULL, FULL), (near, far), 4000, num_samples=20, chunk_size=10)
+    oracles.assert_mean(np.exp(weighed.log_evidence - LOG_EVIDENCE), 1.0)
+    assert np.std(weighed.log_evidence) < 0.5
     # Stratified draws vary less than the same number from the mixture, for which the error is given.
-    assert np.mean(found.stderr**2) > 0.9 * np.var(found.log_evidence, ddof=1)
+    assert np.mean(weighed.stderr**2) > 0.9 * np.var(weighed.log_evidence, ddof=1)
 
 
 def test_the_two_halves_of_a_mixture_are_drawn_independently():
@@ -174,9 +174,9 @@ def test_half_of_space_without_density_halves_the_evidence():
         return jnp.where(z_K[0] > np.float32(mean_K[0]), LOG_JOINT(z_K), -jnp.inf)
 
     settings = {"num_samples": 40, "chunk_size": 2, "log_joint": log_joint}
-    found = estimates((FULL,), (POSTERIOR_P,), 2000, **settings)
-    oracles.assert_mean(np.exp(found.log_evidence - LOG_EVIDENCE), 0.5, rounding=1e-4)
-    oracles.assert_mean(found.effective_sample_size, 20.0, rounding=1e-4)
+    weighed = estimates((FULL,), (POSTERIOR_P,), 2000, **settings)
+    oracles.assert_mean(np.exp(weighed.log_evidence - LOG_EVIDENCE), 0.5, rounding=1e-4)
+    oracles.assert_mean(weighed.effective_sample_size, 20.0, rounding=1e-4)
 
 
 def test_no_weight_at_all_gives_minus_infinity_and_spoils_no_neighbour():
@@ -187,22 +187,22 @@ def test_no_weight_at_all_gives_minus_infinity_and_spoils_no_neighbour():
         )
 
     offset_N = np.float32([0.0, -np.inf, 5.0, np.nan, -1e4, 1e4])
-    found = jax.jit(jax.vmap(one))(offset_N, jax.random.split(jax.random.key(0), len(offset_N)))
-    assert found.log_evidence[1] == -np.inf
-    assert not np.isfinite(found.log_evidence[3])
+    weighed = jax.jit(jax.vmap(one))(offset_N, jax.random.split(jax.random.key(0), len(offset_N)))
+    assert weighed.log_evidence[1] == -np.inf
+    assert not np.isfinite(weighed.log_evidence[3])
     fine = [0, 2, 4, 5]
     rounding = ROUNDING + 8 * EPS * np.abs(offset_N[fine])  # the shift itself is rounded in float32
-    error = np.abs(found.log_evidence[np.array(fine)] - (LOG_EVIDENCE + np.float64(offset_N[fine])))
+    error = np.abs(weighed.log_evidence[np.array(fine)] - (LOG_EVIDENCE + np.float64(offset_N[fine])))
     assert np.all(error <= rounding)
-    assert np.all(np.isfinite(found.stderr[np.array(fine)]))
-    assert not np.any(found.stderr[np.array([1, 3])] < 1.0)  # no error bar that would pass for a good one
+    assert np.all(np.isfinite(weighed.stderr[np.array(fine)]))
+    assert not np.any(weighed.stderr[np.array([1, 3])] < 1.0)  # no error bar that would pass for a good one
 
 
 def test_no_key_is_used_twice():
     with jax.debug_key_reuse(True):
         proposals = ((FULL, POSTERIOR_P), (DIAGONAL, DIAGONAL.init()))
-        found = importance_sampling(LOG_JOINT, proposals, jax.random.key(0), num_samples=8, chunk_size=4)
-    assert abs(found.log_evidence - LOG_EVIDENCE) < 1.0
+        weighed = importance_sampling(LOG_JOINT, proposals, jax.random.key(0), num_samples=8, chunk_size=4)
+    assert abs(weighed.log_evidence - LOG_EVIDENCE) < 1.0
 
 
 @pytest.mark.parametrize("size", [1, 2])
@@ -221,7 +221,7 @@ def test_evidence_and_elbo_of_a_neural_decoder_equal_quadrature(size):
     keys = jax.random.split(jax.random.key(0), 50)
     for name, family in families.items():
         phi_P = oracles.random_phi(name, rng, size, 2.0)
-        mean, scale = oracles.law(name, phi_P)
+        mean, scale = oracles.mean_and_scale(name, phi_P)
         expected = weight_S @ np.float64(log_likelihood_S(np.float32(z_SxK @ scale.T + mean)))
         elbo = expected - oracles.kl_to_prior(mean, scale)
         estimate = partial(estimate_elbo, log_joint, family, phi_P, num_samples=400, chunk_size=100)
@@ -232,7 +232,7 @@ def test_evidence_and_elbo_of_a_neural_decoder_equal_quadrature(size):
         proposals = ((families["diagonal"], families["diagonal"].init()),)
         return importance_sampling(log_joint, proposals, key, num_samples=4000, chunk_size=500)
 
-    found = jax.jit(jax.vmap(weigh))(keys)
-    oracles.assert_mean(np.exp(np.float64(found.log_evidence) - log_evidence), 1.0, rounding=1e-5)
+    weighed = jax.jit(jax.vmap(weigh))(keys)
+    oracles.assert_mean(np.exp(np.float64(weighed.log_evidence) - log_evidence), 1.0, rounding=1e-5)
     # From below: the bias, sd^2 / 2, is far under the error of one estimate.
-    oracles.assert_calibrated(found.log_evidence, log_evidence, np.asarray(found.stderr))
+    oracles.assert_calibrated(weighed.log_evidence, log_evidence, np.asarray(weighed.stderr))

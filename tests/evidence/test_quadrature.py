@@ -32,9 +32,9 @@ def test_equals_the_closed_form_from_any_q_that_covers_the_posterior(K):
     off = near + np.float32([0.3] * K + [0.5] * K)
     estimate = jax.jit(partial(quadrature, log_joint, family, num_nodes=129, half_width=8.0))
     for phi_P in (near, off, family.init()):
-        found = estimate(phi_P)
-        assert abs(found.log_evidence - truth) <= 40 * EPS * abs(truth)
-        assert found.error <= 40 * EPS * abs(truth)
+        integral = estimate(phi_P)
+        assert abs(integral.log_evidence - truth) <= 40 * EPS * abs(truth)
+        assert integral.error <= 40 * EPS * abs(truth)
 
 
 def test_a_grid_that_is_too_coarse_says_so():
@@ -42,9 +42,9 @@ def test_a_grid_that_is_too_coarse_says_so():
     family = posterior.diagonal(2)
     truth = exact.log_evidence(x_D)
     for num_nodes in (9, 17, 33, 65):
-        found = quadrature(log_joint, family, family.init(), num_nodes=num_nodes, half_width=8.0)
-        assert abs(found.log_evidence - truth) <= found.error
-    assert found.error < 0.01
+        integral = quadrature(log_joint, family, family.init(), num_nodes=num_nodes, half_width=8.0)
+        assert abs(integral.log_evidence - truth) <= integral.error
+    assert integral.error < 0.01
 
 
 NODES = {1: 1025, 2: 513}
@@ -60,9 +60,9 @@ def test_of_a_neural_decoder_equals_a_grid_under_the_prior_and_importance_sampli
     log_likelihood_S = jax.jit(jax.vmap(partial(model.log_likelihood, theta, x_D)))(z_SxK)
     truth = np.log(np.exp(np.float64(log_likelihood_S)) @ weight_S)
     family, log_joint = posterior.diagonal(K), models.bind(model, theta, x_D)
-    found = quadrature(log_joint, family, family.init(), num_nodes=NODES[K] // 2 + 1, half_width=8.0)
-    assert abs(found.log_evidence - truth) <= found.error
-    assert found.error <= 2e-3  # of half the nodes; a steep decoder
+    integral = quadrature(log_joint, family, family.init(), num_nodes=NODES[K] // 2 + 1, half_width=8.0)
+    assert abs(integral.log_evidence - truth) <= integral.error
+    assert integral.error <= 2e-3  # of half the nodes; a steep decoder
     keys = jax.random.split(jax.random.key(0), 50)
     weigh = partial(
         importance.importance_sampling,
@@ -72,7 +72,7 @@ def test_of_a_neural_decoder_equals_a_grid_under_the_prior_and_importance_sampli
         chunk_size=500,
     )
     weighed = jax.jit(jax.vmap(weigh))(keys)
-    oracles.assert_calibrated(weighed.log_evidence, float(found.log_evidence), np.asarray(weighed.stderr))
+    oracles.assert_calibrated(weighed.log_evidence, float(integral.log_evidence), np.asarray(weighed.stderr))
 
 
 @pytest.mark.parametrize("K", [1, 2])
@@ -85,9 +85,9 @@ def test_a_mode_that_q_does_not_cover_is_found_and_is_an_error(K):
         return jnp.logaddexp(*modes) - K * jnp.log(sd) - jnp.log(2.0) - 1.0
 
     phi_P = jnp.concatenate([centre_K, jnp.full(K, jnp.log(sd))])
-    found = quadrature(log_joint, posterior.diagonal(K), phi_P, num_nodes=65, half_width=8.0)
-    assert abs(found.log_evidence + 1.0) < 1e-4
-    assert found.error == pytest.approx(np.log(2.0), abs=1e-3)
+    integral = quadrature(log_joint, posterior.diagonal(K), phi_P, num_nodes=65, half_width=8.0)
+    assert abs(integral.log_evidence + 1.0) < 1e-4
+    assert integral.error == pytest.approx(np.log(2.0), abs=1e-3)
 
 
 def test_what_it_cannot_do_is_one_clear_line():
@@ -101,9 +101,11 @@ def test_what_it_cannot_do_is_one_clear_line():
 @pytest.mark.parametrize("value", [-jnp.inf, jnp.nan])
 def test_no_density_is_marked(value):
     family = posterior.diagonal(1)
-    found = quadrature(lambda z_K: 0.0 * z_K[0] + value, family, family.init(), num_nodes=9, half_width=8.0)
-    assert not found.finite
-    assert found.error == np.inf
+    integral = quadrature(
+        lambda z_K: 0.0 * z_K[0] + value, family, family.init(), num_nodes=9, half_width=8.0
+    )
+    assert not integral.finite
+    assert integral.error == np.inf
 
 
 def test_evaluations_counts_the_nodes():

@@ -38,22 +38,22 @@ def estimator(settings):
 
 
 def estimates(settings, phi_P, count, offset=0.0):
-    found = estimator(settings)(offset, phi_P, jax.random.split(jax.random.key(0), count))
-    return jax.tree.map(np.asarray, found)
+    tempered = estimator(settings)(offset, phi_P, jax.random.split(jax.random.key(0), count))
+    return jax.tree.map(np.asarray, tempered)
 
 
 @pytest.mark.parametrize("start", ["prior", "optimum"])
 def test_intervals_hold_log_evidence_as_often_as_they_say(start):
     """Within t quantiles of 8 runs, after the stated bias of the logarithm, stderr^2 / 2 below."""
     phi_P = OPTIMUM_P if start == "optimum" else DIAGONAL.init()
-    found = estimates(SMALL, phi_P, 200)
-    error = np.float64(found.evidence.log_evidence) - LOG_EVIDENCE
-    assert np.all(found.unfinished == 0.0)
-    assert np.all(found.acceptance > 0.6)
+    tempered = estimates(SMALL, phi_P, 200)
+    error = np.float64(tempered.evidence.log_evidence) - LOG_EVIDENCE
+    assert np.all(tempered.unfinished == 0.0)
+    assert np.all(tempered.acceptance > 0.6)
     # Adaptive temperatures: consistent, with a bias of the order of one run's relative variance at most.
     oracles.assert_mean(np.exp(error), 1.0, rounding=np.var(error))
     t_quantile = 2.365  # 97.5%, 7 degrees of freedom
-    held = np.mean(np.abs(error + 0.5 * found.evidence.stderr**2) <= t_quantile * found.evidence.stderr)
+    held = np.mean(np.abs(error + 0.5 * tempered.evidence.stderr**2) <= t_quantile * tempered.evidence.stderr)
     assert abs(held - 0.95) <= 5.0 * np.sqrt(0.95 * 0.05 / error.size)
     assert np.sqrt(np.mean(error**2)) < 0.15
 
@@ -66,18 +66,18 @@ def test_more_is_tempered_from_the_prior_than_from_near_the_posterior():
 
 
 def test_a_run_that_does_not_arrive_counts_as_no_weight():
-    found = estimates(SMALL._replace(max_temperatures=2), DIAGONAL.init(), 2)
-    np.testing.assert_array_equal(found.unfinished, 1.0)
-    np.testing.assert_array_equal(found.evidence.log_evidence, -np.inf)
-    assert not np.any(found.evidence.finite)
+    tempered = estimates(SMALL._replace(max_temperatures=2), DIAGONAL.init(), 2)
+    np.testing.assert_array_equal(tempered.unfinished, 1.0)
+    np.testing.assert_array_equal(tempered.evidence.log_evidence, -np.inf)
+    assert not np.any(tempered.evidence.finite)
 
 
 @pytest.mark.parametrize("offset", [-np.inf, np.nan])
 def test_no_density_is_marked(offset):
-    found = estimates(SMALL, OPTIMUM_P, 2, offset)
-    assert not np.any(found.evidence.finite)
-    np.testing.assert_array_equal(found.acceptance, 0.0)
-    np.testing.assert_array_equal(found.evidence.effective_sample_size, 0.0)
+    tempered = estimates(SMALL, OPTIMUM_P, 2, offset)
+    assert not np.any(tempered.evidence.finite)
+    np.testing.assert_array_equal(tempered.acceptance, 0.0)
+    np.testing.assert_array_equal(tempered.evidence.effective_sample_size, 0.0)
 
 
 def test_a_constant_factor_of_the_density_is_a_term_of_the_estimate():

@@ -1,4 +1,4 @@
-"""The moves of annealing against the law that they leave alone."""
+"""The moves of annealing against the distribution that they leave alone."""
 
 from functools import partial
 
@@ -26,8 +26,9 @@ PHI_P = EXACT.optimum("diagonal", X_D).astype(np.float32)
 def geweke(draws):
     """z-scores of E[eps_i], E[eps_i^2], E[eps_i eps_j] when (eps, x) walks by moves of eps and fresh x.
 
-    (Geweke 2004.) Each of N walks starts in the joint law, moves eps given x and draws x given eps by turns,
-    and is looked at once at its end: eps ~ N(0, I) again if and only if the moves leave p(eps given x) alone.
+    (Geweke 2004.) Each of N walks starts in the joint distribution, moves eps given x and draws x given eps
+    by turns, and is looked at once at its end: eps ~ N(0, I) again if and only if the moves leave
+    p(eps given x) alone.
     """
     model = models.linear_gaussian(2, (1.0, 1.0), 1.0, 3)
     theta = models.LinearGaussianParams(

@@ -1,4 +1,4 @@
-"""The Pareto k-hat and the stream of weights, against laws with known tails and other implementations."""
+"""The Pareto k-hat and the stream of weights, against known tails and other implementations."""
 
 import functools
 from functools import partial
@@ -45,11 +45,11 @@ def test_tail_sizes():
 @pytest.mark.parametrize("k", [-0.4, 0.01, 0.3, 0.5, 0.7, 1.0, 2.0])
 def test_k_of_exact_tails(k):
     """Unbiased up to the prior's pull and the order 1 / M of a posterior mean."""
-    found_N = np.float64(k_of()(np.float32(tails()[k])))
+    value_N = np.float64(k_of()(np.float32(tails()[k])))
     expected = (TAIL * k + PRIOR_DRAWS * PRIOR_K) / (TAIL + PRIOR_DRAWS)
-    oracles.assert_mean(found_N, expected, rounding=5.0 / TAIL)
+    oracles.assert_mean(value_N, expected, rounding=5.0 / TAIL)
     # The asymptotic variance of the maximum likelihood is (1 + k)^2 / M where k > -1/2.
-    np.testing.assert_allclose(np.std(found_N), (1 + k) / np.sqrt(TAIL), rtol=5 / np.sqrt(2 * 50))
+    np.testing.assert_allclose(np.std(value_N), (1 + k) / np.sqrt(TAIL), rtol=5 / np.sqrt(2 * 50))
 
 
 @pytest.mark.parametrize("k", [0.3, 0.7, 1.0])
@@ -75,8 +75,8 @@ def test_k_of_weights_that_span_more_than_float32(spread):
     log_w_S = np.random.default_rng(0).normal(size=1000) * spread
     expected = zhang_stephens(np.sort(np.float64(np.float32(log_w_S)))[::-1][:96])
     for shift in (0.0, 64.0):
-        found = from_log_weights(np.float32(log_w_S) + np.float32(shift)).pareto_k
-        np.testing.assert_allclose(found, expected, rtol=0.02, atol=0.01)
+        weighed = from_log_weights(np.float32(log_w_S) + np.float32(shift)).pareto_k
+        np.testing.assert_allclose(weighed, expected, rtol=0.02, atol=0.01)
 
 
 def zhang_stephens(log_w):
@@ -106,12 +106,12 @@ def test_a_stream_has_the_evidence_of_its_weights():
     moments = no_weights(1000)
     for part in np.split(log_w_S, [1, 8, 500]):
         moments = accumulate(moments, jnp.asarray(part))
-    found, whole = summarize(moments, 1000), from_log_weights(jnp.asarray(log_w_S))
-    np.testing.assert_allclose(found, whole, rtol=1e-5)
+    weighed, whole = summarize(moments, 1000), from_log_weights(jnp.asarray(log_w_S))
+    np.testing.assert_allclose(weighed, whole, rtol=1e-5)
     w_S = np.exp(np.float64(log_w_S) + 500.0)
-    np.testing.assert_allclose(found.log_evidence, np.log(np.mean(w_S)) - 500.0, rtol=1e-6)
-    np.testing.assert_allclose(found.stderr, np.std(w_S, ddof=1) / np.sqrt(1000) / np.mean(w_S), rtol=1e-4)
-    np.testing.assert_array_equal(found.pareto_k, pareto_k(jnp.sort(jnp.asarray(log_w_S))[::-1][:96]))
+    np.testing.assert_allclose(weighed.log_evidence, np.log(np.mean(w_S)) - 500.0, rtol=1e-6)
+    np.testing.assert_allclose(weighed.stderr, np.std(w_S, ddof=1) / np.sqrt(1000) / np.mean(w_S), rtol=1e-4)
+    np.testing.assert_array_equal(weighed.pareto_k, pareto_k(jnp.sort(jnp.asarray(log_w_S))[::-1][:96]))
 
 
 K, D = 3, 6
@@ -127,8 +127,8 @@ POSTERIOR_P = EXACT.optimum("full", X_D).astype(np.float32)
 
 def weigh(proposals, count, **numbers):
     estimate = partial(importance_sampling, LOG_JOINT, proposals, **numbers)
-    found = jax.jit(jax.vmap(estimate))(jax.random.split(jax.random.key(0), count))
-    return jax.tree.map(np.asarray, found)
+    weighed = jax.jit(jax.vmap(estimate))(jax.random.split(jax.random.key(0), count))
+    return jax.tree.map(np.asarray, weighed)
 
 
 def shrunk(factor):
@@ -138,19 +138,19 @@ def shrunk(factor):
 def test_k_of_a_proposal_that_is_too_narrow_in_one_direction():
     """q = N(m, r^2 C) of the posterior N(m, C): w ~ exp(-(1 - r^2)/2 |y|^2...) has the tail index 1 - r^2."""
     for ratio, low, high in ((0.6, 0.5, 0.75), (1.3, -1.0, 0.3)):
-        found = weigh(((FULL, shrunk(ratio)),), 20, num_samples=10_000, chunk_size=1000)
+        weighed = weigh(((FULL, shrunk(ratio)),), 20, num_samples=10_000, chunk_size=1000)
         # Up to the logarithmic factor that K - 1 more dimensions bring, by which k-hat is slow to settle.
-        assert low < np.mean(found.pareto_k) < high
+        assert low < np.mean(weighed.pareto_k) < high
 
 
 def test_student_t_has_the_density_of_its_draws():
     """Against SciPy, and E[1] under it by quadrature is 1: draws pass a test of their squared radius."""
     proposal = student_t(FULL, POSTERIOR_P, degrees_of_freedom=5)
     z_SxK = np.float64(proposal.sample(jax.random.key(0), 5000))
-    mean, scale = oracles.law("full", POSTERIOR_P)
-    law = stats.multivariate_t(mean, scale @ scale.T, df=5.0)
-    found = jax.vmap(proposal.log_prob)(np.float32(z_SxK))
-    np.testing.assert_allclose(found, law.logpdf(z_SxK), rtol=1e-4, atol=1e-4)
+    mean, scale = oracles.mean_and_scale("full", POSTERIOR_P)
+    exact = stats.multivariate_t(mean, scale @ scale.T, df=5.0)
+    weighed = jax.vmap(proposal.log_prob)(np.float32(z_SxK))
+    np.testing.assert_allclose(weighed, exact.logpdf(z_SxK), rtol=1e-4, atol=1e-4)
     square = np.sum(np.linalg.solve(scale, (z_SxK - mean).T) ** 2, axis=0)
     assert stats.kstest(square / K, stats.f(K, 5.0).cdf).pvalue > 1e-6
     oracles.assert_mean(z_SxK, mean)
@@ -168,8 +168,8 @@ def test_student_t_mends_a_narrow_proposal():
 
 def test_a_mixture_of_kinds_is_unbiased():
     proposals = (FULL, shrunk(0.8)), student_t(FULL, POSTERIOR_P, degrees_of_freedom=3)
-    found = weigh(proposals, 4000, num_samples=20, chunk_size=20)
-    oracles.assert_mean(np.exp(np.float64(found.log_evidence) - LOG_EVIDENCE), 1.0, rounding=1e-4)
+    weighed = weigh(proposals, 4000, num_samples=20, chunk_size=20)
+    oracles.assert_mean(np.exp(np.float64(weighed.log_evidence) - LOG_EVIDENCE), 1.0, rounding=1e-4)
 
 
 def test_memory_is_that_of_a_chunk_and_of_the_largest_weights():
@@ -187,14 +187,14 @@ def test_memory_is_that_of_a_chunk_and_of_the_largest_weights():
     # To hold z alone would be K numbers a draw. The largest weights are 3 / sqrt(S) a draw, in a few copies.
     assert numbers_a_draw(100_000) < 1.0
     assert numbers_a_draw(1_600_000) < 0.5 * numbers_a_draw(100_000)
-    found = compiled(100_000)(jax.random.split(jax.random.key(0), 16))
-    np.testing.assert_allclose(found.log_evidence, LOG_EVIDENCE, rtol=1e-5)
+    weighed = compiled(100_000)(jax.random.split(jax.random.key(0), 16))
+    np.testing.assert_allclose(weighed.log_evidence, LOG_EVIDENCE, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("num_samples", "chunk_size", "number"), [(10, 4, 1), (9, 5, 2), (3, 1, 2)])
 def test_evaluations_counts_the_draws(num_samples, chunk_size, number):
     """Equal weights have an effective size of as many draws as there are."""
     proposals = ((FULL, POSTERIOR_P),) * number
-    found = weigh(proposals, 1, num_samples=num_samples, chunk_size=chunk_size)
+    weighed = weigh(proposals, 1, num_samples=num_samples, chunk_size=chunk_size)
     counted = importance.evaluations(number, num_samples=num_samples, chunk_size=chunk_size)
-    np.testing.assert_allclose(found.effective_sample_size, counted, rtol=1e-5)
+    np.testing.assert_allclose(weighed.effective_sample_size, counted, rtol=1e-5)

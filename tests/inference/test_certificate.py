@@ -52,7 +52,7 @@ def test_the_bound_is_never_below_the_true_excess(family, condition):
     exact = LinearGaussian.random(np.random.default_rng(1), D, SPECTRA[condition], 1.0)
     theta, rng = models.LinearGaussianParams(*exact.theta), np.random.default_rng(2)
     x_D = exact.sample(rng, 1)[0]
-    mean, scale = oracles.law("full", exact.optimum("full", x_D))
+    mean, scale = oracles.mean_and_scale("full", exact.optimum("full", x_D))
     optimum_P = np.asarray(family.gaussian.project(jnp.float32(mean), jnp.float32(scale)))
 
     def elbo(phi_P):
@@ -60,7 +60,7 @@ def test_the_bound_is_never_below_the_true_excess(family, condition):
 
     bound = bound_of(family, jax.grad(elbo), MODEL.concavity(theta, x_D))
     size_N = np.geomspace(1e-2, 3.0, MEMBERS)
-    best_mean, best_scale = oracles.law(family.name, optimum_P)
+    best_mean, best_scale = oracles.mean_and_scale(family.name, optimum_P)
     members = []
     for size in size_N:
         moved = best_mean + size * scale @ rng.normal(size=K)
@@ -70,8 +70,10 @@ def test_the_bound_is_never_below_the_true_excess(family, condition):
             turned = best_scale @ (np.eye(K) + size * rng.normal(size=(K, K)))
             members.append(family.gaussian.project(jnp.float32(moved), jnp.float32(turned)))
     phi_NxP = np.float32(members)
-    best = exact.elbo(x_D, *oracles.law(family.name, optimum_P))
-    excess_N = best - np.array([exact.elbo(x_D, *oracles.law(family.name, phi_P)) for phi_P in phi_NxP])
+    best = exact.elbo(x_D, *oracles.mean_and_scale(family.name, optimum_P))
+    excess_N = best - np.array(
+        [exact.elbo(x_D, *oracles.mean_and_scale(family.name, phi_P)) for phi_P in phi_NxP]
+    )
     bound_N = np.float64(bound(phi_NxP))
     rounding = 1e-6 * condition
     assert np.all(bound_N >= 0.999 * excess_N - rounding)
@@ -160,16 +162,16 @@ def test_a_fit_of_a_concave_model_is_called_converged_by_its_bound(family):
     exact = LinearGaussian.random(np.random.default_rng(1), D, SPECTRA[4], 1.0)
     x_D = exact.sample(np.random.default_rng(4), 1)[0]
     concavity_KxK = jnp.float32(exact.precision())
-    truth = exact.elbo(x_D, *oracles.law("full", exact.optimum("full", x_D)))
+    truth = exact.elbo(x_D, *oracles.mean_and_scale("full", exact.optimum("full", x_D)))
     if family.name == "diagonal":
-        truth = exact.elbo(x_D, *oracles.law("diagonal", exact.optimum("diagonal", x_D)))
+        truth = exact.elbo(x_D, *oracles.mean_and_scale("diagonal", exact.optimum("diagonal", x_D)))
     for num_steps, converges in ((1, False), (100, True)):
-        found = fit(
+        outcome = fit(
             family, exact, x_D, family.init(), num_steps=num_steps, rate=0.1, concavity_KxK=concavity_KxK
         )
-        excess = truth - exact.elbo(x_D, *oracles.law(family.name, found.phi_P))
-        assert found.excess.value + 5.0 * found.excess.stderr >= excess - 1e-5
-        assert found.converged == converges
+        excess = truth - exact.elbo(x_D, *oracles.mean_and_scale(family.name, outcome.phi_P))
+        assert outcome.excess.value + 5.0 * outcome.excess.stderr >= excess - 1e-5
+        assert outcome.converged == converges
     solver = loop(family, 100, 0.1)
     settings = {"num_steps": 100, "certificate_groups": 32, "log_concave": True}
     assert evaluations(solver, family, **settings) == 1320
@@ -180,14 +182,14 @@ def test_progress_is_what_the_second_half_of_the_round_gained(name):
     family, exact = FAMILIES[name], LinearGaussian.random(np.random.default_rng(1), D, SPECTRA[4], 1.0)
     x_D = exact.sample(np.random.default_rng(4), 1)[0]
     start_P = np.asarray(family.init())
-    half, found = (fit(family, exact, x_D, start_P, num_steps=steps, rate=0.2) for steps in (3, 6))
-    mean, scale = oracles.law(name, found.phi_P)
-    gained = exact.elbo(x_D, mean, scale) - exact.elbo(x_D, *oracles.law(name, half.phi_P))
+    half, outcome = (fit(family, exact, x_D, start_P, num_steps=steps, rate=0.2) for steps in (3, 6))
+    mean, scale = oracles.mean_and_scale(name, outcome.phi_P)
+    gained = exact.elbo(x_D, mean, scale) - exact.elbo(x_D, *oracles.mean_and_scale(name, half.phi_P))
     left = exact.elbo(x_D, exact.posterior(x_D)[0], scale) - exact.elbo(x_D, mean, scale)
     assert gained > 0.06
-    assert abs(found.excess.value - gained - left) <= 5.0 * found.excess.stderr + 1e-4
-    assert not found.converged
-    assert fit(family, exact, x_D, found.phi_P, num_steps=200, rate=0.1).converged
+    assert abs(outcome.excess.value - gained - left) <= 5.0 * outcome.excess.stderr + 1e-4
+    assert not outcome.converged
+    assert fit(family, exact, x_D, outcome.phi_P, num_steps=200, rate=0.1).converged
     # A round that lost more than the tolerance has not converged either: down the gradient from afar.
     worse = fit(family, exact, x_D, start_P, num_steps=2, rate=-0.1)
     assert worse.excess.value > 0.05
@@ -217,7 +219,7 @@ def test_a_slow_valley_is_not_the_optimum(name):
     start_P[:K] += np.sqrt(2.0 * value_K[-1]) * vector_KxK[:, -1]
     objective = partial(elbo_from_draws, num_samples=10, antithetic=True)
     solver = stochastic_gradient(family, objective, optax.sgd(1e-9), num_samples=10)
-    found = infer(
+    outcome = infer(
         solver,
         models.bind(MODEL, models.LinearGaussianParams(*exact.theta), x_D),
         family,
@@ -227,11 +229,11 @@ def test_a_slow_valley_is_not_the_optimum(name):
         certificate_groups=32,
         tolerance=tolerance,
     )
-    assert np.abs(found.phi_P - start_P).max() < 1e-3
-    assert found.excess.value > 1.0 - 5.0 * found.excess.stderr - 0.02
+    assert np.abs(outcome.phi_P - start_P).max() < 1e-3
+    assert outcome.excess.value > 1.0 - 5.0 * outcome.excess.stderr - 0.02
     if name in BOUNDED:  # the scale of the others is off too
-        assert found.excess.value < 1.0 + 5.0 * found.excess.stderr + 0.02
-    assert not found.converged
+        assert outcome.excess.value < 1.0 + 5.0 * outcome.excess.stderr + 0.02
+    assert not outcome.converged
 
 
 @pytest.mark.parametrize("name", ["diagonal", "low_rank", "real_nvp"])
@@ -267,17 +269,17 @@ def test_the_error_of_progress_is_that_of_its_draws():
             log_joint, family, before_P, after_P, key, num_groups=32, num_samples=10, num_gradients=10
         )
 
-    found = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 1000))
+    outcome = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 1000))
     # KL(N(0, e^0.6) || N(0, 1)): what is lost from the optimum; its size is reported.
     truth = 0.5 * (np.exp(0.6) - 1.0) - 0.3
-    gain = np.float64(found.value)
+    gain = np.float64(outcome.value)
     oracles.assert_mean(gain, truth, rounding=0.01)
-    ratio = np.mean(np.float64(found.stderr) ** 2) / np.var(gain)
+    ratio = np.mean(np.float64(outcome.stderr) ** 2) / np.var(gain)
     assert 0.7 < ratio < 3.0
 
 
 def test_the_shift_of_progress_is_worth_what_it_gains():
-    """A low-rank law that is the posterior but for a nat in its mean, in a round that moved nothing."""
+    """A low-rank q that is the posterior but for a nat in its mean, in a round that moved nothing."""
     family = posterior.low_rank(K, rank=1)
     root = np.array([0.5, 1.0, 0.7])
     phi_P = jnp.float32(np.concatenate([np.zeros(K), np.log(root), np.zeros(K)]))
@@ -286,9 +288,9 @@ def test_the_shift_of_progress_is_worth_what_it_gains():
     def log_joint(z_K):
         return -0.5 * jnp.sum(((z_K - jnp.float32(shift)) / jnp.float32(root)) ** 2)
 
-    found = jax.jit(
+    outcome = jax.jit(
         lambda key: certificate.progress(
             log_joint, family, phi_P, phi_P, key, num_groups=32, num_samples=10, num_gradients=10
         )
     )(jax.random.key(0))
-    assert abs(found.value - 1.0) <= 5.0 * found.stderr + 0.01
+    assert abs(outcome.value - 1.0) <= 5.0 * outcome.stderr + 0.01

@@ -37,14 +37,14 @@ def phi(family, seed=3):
 
 def test_expected_curvature_is_the_precision_of_a_gaussian_posterior(family):
     precision, _, log_joint = quadratic()
-    found = curvature.expected_curvature(log_joint, family, phi(family), jax.random.key(0))
-    np.testing.assert_allclose(found, precision, atol=200 * EPS * np.abs(precision).max())
+    updated = curvature.expected_curvature(log_joint, family, phi(family), jax.random.key(0))
+    np.testing.assert_allclose(updated, precision, atol=200 * EPS * np.abs(precision).max())
 
 
 def test_expected_curvature_is_that_of_the_hessian_under_q_and_the_step(family):
     """Of -sum z^4 / 12 - 0.3 (z1 z2)^2, where a step of h adds h^2 / 3 to each square along it."""
     phi_P = phi(family)
-    mean, scale = oracles.law(family.name, phi_P)
+    mean, scale = oracles.mean_and_scale(family.name, phi_P)
     covariance = scale @ scale.T
     keys = jax.random.split(jax.random.key(0), 1000)
     draws = jax.vmap(lambda key: curvature.expected_curvature(quartic, family, phi_P, key))(keys)
@@ -79,17 +79,17 @@ def test_controlled_gradient_of_a_gaussian_posterior_has_no_noise(family):
     known = curvature.Curvature(jnp.asarray(precision), jnp.linalg.inv(precision))
 
     def bound(phi):
-        law_mean, scale = oracles.law(family.name, phi)
-        residual = law_mean - mean
+        exact_mean, scale = oracles.mean_and_scale(family.name, phi)
+        residual = exact_mean - mean
         expected = -0.5 * (residual @ precision @ residual + np.sum(scale * (precision @ scale)))
         return expected + oracles.log_abs_det(scale)
 
     exact = oracles.gradient(bound, phi_P)
     for seed in range(5):
-        found, _ = curvature.controlled_gradient(
+        updated, _ = curvature.controlled_gradient(
             log_joint, family, phi_P, jax.random.key(seed), known, num_samples=2
         )
-        np.testing.assert_allclose(found, exact, atol=2e-4 * np.abs(exact).max())
+        np.testing.assert_allclose(updated, exact, atol=2e-4 * np.abs(exact).max())
 
 
 @pytest.mark.parametrize("known", ["identity", "wrong"])
@@ -110,25 +110,25 @@ def test_controlled_gradient_is_unbiased_whatever_the_curvature(family, known):
 
 
 def test_pairs_teach_the_curvature_of_a_quadratic():
-    """As many independent pairs as dimensions, a few times over; matrix and inverse stay each other's."""
+    """Independent pairs, one for each dimension, a few times over; matrix and inverse stay each other's."""
     precision, _, _ = quadratic(condition=100.0)
     offset = np.random.default_rng(1).normal(size=(200, K)).astype(np.float32)
     start = curvature.Curvature(jnp.eye(K), jnp.eye(K))
-    learn, found = jax.jit(curvature.learn), start
+    learn, updated = jax.jit(curvature.learn), start
     for pairs in np.split(offset, 40):
-        found = learn(found, pairs, pairs @ precision)
-    np.testing.assert_allclose(found.matrix_KxK, precision, atol=1e-3 * np.abs(precision).max())
+        updated = learn(updated, pairs, pairs @ precision)
+    np.testing.assert_allclose(updated.matrix_KxK, precision, atol=1e-3 * np.abs(precision).max())
     # Relative to the curvature of each direction.
     root = np.linalg.cholesky(np.float64(precision))
-    np.testing.assert_allclose(root.T @ found.inverse_KxK @ root, np.eye(K), atol=0.02)
+    np.testing.assert_allclose(root.T @ updated.inverse_KxK @ root, np.eye(K), atol=0.02)
 
 
 def test_a_pair_of_negative_curvature_leaves_the_matrix_positive_definite():
     offset = np.eye(K, dtype=np.float32)
     start = curvature.Curvature(2.0 * jnp.eye(K), 0.5 * jnp.eye(K))
-    found = curvature.learn(start, offset, -offset)
-    np.testing.assert_allclose(found.matrix_KxK, 2.0 / curvature.MAX_RATIO * np.eye(K), atol=1e-5)
-    np.testing.assert_allclose(found.matrix_KxK @ found.inverse_KxK, np.eye(K), atol=1e-5)
+    updated = curvature.learn(start, offset, -offset)
+    np.testing.assert_allclose(updated.matrix_KxK, 2.0 / curvature.MAX_RATIO * np.eye(K), atol=1e-5)
+    np.testing.assert_allclose(updated.matrix_KxK @ updated.inverse_KxK, np.eye(K), atol=1e-5)
 
 
 def test_no_pair_makes_the_matrix_singular():
@@ -139,20 +139,20 @@ def test_no_pair_makes_the_matrix_singular():
     root = np.linalg.inv(np.linalg.cholesky(np.float64(precision)))
     for size in (0.1, 1.0, 100.0, 1e4):
         offset, slope = rng.normal(size=(2, 1, K)).astype(np.float32)
-        found = curvature.learn(start, offset, size * slope)
-        eigenvalues = np.linalg.eigvalsh(root @ np.float64(found.matrix_KxK) @ root.T)
+        updated = curvature.learn(start, offset, size * slope)
+        eigenvalues = np.linalg.eigvalsh(root @ np.float64(updated.matrix_KxK) @ root.T)
         assert np.prod(eigenvalues) >= 0.99 / curvature.MAX_RATIO
         assert eigenvalues.min() > 0
         assert eigenvalues.max() <= 1.01 * (1.0 + curvature.MAX_RATIO)
-        np.testing.assert_allclose(found.matrix_KxK @ found.inverse_KxK, np.eye(K), atol=1e-4)
+        np.testing.assert_allclose(updated.matrix_KxK @ updated.inverse_KxK, np.eye(K), atol=1e-4)
 
 
 def test_that_of_the_posterior_is_its_precision(family):
     phi_P = phi(family)
-    _, scale = oracles.law(family.name, phi_P)
-    found = curvature.of_posterior(family, phi_P)
-    np.testing.assert_allclose(found.inverse_KxK, scale @ scale.T, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(found.matrix_KxK, np.linalg.inv(scale @ scale.T), rtol=1e-3, atol=1e-4)
+    _, scale = oracles.mean_and_scale(family.name, phi_P)
+    updated = curvature.posterior_curvature(family, phi_P)
+    np.testing.assert_allclose(updated.inverse_KxK, scale @ scale.T, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(updated.matrix_KxK, np.linalg.inv(scale @ scale.T), rtol=1e-3, atol=1e-4)
 
 
 def kinked(z_K):
@@ -177,8 +177,8 @@ def test_matrix_and_inverse_stay_each_others_over_thousands_of_pairs():
 
 def test_two_draws_at_one_place_teach_nothing():
     start = curvature.Curvature(2.0 * jnp.eye(K), 0.5 * jnp.eye(K))
-    found = curvature.learn(start, jnp.zeros((1, K)), jnp.zeros((1, K)))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), found, start)
+    updated = curvature.learn(start, jnp.zeros((1, K)), jnp.zeros((1, K)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), updated, start)
 
 
 def test_what_rounding_has_spoilt_is_begun_again_from_the_diagonal():
@@ -186,6 +186,6 @@ def test_what_rounding_has_spoilt_is_begun_again_from_the_diagonal():
     near = curvature.refresh(curvature.Curvature(matrix, jnp.linalg.inv(matrix) + 0.01))
     np.testing.assert_allclose(matrix @ near.inverse_KxK, np.eye(2), atol=0.005)  # from 0.05
     for spoilt in (-jnp.linalg.inv(matrix), jnp.full((2, 2), jnp.nan)):
-        found = curvature.refresh(curvature.Curvature(matrix, spoilt))
-        np.testing.assert_allclose(found.matrix_KxK, np.diag([4.0, 2.0]))
-        np.testing.assert_allclose(found.inverse_KxK, np.diag([0.25, 0.5]))
+        updated = curvature.refresh(curvature.Curvature(matrix, spoilt))
+        np.testing.assert_allclose(updated.matrix_KxK, np.diag([4.0, 2.0]))
+        np.testing.assert_allclose(updated.inverse_KxK, np.diag([0.25, 0.5]))

@@ -103,16 +103,16 @@ def problems(family, count=8, starts=("prior", "bad")):
 def run(loop, rows, seed=0):
     theta = [np.stack(leaves) for leaves in zip(*(exact.theta for exact, *_ in rows), strict=True)]
     x_NxD, phi_NxP = (np.stack([row[i] for row in rows]) for i in (1, 2))
-    found = loop(theta, x_NxD, phi_NxP, jax.random.split(jax.random.key(seed), len(rows)))
-    return jax.tree.map(np.asarray, found)
+    fitted = loop(theta, x_NxD, phi_NxP, jax.random.split(jax.random.key(seed), len(rows)))
+    return jax.tree.map(np.asarray, fitted)
 
 
 def true_excess(family, rows, phi_NxP):
     """L[q*] - L[q_phi], exactly."""
     excess = []
     for (exact, x_D, _), phi_P in zip(rows, phi_NxP, strict=True):
-        best = exact.elbo(x_D, *oracles.law(family.name, exact.optimum(family.name, x_D)))
-        excess.append(best - exact.elbo(x_D, *oracles.law(family.name, phi_P)))
+        best = exact.elbo(x_D, *oracles.mean_and_scale(family.name, exact.optimum(family.name, x_D)))
+        excess.append(best - exact.elbo(x_D, *oracles.mean_and_scale(family.name, phi_P)))
     return np.array(excess)
 
 
@@ -124,10 +124,10 @@ def outcome(name, loop):
     """(excess at the start, excess at the end, converged), each [model, datapoint, start]."""
     family, (optimizer, num_steps) = FAMILIES[name], LOOPS[loop]
     rows = problems(family)
-    found = run(inner_loop(family, num_steps, optimizer), rows)
+    fitted = run(inner_loop(family, num_steps, optimizer), rows)
     starts_N = true_excess(family, rows, [row[2] for row in rows])
     shape = len(EXACTS), -1, 2
-    parts = starts_N, true_excess(family, rows, found.phi_P), found.converged
+    parts = starts_N, true_excess(family, rows, fitted.phi_P), fitted.converged
     return tuple(part.reshape(shape) for part in parts)
 
 
@@ -166,11 +166,11 @@ def test_certificate_of_a_wrong_mean_is_the_true_excess(family):
         phi_P = exact.optimum(family.name, x_D)
         phi_P[:K] += np.linalg.solve(np.linalg.cholesky(exact.precision()).T, rng.normal(size=K))
         rows.append((exact, x_D, np.float32(phi_P)))
-    found = run(inner_loop(family, 1, still), rows)
-    error_N = found.excess.value - true_excess(family, rows, found.phi_P)
-    assert np.all(true_excess(family, rows, found.phi_P) > 0.2)
-    np.testing.assert_array_equal(found.phi_P, [row[2] for row in rows])
-    assert np.all(np.abs(error_N) <= 5.0 * found.excess.stderr + 1e-3)
+    fitted = run(inner_loop(family, 1, still), rows)
+    error_N = fitted.excess.value - true_excess(family, rows, fitted.phi_P)
+    assert np.all(true_excess(family, rows, fitted.phi_P) > 0.2)
+    np.testing.assert_array_equal(fitted.phi_P, [row[2] for row in rows])
+    assert np.all(np.abs(error_N) <= 5.0 * fitted.excess.stderr + 1e-3)
 
 
 def exact_bound(log_joint, family, phi_P, key):
@@ -184,7 +184,7 @@ X_D = EXACTS[2].sample(np.random.default_rng(5), 1)[0]
 
 
 def test_certificate_sees_the_directions_that_a_diagonal_q_leaves_out():
-    """In the metric of q's own Fisher information these one-nat errors would count 0.027 to 2.8 nats."""
+    """In the metric of q's Fisher information these one-nat errors would count 0.027 to 2.8 nats."""
     family, precision = FAMILIES["diagonal"], EXACTS[2].precision()
     root = np.sqrt(np.diag(precision))
     ratio_K, vector_KxK = np.linalg.eigh(precision / np.outer(root, root))
@@ -192,9 +192,9 @@ def test_certificate_sees_the_directions_that_a_diagonal_q_leaves_out():
     for ratio, vector in zip(ratio_K, vector_KxK.T, strict=True):
         shift = np.sqrt(2.0 / ratio) * vector / root  # one nat
         rows.append((EXACTS[2], X_D, np.float32(optimum_P + np.concatenate([shift, np.zeros(K)]))))
-    found = run(inner_loop(family, 1, still, exact_bound), rows)
-    np.testing.assert_allclose(true_excess(family, rows, found.phi_P), 1.0, rtol=1e-3)
-    np.testing.assert_allclose(found.excess.value, 1.0, rtol=1e-2)  # of float32 at condition number 101
+    fitted = run(inner_loop(family, 1, still, exact_bound), rows)
+    np.testing.assert_allclose(true_excess(family, rows, fitted.phi_P), 1.0, rtol=1e-3)
+    np.testing.assert_allclose(fitted.excess.value, 1.0, rtol=1e-2)  # of float32 at condition number 101
     assert ratio_K[0] < 0.03
 
 
@@ -224,9 +224,11 @@ def test_certificate_of_exact_gradients_is_its_two_quadratic_forms(family):
     rng, rows = np.random.default_rng(6), []
     for _ in range(4):
         rows.append((EXACTS[2], X_D, oracles.random_phi(family.name, rng, K, 4.0)))
-    found = run(inner_loop(family, 1, still, exact_bound), rows)
-    for (exact, x_D, phi_P), value, stderr in zip(rows, *found.excess, strict=True):
-        g = oracles.gradient(lambda p, e=exact, x=x_D: e.elbo(x, *oracles.law(family.name, p)), phi_P)
+    fitted = run(inner_loop(family, 1, still, exact_bound), rows)
+    for (exact, x_D, phi_P), value, stderr in zip(rows, *fitted.excess, strict=True):
+        g = oracles.gradient(
+            lambda p, e=exact, x=x_D: e.elbo(x, *oracles.mean_and_scale(family.name, p)), phi_P
+        )
         F = oracles.fisher_information(family.name, phi_P)
         mean = 0.5 * g[:K] @ np.linalg.solve(exact.precision(), g[:K])
         scale = 0.5 * g[K:] @ np.linalg.pinv(F[K:, K:], rcond=1e-4) @ g[K:]
@@ -237,7 +239,7 @@ def test_certificate_of_exact_gradients_is_its_two_quadratic_forms(family):
 @pytest.fixture(scope="module")
 def noisy_certificates():
     """{(family, size of the true gradient): (values, standard errors, truth, variance of its two parts)}."""
-    found = {}
+    fitted = {}
     for name, family in FAMILIES.items():
         rng = np.random.default_rng(7)
         phi_P = oracles.random_phi(name, rng, K, 4.0)
@@ -256,13 +258,13 @@ def noisy_certificates():
             truth = 0.5 * g @ np.linalg.pinv(F, rcond=1e-4) @ g
             moved = metric @ noise @ noise.T
             parts = 0.25 * g @ moved @ metric @ g, 0.25 * np.trace(moved @ moved)
-            found[name, size] = np.float64(value), np.float64(stderr), truth, parts
-    return found
+            fitted[name, size] = np.float64(value), np.float64(stderr), truth, parts
+    return fitted
 
 
 @pytest.mark.parametrize("size", [0.0, 3.0], ids=["at the optimum", "away from it"])
 def test_excess_is_unbiased_with_the_variance_of_its_kind(family, size, noisy_certificates):
-    """Of a U-statistic of order 2: its parts of first and second order are uncorrelated."""
+    """For a U-statistic of order 2: its parts of first and second order are uncorrelated."""
     value_N, _, truth, (first, second) = noisy_certificates[family.name, size]
     assert truth == pytest.approx(0.5 * size**2, abs=1e-4)
     oracles.assert_mean(value_N, truth, rounding=1e-4)
@@ -292,26 +294,31 @@ def test_natural_gradient_is_that_of_the_family_up_to_its_longest_step(family):
         F = oracles.fisher_information(family.name, phi_P)
         direction = rng.normal(size=family.param_size)
         g = F @ direction * size / np.sqrt(direction @ F @ direction)  # of length `size`
-        found = np.float64(update(phi_P, np.float32(g)))
+        fitted = np.float64(update(phi_P, np.float32(g)))
         plain = np.float64(family.gaussian.natural_gradient(phi_P, np.float32(g)))
-        np.testing.assert_allclose(found, plain * min(1.0, 2.0 / size), rtol=1e-4, atol=1e-4 * min(size, 2.0))
-        lengths.append(np.sqrt(found @ F @ found))
+        np.testing.assert_allclose(
+            fitted, plain * min(1.0, 2.0 / size), rtol=1e-4, atol=1e-4 * min(size, 2.0)
+        )
+        lengths.append(np.sqrt(fitted @ F @ fitted))
     np.testing.assert_allclose(lengths, [0.01, 1.0, 1.9, 2.0, 2.0, 2.0], rtol=1e-4)
 
 
 def test_a_step_of_rate_r_moves_the_law_by_half_its_squared_length(family):
-    """KL between the laws before and after, from a start whose gradient is far over the longest step."""
+    """KL between q before and after, from a start whose gradient is far over the longest step."""
     _, x_D, phi_P = problems(family, count=1, starts=("bad",))[2]
     rate, longest = 0.02, 5.0
     optimizer = optax.chain(natural_gradient(family, max_norm=longest), optax.scale_by_learning_rate(rate))
     row = EXACTS[2], x_D, phi_P
     loop = inner_loop(family, 1, lambda family, num_steps: optimizer)
     moved_P = run(loop, [row]).phi_P[0]
-    laws = [
-        (mean, scale @ scale.T) for mean, scale in (oracles.law(family.name, p) for p in (phi_P, moved_P))
+    moments = [
+        (mean, scale @ scale.T)
+        for mean, scale in (oracles.mean_and_scale(family.name, p) for p in (phi_P, moved_P))
     ]
     # To second order in the length, 0.1; the third is what is left.
-    np.testing.assert_allclose(oracles.gaussian_kl(*laws[0], *laws[1]), 0.5 * (rate * longest) ** 2, rtol=0.2)
+    np.testing.assert_allclose(
+        oracles.gaussian_kl(*moments[0], *moments[1]), 0.5 * (rate * longest) ** 2, rtol=0.2
+    )
 
 
 def test_one_natural_step_from_the_right_covariance_lands_on_the_posterior_mean():
@@ -322,21 +329,21 @@ def test_one_natural_step_from_the_right_covariance_lands_on_the_posterior_mean(
     def unit_step(family, num_steps):
         return optax.chain(natural_gradient(family, max_norm=1e6), optax.scale_by_learning_rate(1.0))
 
-    found = run(inner_loop(family, 1, unit_step, exact_bound), [(EXACTS[2], X_D, np.float32(phi_P))])
+    fitted = run(inner_loop(family, 1, unit_step, exact_bound), [(EXACTS[2], X_D, np.float32(phi_P))])
     np.testing.assert_allclose(
-        found.phi_P[0, :K], mean, atol=40 * EPS * 101 * 4.0
+        fitted.phi_P[0, :K], mean, atol=40 * EPS * 101 * 4.0
     )  # condition 101, |shift| 4
 
 
 def test_natural_steps_do_not_depend_on_the_rotation_of_S():
     family, rng = FAMILIES["full"], np.random.default_rng(10)
     phi_P = oracles.random_phi("full", rng, K, 4.0)
-    mean, scale = oracles.law("full", phi_P)
+    mean, scale = oracles.mean_and_scale("full", phi_P)
     rotation = np.linalg.qr(rng.normal(size=(K, K)))[0]
     rotated_P = np.float32(np.concatenate([mean, (scale @ rotation).reshape(-1)]))
     rows = [(EXACTS[2], X_D, phi_P), (EXACTS[2], X_D, rotated_P)]
-    found = run(inner_loop(family, 5, natural, exact_bound), rows)
-    (one_mean, one), (other_mean, other) = (oracles.law("full", phi) for phi in found.phi_P)
+    fitted = run(inner_loop(family, 5, natural, exact_bound), rows)
+    (one_mean, one), (other_mean, other) = (oracles.mean_and_scale("full", phi) for phi in fitted.phi_P)
     # 5 steps of float32 gradients at condition number 101
     np.testing.assert_allclose(one_mean, other_mean, atol=1e-3)
     np.testing.assert_allclose(one @ one.T, other @ other.T, atol=1e-3)
@@ -354,9 +361,9 @@ def test_too_few_steps_from_a_far_start_are_not_called_converged(family):
         ratio_K, vector_KxK = np.linalg.eigh(precision / np.outer(root, root))
         phi_P[:K] += np.sqrt(10.0 / ratio_K[0]) * vector_KxK[:, 0] / root
         rows.append((exact, x_D, np.float32(phi_P)))
-    found = run(inner_loop(family, 5), rows)
-    assert true_excess(family, rows, found.phi_P).min() > TOLERANCE
-    assert not np.any(found.converged)
+    fitted = run(inner_loop(family, 5), rows)
+    assert true_excess(family, rows, fitted.phi_P).min() > TOLERANCE
+    assert not np.any(fitted.converged)
 
 
 def banana(z_K):
@@ -380,7 +387,7 @@ def test_quasi_newton_gains_from_every_start_whatever_the_posterior(log_joint):
     @jax.vmap
     def gained(key):
         start_P = family.gaussian.project(3.0 * jax.random.normal(key, (K,)), 0.1 * jnp.eye(K))
-        found = infer(
+        fitted = infer(
             newton(family, 40),
             log_joint,
             family,
@@ -396,7 +403,7 @@ def test_quasi_newton_gains_from_every_start_whatever_the_posterior(log_joint):
             scale_KxK = family.gaussian.location_scale(phi_P)[1]
             return jnp.mean(draw(draws)) + jnp.sum(jnp.log(jnp.diag(scale_KxK)))
 
-        return bound(found.phi_P) - bound(start_P)
+        return bound(fitted.phi_P) - bound(start_P)
 
     assert gained(jax.random.split(jax.random.key(0), 100)).min() > 0
 
@@ -439,7 +446,7 @@ def test_no_key_is_used_twice():
     theta = models.LinearGaussianParams(*EXACTS[0].theta)
     objective = partial(stick_the_landing, num_samples=2, antithetic=True)
     with jax.debug_key_reuse(True):
-        found = infer(
+        fitted = infer(
             stochastic_gradient(family, objective, optax.sgd(0.1), num_samples=2),
             models.bind(MODEL, theta, X_D),
             family,
@@ -449,7 +456,7 @@ def test_no_key_is_used_twice():
             certificate_groups=3,
             tolerance=TOLERANCE,
         )
-    assert found.phi_P.shape == (family.param_size,)
+    assert fitted.phi_P.shape == (family.param_size,)
 
 
 def test_jit_and_batch_change_nothing():
@@ -541,8 +548,8 @@ def test_quasi_newton_settles_at_the_optimum_of_a_skewed_posterior():
     solver = quasi_newton(family, optax.cosine_decay_schedule(0.5, 400), num_samples=10, max_norm=5.0)
     settings = {"num_steps": 400, "certificate_groups": 3, "tolerance": 1.0}
     one = jax.jit(jax.vmap(lambda key: infer(solver, skewed, family, family.init(), key, **settings).phi_P))
-    found = np.float64(one(jax.random.split(jax.random.key(0), 4000)))
-    error = (found - np.float64(optimum_P)) / np.exp(float(optimum_P[1]))
+    fitted = np.float64(one(jax.random.split(jax.random.key(0), 4000)))
+    error = (fitted - np.float64(optimum_P)) / np.exp(float(optimum_P[1]))
     assert abs(np.mean(error[:, 0])) < 0.004 + 5.0 * np.std(error[:, 0]) / np.sqrt(4000)
 
 

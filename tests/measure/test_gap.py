@@ -77,14 +77,14 @@ def encoder_outputs(name):
         if name == "diagonal":
             phi[K:] += 0.2 * rng.normal(size=K)
         else:
-            phi[K:] = (oracles.law(name, phi)[1] @ oracles.random_scale(rng, K, 2.0)).reshape(-1)
+            phi[K:] = (oracles.mean_and_scale(name, phi)[1] @ oracles.random_scale(rng, K, 2.0)).reshape(-1)
         phis.append(phi)
     return np.float32(phis)
 
 
 def exact_elbo(name, phi_NxP):
     return np.array(
-        [EXACT.elbo(x_D, *oracles.law(name, phi)) for x_D, phi in zip(X_NxD, phi_NxP, strict=True)]
+        [EXACT.elbo(x_D, *oracles.mean_and_scale(name, phi)) for x_D, phi in zip(X_NxD, phi_NxP, strict=True)]
     )
 
 
@@ -298,7 +298,7 @@ def test_shared_draws_make_the_error_of_the_gap_smaller_than_that_of_its_parts()
     exact_start_N = exact_elbo("diagonal", encoder_outputs("diagonal"))[rows]
     exact_best_N = np.array(
         [
-            EXACT.elbo(X_NxD[row], *oracles.law("diagonal", phi))
+            EXACT.elbo(X_NxD[row], *oracles.mean_and_scale("diagonal", phi))
             for row, phi in zip(rows, found.inference.phi_P, strict=True)
         ]
     )
@@ -355,8 +355,8 @@ def test_cholesky_finds_the_law_of_the_full_family():
     full = fit("full", chosen, chunk_size=N)
     for phi_P, other_P in zip(found.inference.phi_P, full.inference.phi_P, strict=True):
         (mean, scale), (other_mean, other_scale) = (
-            oracles.law("cholesky", phi_P),
-            oracles.law("full", other_P),
+            oracles.mean_and_scale("cholesky", phi_P),
+            oracles.mean_and_scale("full", other_P),
         )
         np.testing.assert_allclose(mean, other_mean, atol=0.05)
         np.testing.assert_allclose(scale @ scale.T, other_scale @ other_scale.T, atol=0.05)
@@ -438,7 +438,7 @@ def test_the_choice_between_equals_does_not_flatter_what_is_reported():
         starts=("encoder", "prior"),
         chunk_size=rows.size,
     )
-    laws = [oracles.law("full", phi_P) for phi_P in found.inference.phi_P]
+    laws = [oracles.mean_and_scale("full", phi_P) for phi_P in found.inference.phi_P]
     exact_N = np.array([EXACT.elbo(X_NxD[row], *law) for row, law in zip(rows, laws, strict=True)])
     assert 0.2 < found.from_prior.mean() < 0.8
     oracles.assert_mean(np.float64(found.elbo_optimal.value) - exact_N, 0.0)

@@ -180,8 +180,8 @@ def test_discretized_logistic_is_the_difference_of_two_cdfs():
             x = level / (levels - 1)
             low = 0.0 if level == 0 else logistic_cdf(x - half, mean, log_scale)
             high = 1.0 if level == 255 else logistic_cdf(x + half, mean, log_scale)
-            found = log_prob(np.float32([mean, log_scale]), np.float32([x]))
-            np.testing.assert_allclose(found, np.log(high - low), rtol=1e-4)
+            log_p = log_prob(np.float32([mean, log_scale]), np.float32([x]))
+            np.testing.assert_allclose(log_p, np.log(high - low), rtol=1e-4)
 
 
 def test_discretized_logistic_stays_finite_far_from_its_centre():

@@ -57,8 +57,8 @@ def model():
 def test_init_has_the_singular_values_and_noise_asked_for(model):
     thetas = over(model.init, 0)(jax.random.split(jax.random.key(0), 2))
     theta, other = (jax.tree.map(lambda leaf, i=i: leaf[i], thetas) for i in range(2))
-    found = np.linalg.svd(np.float64(theta.weight_DxK), compute_uv=False)
-    np.testing.assert_allclose(found, [3.0, 2.0, 1.0, 0.3], atol=20 * EPS)
+    values = np.linalg.svd(np.float64(theta.weight_DxK), compute_uv=False)
+    np.testing.assert_allclose(values, [3.0, 2.0, 1.0, 0.3], atol=20 * EPS)
     np.testing.assert_allclose(np.exp(theta.log_variance_D), 0.25, rtol=10 * EPS)
     gram = np.float64(theta.weight_DxK).T @ np.float64(theta.weight_DxK)
     assert np.abs(gram - np.diag(np.diag(gram))).max() > 0.1  # the posterior is correlated
@@ -68,20 +68,20 @@ def test_init_has_the_singular_values_and_noise_asked_for(model):
 
 def test_log_evidence_equals_the_dense_density(case):
     exact, theta, x_NxD, condition = case
-    found_N = over(models.linear_gaussian_log_evidence, None, 0)(theta, x_NxD)
+    log_joint_N = over(models.linear_gaussian_log_evidence, None, 0)(theta, x_NxD)
     # log|Lam| and the square, in float32: eps * K * condition, and the rounding of the sum itself.
     bound = EPS * (K * condition + 100.0)
-    np.testing.assert_allclose(found_N, [exact.log_evidence(x) for x in x_NxD], atol=bound, rtol=4 * EPS)
+    np.testing.assert_allclose(log_joint_N, [exact.log_evidence(x) for x in x_NxD], atol=bound, rtol=4 * EPS)
 
 
 def test_log_evidence_keeps_its_digits_where_the_noise_is_small_beside_the_signal():
     """r' C^-1 r is of size D, but r' Psi^-1 r is (signal / noise)^2 times as large."""
     exact, theta, x_NxD, _ = make_case((100.0, 80.0, 60.0, 50.0), 1.0)
     exact_N = [exact.log_evidence(x_D) for x_D in x_NxD]
-    found_N = over(models.linear_gaussian_log_evidence, None, 0)(theta, x_NxD)
+    log_joint_N = over(models.linear_gaussian_log_evidence, None, 0)(theta, x_NxD)
     # x - b - W m is the noise and rounded to eps |x|: the square is off by eps |x| |noise|, |x| about 150.
     bound = 4 * EPS * np.linalg.norm(x_NxD, axis=1).max() * np.sqrt(D)
-    np.testing.assert_allclose(found_N, exact_N, atol=bound)
+    np.testing.assert_allclose(log_joint_N, exact_N, atol=bound)
 
 
 def test_posterior_equals_conditioning_of_the_joint(case):
@@ -100,13 +100,13 @@ def test_elbo_equals_expected_log_likelihood_minus_kl(case):
     rng = np.random.default_rng(0)
     mean_NxK = np.float32(rng.normal(size=(len(x_NxD), K)))
     scale_NxKxK = np.float32([oracles.random_scale(rng, K, 10.0) for _ in x_NxD])
-    found_N = over(models.linear_gaussian_elbo, None, 0, 0, 0)(theta, x_NxD, mean_NxK, scale_NxKxK)
+    log_joint_N = over(models.linear_gaussian_elbo, None, 0, 0, 0)(theta, x_NxD, mean_NxK, scale_NxKxK)
     exact_N = [
         exact.elbo(x, np.float64(mean), np.float64(scale))
         for x, mean, scale in zip(x_NxD, mean_NxK, scale_NxKxK, strict=True)
     ]
     # The KL is tens to thousands of nats here and is formed from products with Lam.
-    np.testing.assert_allclose(found_N, exact_N, rtol=40 * EPS, atol=EPS * (2 * K * condition + 100.0))
+    np.testing.assert_allclose(log_joint_N, exact_N, rtol=40 * EPS, atol=EPS * (2 * K * condition + 100.0))
 
 
 def test_elbo_is_below_log_evidence_by_the_kl_and_meets_it_at_the_posterior(case):
@@ -137,7 +137,7 @@ def test_mean_field_is_optimal_and_its_gap_is_the_same_for_every_x(case):
     np.testing.assert_allclose(scale_NxKxK[0], np.diag(np.exp(phi[K:])), atol=bound)
 
     def exact_elbo(phi):
-        return exact.elbo(x_NxD[0], *oracles.law("diagonal", phi))
+        return exact.elbo(x_NxD[0], *oracles.mean_and_scale("diagonal", phi))
 
     for direction in np.random.default_rng(1).normal(size=(20, 2 * K)):
         assert exact_elbo(phi + 0.1 * direction) < exact_elbo(phi)
@@ -151,11 +151,11 @@ def log_joint_over(model):
 def test_log_joint_is_the_joint_density_of_z_and_x(model, case):
     exact, theta, x_NxD, _ = case
     z_NxK = np.float32(np.random.default_rng(3).normal(size=(len(x_NxD), K)))
-    found_N = log_joint_over(model)(theta, x_NxD, z_NxK)
-    for x_D, z_K, found in zip(x_NxD, np.float64(z_NxK), found_N, strict=True):
+    log_joint_N = log_joint_over(model)(theta, x_NxD, z_NxK)
+    for x_D, z_K, log_p in zip(x_NxD, np.float64(z_NxK), log_joint_N, strict=True):
         log_likelihood = oracles.log_normal(x_D, exact.weight @ z_K + exact.bias, np.diag(exact.variance))
         log_prior = oracles.log_normal(z_K, np.zeros(K), np.eye(K))
-        np.testing.assert_allclose(found, log_likelihood + log_prior, rtol=40 * EPS)
+        np.testing.assert_allclose(log_p, log_likelihood + log_prior, rtol=40 * EPS)
 
 
 def test_draws_have_the_mean_and_covariance_of_x_given_z(model):

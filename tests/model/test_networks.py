@@ -49,8 +49,8 @@ def test_squares_and_neighbours_are_a_convolution_of_stride_2():
         expected = jax.lax.conv_general_dilated(
             x_HxWxC[None], kernel, (2, 2), (pad, pad), dimension_numbers=("NHWC", "HWIO", "NHWC")
         )[0]
-        found = networks._neighbours(squares, before=before) @ blocks.reshape(48, 5)
-        np.testing.assert_allclose(found, expected, atol=1e-4)
+        product = networks._neighbours(squares, before=before) @ blocks.reshape(48, 5)
+        np.testing.assert_allclose(product, expected, atol=1e-4)
 
 
 def test_a_batch_is_its_datapoints():

@@ -35,7 +35,7 @@ def member(family):
 
 
 def exact_elbo(family, phi):
-    return EXACT.elbo(X_D, *oracles.law(family.name, phi))
+    return EXACT.elbo(X_D, *oracles.mean_and_scale(family.name, phi))
 
 
 def optimum(family):
@@ -88,7 +88,7 @@ def test_elbo_holds_for_another_prior():
         return -0.5 * (square + K * oracles.LOG_2PI - oracles.log_abs_det(precision_KxK)) - 7.0
 
     value_NxO, _ = values_and_grads(family, log_joint, num_samples=2)(phi_P, keys(4000))
-    mean, scale = oracles.law("full", phi_P)
+    mean, scale = oracles.mean_and_scale("full", phi_P)
     kl = oracles.gaussian_kl(mean, scale @ scale.T, mean_K, root_KxK @ root_KxK.T)
     oracles.assert_mean(value_NxO, -7.0 - kl)
 
@@ -99,7 +99,7 @@ def test_beta_weighs_the_kl_alone(family, beta):
     phi_P = member(family)
 
     def exact(phi):
-        kl = oracles.kl_to_prior(*oracles.law(family.name, phi))
+        kl = oracles.kl_to_prior(*oracles.mean_and_scale(family.name, phi))
         return exact_elbo(family, phi) + (1.0 - beta) * kl
 
     bound = jax.value_and_grad(partial(beta_elbo, LOG_JOINT, family, num_samples=2, beta=beta))
@@ -114,7 +114,7 @@ def test_beta_weighs_the_kl_from_draws_where_there_is_no_closed_form(family, bet
     phi_P, secretive = member(family), family._replace(kl_to_prior=None)
 
     def exact(phi):
-        kl = oracles.kl_to_prior(*oracles.law(family.name, phi))
+        kl = oracles.kl_to_prior(*oracles.mean_and_scale(family.name, phi))
         return exact_elbo(family, phi) + (1.0 - beta) * kl
 
     bound = jax.value_and_grad(partial(beta_elbo, LOG_JOINT, secretive, num_samples=2, beta=beta))
@@ -125,7 +125,7 @@ def test_beta_weighs_the_kl_from_draws_where_there_is_no_closed_form(family, bet
 
 def test_free_bits_charge_no_less_than_their_floor(family):
     phi_P = member(family)
-    kl = oracles.kl_to_prior(*oracles.law(family.name, phi_P))
+    kl = oracles.kl_to_prior(*oracles.mean_and_scale(family.name, phi_P))
     for min_kl in (0.5 * kl, 2.0 * kl):
         run = jax.value_and_grad(partial(free_bits, LOG_JOINT, family, num_samples=4, min_kl=min_kl))
         plain = jax.value_and_grad(partial(elbo, LOG_JOINT, family, num_samples=4))
@@ -138,14 +138,14 @@ def test_free_bits_charge_no_less_than_their_floor(family):
 
 def test_log_weights_are_those_of_the_densities(family):
     phi_P, eps_SxK = member(family), np.float32(np.random.default_rng(4).normal(size=(50, K)))
-    found_S = jax.jit(partial(log_weights, LOG_JOINT, family))(phi_P, eps_SxK)
-    mean, scale = oracles.law(family.name, phi_P)
-    for eps, found in zip(np.float64(eps_SxK), found_S, strict=True):
+    value_S = jax.jit(partial(log_weights, LOG_JOINT, family))(phi_P, eps_SxK)
+    mean, scale = oracles.mean_and_scale(family.name, phi_P)
+    for eps, estimate in zip(np.float64(eps_SxK), value_S, strict=True):
         z = mean + scale @ eps
         log_p = oracles.log_normal(X_D, EXACT.weight @ z + EXACT.bias, np.diag(EXACT.variance))
         log_p += oracles.log_normal(z, np.zeros(K), np.eye(K))
         exact = log_p - oracles.log_normal(z, mean, scale @ scale.T)
-        np.testing.assert_allclose(found, exact, atol=50 * EPS * (1.0 + abs(log_p)))
+        np.testing.assert_allclose(estimate, exact, atol=50 * EPS * (1.0 + abs(log_p)))
 
 
 def test_at_the_posterior_draws_have_no_variance_and_stick_the_landing_no_gradient():
@@ -190,7 +190,7 @@ def test_draws_of_one_key_are_independent():
     """Var[mean of 16 log w] is Var[log w] / 16, with log w quadratic in eps."""
     family = FAMILIES["full"]
     phi_P = member(family)
-    mean, scale = oracles.law("full", phi_P)
+    mean, scale = oracles.mean_and_scale("full", phi_P)
     precision = EXACT.precision()
     linear = scale.T @ precision @ (mean - EXACT.posterior(X_D)[0])
     variance = 0.5 * np.sum((np.eye(K) - scale.T @ precision @ scale) ** 2) + np.sum(linear**2)
@@ -233,9 +233,9 @@ def estimates(family, phi_P, seeds, **settings):
 
 def test_estimated_elbo_is_unbiased_and_its_standard_error_calibrated(family):
     phi_P = member(family)
-    found = estimates(family, phi_P, keys(300), num_samples=200, chunk_size=50)
-    oracles.assert_mean(found.value, exact_elbo(family, phi_P))
-    oracles.assert_calibrated(found.value, exact_elbo(family, phi_P), found.stderr)
+    estimate = estimates(family, phi_P, keys(300), num_samples=200, chunk_size=50)
+    oracles.assert_mean(estimate.value, exact_elbo(family, phi_P))
+    oracles.assert_calibrated(estimate.value, exact_elbo(family, phi_P), estimate.stderr)
 
 
 @pytest.mark.parametrize(
@@ -246,12 +246,12 @@ def test_chunks_of_the_estimated_elbo_are_whole_and_independent(num_samples, chu
     family = FAMILIES["full"]
     phi_P = member(family)
     settings = {"num_samples": num_samples, "chunk_size": chunk_size}
-    found = estimates(family, phi_P, keys(2000), **settings)
-    oracles.assert_mean(found.value, exact_elbo(family, phi_P))
-    oracles.assert_mean(found.stderr**2 * used / 2, pair_variance(family, phi_P))
+    estimate = estimates(family, phi_P, keys(2000), **settings)
+    oracles.assert_mean(estimate.value, exact_elbo(family, phi_P))
+    oracles.assert_mean(estimate.stderr**2 * used / 2, pair_variance(family, phi_P))
     # A second count, of the values themselves; 5 standard errors with a kurtosis of pairs below 15.
     np.testing.assert_allclose(
-        np.var(found.value, ddof=1) * used / 2,
+        np.var(estimate.value, ddof=1) * used / 2,
         pair_variance(family, phi_P),
         rtol=5 * np.sqrt((2 + 15 * 2 / used) / 2000),
     )
@@ -259,13 +259,13 @@ def test_chunks_of_the_estimated_elbo_are_whole_and_independent(num_samples, chu
 
 def pair_variance(family, phi_P):
     """Var of the mean of log w over an antithetic pair: 1/2 ||I - S' Lam S||^2, that of its even part."""
-    scale = oracles.law(family.name, phi_P)[1]
+    scale = oracles.mean_and_scale(family.name, phi_P)[1]
     return 0.5 * float(np.sum((np.eye(K) - scale.T @ EXACT.precision() @ scale) ** 2))
 
 
 def test_estimated_elbo_is_exact_at_the_posterior():
     family = FAMILIES["full"]
-    found = estimates(family, optimum(family), keys(10), num_samples=20, chunk_size=10)
+    estimate = estimates(family, optimum(family), keys(10), num_samples=20, chunk_size=10)
     log_evidence = EXACT.log_evidence(X_D)
-    np.testing.assert_allclose(found.value, log_evidence, rtol=20 * EPS)
-    assert np.all(found.stderr <= 20 * EPS * abs(log_evidence))
+    np.testing.assert_allclose(estimate.value, log_evidence, rtol=20 * EPS)
+    assert np.all(estimate.stderr <= 20 * EPS * abs(log_evidence))

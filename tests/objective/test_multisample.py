@@ -52,7 +52,7 @@ def run(objective, family, count, **settings):
 
 
 def test_iwae_rises_with_the_draws_and_stays_below_log_evidence(family):
-    elbo = EXACT.elbo(X_D, *oracles.law(family.name, member(family)))
+    elbo = EXACT.elbo(X_D, *oracles.mean_and_scale(family.name, member(family)))
     values = {S: run(iwae, family, 20_000, num_samples=S)[0] for S in (1, 2, 8, 32)}
     oracles.assert_mean(values[1], elbo, rounding=1e-5)
     means = [np.mean(v) for v in values.values()]
@@ -124,7 +124,7 @@ def renyi_divergence(alpha, mean, covariance, other_mean, other_covariance):
 
 @pytest.mark.parametrize("alpha", [0.25, 0.5, 0.9, 1.3, -0.3])
 def test_renyi_tends_to_log_evidence_less_the_divergence(family, alpha):
-    mean, scale = oracles.law(family.name, member(family))
+    mean, scale = oracles.mean_and_scale(family.name, member(family))
     divergence = renyi_divergence(alpha, mean, scale @ scale.T, *EXACT.posterior(X_D))
     limit = EXACT.log_evidence(X_D) - divergence
     value_N, _ = run(partial(renyi, alpha=alpha), family, 200, num_samples=20_000)

@@ -38,8 +38,8 @@ def log_density_by_jacobian(family, phi_P, eps_SxK):
 def test_density_is_that_of_the_change_of_variables(make, K):
     family = make(K, num_layers=3, hidden=12)
     phi_P, eps_SxK = member(family), jax.random.normal(jax.random.key(0), (5, K))
-    found = jax.jit(jax.vmap(lambda e: family.dist(phi_P).log_prob(family.reparameterize(phi_P, e))))
-    np.testing.assert_allclose(found(eps_SxK), log_density_by_jacobian(family, phi_P, eps_SxK), atol=2e-4)
+    log_q = jax.jit(jax.vmap(lambda e: family.dist(phi_P).log_prob(family.reparameterize(phi_P, e))))
+    np.testing.assert_allclose(log_q(eps_SxK), log_density_by_jacobian(family, phi_P, eps_SxK), atol=2e-4)
 
 
 def test_density_integrates_to_one(make):
@@ -84,7 +84,7 @@ def test_a_coupling_keeps_half_and_layers_move_all():
     assert not np.any(two.dist(member(two)).bijector.forward(eps_K) == eps_K)
 
 
-def test_draws_of_dist_and_reparameterized_draws_have_the_same_law(make):
+def test_draws_of_dist_and_reparameterized_draws_have_the_same_distribution(make):
     family = make(3, num_layers=2, hidden=8)
     phi_P = member(family)
     z_SxK = np.asarray(family.dist(phi_P).sample(seed=jax.random.key(0), sample_shape=(20_000,)), np.float64)
@@ -157,8 +157,8 @@ def test_sticking_the_landing_by_the_score_is_sticking_it_by_the_inverse():
         lambda family: jax.grad(value, argnums=1)(phi_P, phi_P + 0.0, family),
         lambda family: jax.grad(slope)(phi_P, family),
     ):
-        found_P, expected_P = (jax.jit(partial(derivative, one))() for one in (family, by_inverse))
-        np.testing.assert_allclose(found_P, expected_P, atol=1e-4 * np.max(np.abs(expected_P)))
+        value_P, expected_P = (jax.jit(partial(derivative, one))() for one in (family, by_inverse))
+        np.testing.assert_allclose(value_P, expected_P, atol=1e-4 * np.max(np.abs(expected_P)))
 
 
 def test_sizes_that_make_no_flow_are_refused(make):

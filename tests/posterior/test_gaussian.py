@@ -76,9 +76,9 @@ def test_a_step_shorter_than_the_longest_leaves_a_dense_scale_invertible():
 
 def test_kl_equals_float64_algebra(family):
     phi_NxP = cases(family)
-    exact_N = [oracles.kl_to_prior(*oracles.law(family.name, phi)) for phi in phi_NxP]
+    exact_N = [oracles.kl_to_prior(*oracles.mean_and_scale(family.name, phi)) for phi in phi_NxP]
     dense_N = []
-    for mean, scale in (oracles.law(family.name, phi) for phi in phi_NxP):
+    for mean, scale in (oracles.mean_and_scale(family.name, phi) for phi in phi_NxP):
         dense_N.append(oracles.gaussian_kl(mean, scale @ scale.T, np.zeros(K), np.eye(K)))
     np.testing.assert_allclose(exact_N, dense_N, rtol=1e-9)
     # float32 at condition numbers up to 100: K * eps * condition = 5e-5, divided by a KL above 5 there.
@@ -88,7 +88,7 @@ def test_kl_equals_float64_algebra(family):
 def test_kl_error_grows_no_faster_than_the_condition_number(family):
     for condition in (1e3, 1e4, 1e5, 1e6):
         phi_NxP = cases(family, (condition,), repeats=20)
-        exact_N = [oracles.kl_to_prior(*oracles.law(family.name, phi)) for phi in phi_NxP]
+        exact_N = [oracles.kl_to_prior(*oracles.mean_and_scale(family.name, phi)) for phi in phi_NxP]
         np.testing.assert_allclose(
             over(family.kl_to_prior)(phi_NxP), exact_N, rtol=4 * EPS, atol=K * EPS * condition
         )
@@ -124,7 +124,7 @@ def test_diagonal_kl_keeps_its_digits_near_the_prior():
     rng = np.random.default_rng(0)
     for size in (1e-1, 1e-2, 1e-3, 1e-4):
         phi_P = (size * rng.normal(size=20)).astype(np.float32)
-        exact = oracles.kl_to_prior(*oracles.law("diagonal", phi_P))
+        exact = oracles.kl_to_prior(*oracles.mean_and_scale("diagonal", phi_P))
         # Terms of size `size` leave a KL of size^2: their rounding is what is lost, and no more.
         assert abs(posterior.diagonal(10).kl_to_prior(phi_P) - exact) <= 4 * EPS * np.sum(np.abs(phi_P[10:]))
 
@@ -139,7 +139,7 @@ def test_full_kl_near_the_prior_does_not_lose_digits_with_K():
             [np.zeros(size), (np.eye(size) + scale * rng.normal(size=(size, size))).ravel()]
         )
         phi_P = phi_P.astype(np.float32)
-        errors.append(float(kl(phi_P)) - oracles.kl_to_prior(*oracles.law("full", phi_P)))
+        errors.append(float(kl(phi_P)) - oracles.kl_to_prior(*oracles.mean_and_scale("full", phi_P)))
     # K squares near 1 and K logarithms near 0, each rounded on its own: sqrt(K) roundings, 5 times that.
     assert np.max(np.abs(errors)) <= 5 * np.sqrt(size) * EPS / 2
 
@@ -148,12 +148,14 @@ def test_full_kl_gradient_is_S_minus_inverse_transpose():
     family = posterior.full(K)
     phi_NxP = cases(family)
     for phi_P, grad_P in zip(phi_NxP, over(jax.grad(family.kl_to_prior))(phi_NxP), strict=True):
-        mean, scale = oracles.law("full", phi_P)
+        mean, scale = oracles.mean_and_scale("full", phi_P)
         exact = full_phi(mean, scale - np.linalg.inv(scale).T)
         bound = 4 * K * EPS * np.linalg.cond(scale) * np.abs(exact).max()  # of a float32 inverse
         np.testing.assert_allclose(grad_P, exact, atol=bound)
         # The step is far below the least singular value, 0.1.
-        differences = oracles.gradient(lambda p: oracles.kl_to_prior(*oracles.law("full", p)), phi_P)
+        differences = oracles.gradient(
+            lambda p: oracles.kl_to_prior(*oracles.mean_and_scale("full", p)), phi_P
+        )
         np.testing.assert_allclose(grad_P, differences, atol=bound + 1e-6)
 
 
@@ -194,7 +196,7 @@ def test_kl_and_moments_equal_those_of_draws(family):
         centred_SxK = z_SxK - np.asarray(q.mean())
         products_SxKxK = centred_SxK[:, :, None] * centred_SxK[:, None, :]
         oracles.assert_mean(products_SxKxK, covariance, rounding=1e-6)
-        mean, scale = oracles.law(family.name, phi_P)
+        mean, scale = oracles.mean_and_scale(family.name, phi_P)
         np.testing.assert_allclose(q.mean(), mean, rtol=EPS)
         np.testing.assert_allclose(covariance, scale @ scale.T, rtol=1e-5, atol=1e-5)
 
@@ -203,7 +205,7 @@ def test_draws_of_dist_itself_have_its_covariance(family):
     phi_P = cases(family, (10.0,), repeats=1)[0]
     keys = jax.random.split(jax.random.key(1), 20_000)
     z_SxK = np.asarray(jax.jit(jax.vmap(lambda key: family.dist(phi_P).sample(seed=key)))(keys), np.float64)
-    mean, scale = oracles.law(family.name, phi_P)
+    mean, scale = oracles.mean_and_scale(family.name, phi_P)
     oracles.assert_mean(z_SxK, mean)
     centred_SxK = z_SxK - mean
     oracles.assert_mean(centred_SxK[:, :, None] * centred_SxK[:, None, :], scale @ scale.T, rounding=1e-6)
@@ -212,24 +214,24 @@ def test_draws_of_dist_itself_have_its_covariance(family):
 def points(family, phi_NxP, seed=2):
     """One z for each member, about as far out as its draws."""
     rng = np.random.default_rng(seed)
-    laws = [oracles.law(family.name, phi_P) for phi_P in phi_NxP]
-    return np.stack([m + S @ rng.normal(size=K) for m, S in laws]).astype(np.float32)
+    moments = [oracles.mean_and_scale(family.name, phi_P) for phi_P in phi_NxP]
+    return np.stack([m + S @ rng.normal(size=K) for m, S in moments]).astype(np.float32)
 
 
-def test_a_draw_brings_its_own_density_and_their_derivatives(family):
+def test_a_sample_brings_its_density_and_their_derivatives(family):
     def by_dist(phi_P, eps_K):
         z_K = family.reparameterize(phi_P, eps_K)
         return z_K, family.dist(phi_P).log_prob(z_K)
 
     phi_NxP = cases(family, (1.0, 3.0, 10.0))
     eps_NxK = np.random.default_rng(6).normal(size=(len(phi_NxP), K)).astype(np.float32)
-    found, expected = (over(f)(phi_NxP, eps_NxK) for f in (family.sample_and_log_prob, by_dist))
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), found, expected)
-    found, expected = (
+    mine, expected = (over(f)(phi_NxP, eps_NxK) for f in (family.sample_and_log_prob, by_dist))
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), mine, expected)
+    mine, expected = (
         over(jax.jacobian(lambda phi_P, eps_K, f=f: f(phi_P, eps_K)[1]))(phi_NxP, eps_NxK)
         for f in (family.sample_and_log_prob, by_dist)
     )
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-3)
+    np.testing.assert_allclose(mine, expected, rtol=1e-3, atol=2e-3)
 
 
 def test_the_density_of_a_draw_keeps_its_digits_at_any_condition():
@@ -237,7 +239,7 @@ def test_the_density_of_a_draw_keeps_its_digits_at_any_condition():
         family = make(K)
         phi_NxP, eps_K = cases(family, (1e4, 1e6)), np.ones(K, np.float32)
         log_q_N = over(family.sample_and_log_prob)(phi_NxP, np.tile(eps_K, (len(phi_NxP), 1)))[1]
-        scales = [oracles.law(family.name, phi_P)[1] for phi_P in phi_NxP]
+        scales = [oracles.mean_and_scale(family.name, phi_P)[1] for phi_P in phi_NxP]
         exact_N = [-0.5 * K * (1.0 + oracles.LOG_2PI) - np.linalg.slogdet(S)[1] for S in scales]
         np.testing.assert_allclose(log_q_N, exact_N, atol=0.02)
 
@@ -247,7 +249,7 @@ def test_log_prob_equals_that_of_scipy(family):
     z_NxK = points(family, phi_NxP)
     log_q_N = over(lambda phi_P, z_K: family.dist(phi_P).log_prob(z_K))(phi_NxP, z_NxK)
     for phi_P, z_K, log_q in zip(phi_NxP, z_NxK, log_q_N, strict=True):
-        mean, scale = oracles.law(family.name, phi_P)
+        mean, scale = oracles.mean_and_scale(family.name, phi_P)
         exact = scipy.stats.multivariate_normal(mean, scale @ scale.T).logpdf(np.float64(z_K))
         # z - mean is rounded to eps |z|, and the solve multiplies that by at most the condition number.
         assert abs(log_q - exact) <= 4 * K * EPS * np.linalg.cond(scale) * (1.0 + abs(exact))
@@ -260,7 +262,7 @@ def test_density_and_entropy_errors_grow_no_faster_than_the_condition_number(fam
         log_q_N = over(lambda phi_P, z_K: family.dist(phi_P).log_prob(z_K))(phi_NxP, z_NxK)
         entropy_N = over(lambda phi_P: family.dist(phi_P).entropy())(phi_NxP)
         for phi_P, z_K, log_q, entropy in zip(phi_NxP, z_NxK, log_q_N, entropy_N, strict=True):
-            mean, scale = oracles.law(family.name, phi_P)
+            mean, scale = oracles.mean_and_scale(family.name, phi_P)
             # The square of S^-1 (z - mean), whose relative error is that of the inverse: once in first order,
             # once in second where the condition number leaves it no digits.
             eps = np.linalg.solve(scale, np.float64(z_K) - mean)
@@ -283,14 +285,14 @@ def test_dist_inside_jit_vmap_and_grad_equals_dist_outside(family):
     np.testing.assert_allclose(over(log_q)(phi_NxP, z_NxK), outside_N, rtol=30 * K * EPS)
     score_NxP, slope_NxK = over(jax.grad(log_q, (0, 1)))(phi_NxP, z_NxK)
     for phi_P, z_K, score_P, slope_K in zip(phi_NxP, z_NxK, score_NxP, slope_NxK, strict=True):
-        mean, scale = oracles.law(family.name, phi_P)
+        mean, scale = oracles.mean_and_scale(family.name, phi_P)
         inverse = np.linalg.inv(scale)
         eps = inverse @ (z_K - mean)
         z_K = np.float64(z_K)
 
         def log_density(phi, z_K=z_K):
-            law_mean, law_scale = oracles.law(family.name, phi)
-            return oracles.log_normal(z_K, law_mean, law_scale @ law_scale.T)
+            exact_mean, exact_scale = oracles.mean_and_scale(family.name, phi)
+            return oracles.log_normal(z_K, exact_mean, exact_scale @ exact_scale.T)
 
         score = oracles.gradient(log_density, phi_P)
         bound = 8 * K * EPS * np.linalg.cond(scale) * np.abs(score).max()  # of two float32 solves
@@ -306,14 +308,14 @@ def test_full_at_every_size_of_its_blocks(size):
     kl_N, kl_grad_NxP = over(jax.value_and_grad(family.kl_to_prior))(phi_NxP)
     score = jax.value_and_grad(lambda phi_P, z_K: family.dist(phi_P).log_prob(z_K), (0, 1))
     log_q_N, (score_NxP, slope_NxK) = over(score)(phi_NxP, z_NxK)
-    for i, (mean, scale) in enumerate(oracles.law("full", phi_P) for phi_P in phi_NxP):
+    for i, (mean, scale) in enumerate(oracles.mean_and_scale("full", phi_P) for phi_P in phi_NxP):
         inverse = np.linalg.inv(scale)
         eps = inverse @ (z_NxK[i] - mean)
         log_q = oracles.log_normal(np.float64(z_NxK[i]), mean, scale @ scale.T)
         slope = -inverse.T @ eps
         score = np.concatenate([-slope, (inverse.T @ (np.outer(eps, eps) - np.eye(size))).reshape(-1)])
         kl_grad = np.concatenate([mean, (scale - inverse.T).reshape(-1)])
-        # Of a float32 inverse, and twice that of the products of two.
+        # The rounding of a float32 inverse, and twice that of the products of two.
         bound = 2 * size * EPS * condition
         np.testing.assert_allclose(kl_N[i], oracles.kl_to_prior(mean, scale), rtol=bound)
         np.testing.assert_allclose(kl_grad_NxP[i], kl_grad, atol=bound * np.abs(kl_grad).max())
@@ -327,21 +329,21 @@ def test_full_has_a_free_sign_of_the_determinant():
     phi_NxP = cases(family)
     mirrored_NxP = phi_NxP.copy()
     mirrored_NxP[:, K + K - 1 :: K] *= -1.0  # S diag(1, ..., 1, -1)
-    scales = [oracles.law("full", phi_P)[1] for phi_P in phi_NxP]
+    scales = [oracles.mean_and_scale("full", phi_P)[1] for phi_P in phi_NxP]
     signs = {np.sign(np.linalg.det(scale)) for scale in scales}
     assert signs == {-1.0, 1.0}
-    assert np.linalg.det(oracles.law("full", mirrored_NxP[0])[1]) * np.linalg.det(scales[0]) < 0
+    assert np.linalg.det(oracles.mean_and_scale("full", mirrored_NxP[0])[1]) * np.linalg.det(scales[0]) < 0
     np.testing.assert_allclose(
         over(family.kl_to_prior)(mirrored_NxP), over(family.kl_to_prior)(phi_NxP), rtol=4 * EPS
     )
 
 
-def test_full_is_the_same_law_after_a_rotation_of_S():
+def test_full_is_the_same_distribution_after_a_rotation_of_S():
     family = posterior.full(K)
     phi_NxP = cases(family, (1.0, 10.0, 30.0))
     rng = np.random.default_rng(3)
     rotated_NxP = []
-    for mean, scale in (oracles.law("full", phi_P) for phi_P in phi_NxP):
+    for mean, scale in (oracles.mean_and_scale("full", phi_P) for phi_P in phi_NxP):
         rotated_NxP.append(full_phi(mean, scale @ np.linalg.qr(rng.normal(size=(K, K)))[0]))
     rotated_NxP, z_NxK = np.stack(rotated_NxP), points(family, phi_NxP)
     bound = 8 * K * EPS * 30.0  # the rotated S is rounded to float32, at a condition number up to 30
@@ -368,14 +370,16 @@ def test_singular_S_is_not_finite_and_spoils_no_neighbour():
     assert not np.any(np.all(np.isfinite(grad_NxP[:-1]), axis=1))
     exact = scipy.stats.multivariate_normal([0.5, 0.0], [[1.25, 1.0], [1.0, 4.0]]).logpdf([0.3, 0.3])
     np.testing.assert_allclose(log_q_N[-1], exact, rtol=8 * EPS)
-    np.testing.assert_allclose(kl_N[-1], oracles.kl_to_prior(*oracles.law("full", good_P)), rtol=8 * EPS)
+    np.testing.assert_allclose(
+        kl_N[-1], oracles.kl_to_prior(*oracles.mean_and_scale("full", good_P)), rtol=8 * EPS
+    )
     assert np.all(np.isfinite(grad_NxP[-1]))
 
 
-def test_location_scale_is_the_law(family):
+def test_location_scale_is_that_of_the_distribution(family):
     for phi_P in cases(family, (10.0,)):
         mean_K, scale_KxK = family.gaussian.location_scale(phi_P)
-        mean, scale = oracles.law(family.name, phi_P)
+        mean, scale = oracles.mean_and_scale(family.name, phi_P)
         np.testing.assert_array_equal(mean_K, mean)
         covariance = scale @ scale.T
         bound = 8 * K * EPS * np.abs(covariance).max()
@@ -387,7 +391,7 @@ def test_location_scale_is_the_law(family):
 def test_entropy_is_that_of_the_law(family):
     """K/2 (1 + log 2 pi) + log|det S|."""
     for phi_P in cases(family):
-        log_abs_det = oracles.log_abs_det(oracles.law(family.name, phi_P)[1])
+        log_abs_det = oracles.log_abs_det(oracles.mean_and_scale(family.name, phi_P)[1])
         exact = 0.5 * K * (1.0 + oracles.LOG_2PI) + log_abs_det
         np.testing.assert_allclose(family.dist(phi_P).entropy(), exact, rtol=1e-5)
 
@@ -419,7 +423,7 @@ def test_project_to_diagonal_minimises_the_kl_to_the_given_law():
         target = np.float64(mean), np.float64(scale) @ np.float64(scale).T
 
         def kl(phi, target=target):
-            q_mean, q_scale = oracles.law("diagonal", phi)
+            q_mean, q_scale = oracles.mean_and_scale("diagonal", phi)
             return oracles.gaussian_kl(q_mean, q_scale @ q_scale.T, *target)
 
         bound = K * EPS * condition  # of a float32 inverse
@@ -446,7 +450,7 @@ def test_natural_gradient_is_a_symmetric_generalised_inverse_of_the_fisher_infor
         np.testing.assert_allclose(F @ G @ F, F, atol=rounding * f)
         np.testing.assert_allclose(G @ F @ G, G, atol=rounding * h)
         assert np.linalg.matrix_rank(G, tol=1e-4 * h) == rank
-        # The gradient of a function of the law lies in the range of F: there it is the pseudo-inverse.
+        # The gradient of a function of q lies in the range of F: there it is the pseudo-inverse.
         g = np.asarray(jax.grad(family.kl_to_prior)(phi_P), np.float64)
         np.testing.assert_allclose(F @ G @ g, g, atol=rounding * np.linalg.norm(g))
         np.testing.assert_allclose(g @ G @ g, g @ np.linalg.pinv(F, rcond=1e-4) @ g, rtol=rounding)
@@ -470,7 +474,7 @@ def test_natural_gradient_by_conjugate_gradients_solves_its_metric(name):
         np.testing.assert_allclose(
             0.5 * np.einsum("ijp,ijq->pq", even, even), F[K:, K:], atol=1e-4 * np.abs(F).max()
         )
-        # One draw's gradient of a nonlinear function: not one of the law's, and in the range of G all the
+        # One draw's gradient of a nonlinear function: not one of q's, and in the range of G all the
         # same.
         eps_K = np.float32(rng.normal(size=K))
         g = jax.grad(lambda p, e=eps_K: jnp.sum(jnp.sin(family.reparameterize(p, e))))(phi_P)
@@ -506,7 +510,7 @@ def test_as_many_reflections_as_dimensions_reach_any_covariance():
     rest, reflections = vector_KxK.copy(), []
     for i in range(K):
         v = rest[:, i] - np.eye(K)[:, i]
-        v = v if np.linalg.norm(v) > 1e-6 else rest[:, i] + np.eye(K)[:, i]  # to -e_i: the same law
+        v = v if np.linalg.norm(v) > 1e-6 else rest[:, i] + np.eye(K)[:, i]  # to -e_i: the same q
         rest = rest - 2.0 * np.outer(v, v @ rest) / (v @ v)
         reflections.append(v)
     phi_P = np.concatenate([np.zeros(K), 0.5 * np.log(value_K), *reflections]).astype(np.float32)

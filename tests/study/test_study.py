@@ -14,9 +14,9 @@ def tables(finding):
     return list(finding.tables.values())
 
 
-def test_draws_have_the_gaussian_law_and_only_they():
-    found = study.reparameterization(jax.random.key(1), latent_dim=3, num_draws=20_000, num_projections=5)
-    moments, correlations, ranks = tables(found)
+def test_draws_have_the_gaussian_distribution_and_only_they():
+    finding = study.reparameterization(jax.random.key(1), latent_dim=3, num_draws=20_000, num_projections=5)
+    moments, correlations, ranks = tables(finding)
     *gaussian, uniform = moments
     for row in moments:
         assert max(row["mean_error_stderrs"], row["covariance_error_stderrs"]) < 5
@@ -30,10 +30,10 @@ def test_draws_have_the_gaussian_law_and_only_they():
 
 
 def test_closed_form_kl_agrees_with_everything():
-    found = study.full_covariance_kl(
+    finding = study.full_covariance_kl(
         jax.random.key(0), latent_dims=(2, 16), num_draws=5000, batch_size=4, repeats=1
     )
-    errors, costs = tables(found)
+    errors, costs = tables(finding)
     for row in errors:
         # K eps cond, the backward error of a float32 factorisation.
         bound = row["K"] * np.finfo(np.float32).eps * row["condition number"]
@@ -44,10 +44,10 @@ def test_closed_form_kl_agrees_with_everything():
 
 
 def test_variances_have_the_published_order():
-    found = study.gradient_variance(
+    finding = study.gradient_variance(
         jax.random.key(0), singular_values=(2.0, 1.0, 0.5), distances=(0.0, 0.01), num_samples=8, repeats=1000
     )
-    (at, near), (_, error) = tables(found)
+    (at, near), (_, error) = tables(finding)
     for row in (at, near):
         assert row["stick_the_landing"] < 0.1 * row["elbo"]
         assert row["dreg"] < row["stick_the_landing"]

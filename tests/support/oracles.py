@@ -67,7 +67,7 @@ def triangle_order(m: int) -> list[tuple[int, int]]:
     return [place[number] for number in range(size)]
 
 
-def law(name: str, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def mean_and_scale(name: str, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(mean, scale) of the member phi: q = N(mean, scale scale')."""
     phi = np.asarray(phi, np.float64)
     P = phi.size
@@ -140,10 +140,10 @@ def standard_normal_grid(K: int, size: int = 81) -> tuple[np.ndarray, np.ndarray
 def fisher_information(name: str, phi: np.ndarray, step: float = 1e-3) -> np.ndarray:
     """Hessian of KL(q_phi || q_other) at other = phi, by central differences; their error is about step^2."""
     phi = np.asarray(phi, np.float64)
-    mean, scale = law(name, phi)
+    mean, scale = mean_and_scale(name, phi)
 
     def kl(other: np.ndarray) -> float:
-        other_mean, other_scale = law(name, phi + other)
+        other_mean, other_scale = mean_and_scale(name, phi + other)
         return gaussian_kl(mean, scale @ scale.T, other_mean, other_scale @ other_scale.T)
 
     steps = step * np.eye(phi.size)

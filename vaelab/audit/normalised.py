@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from scipy import special
 
 from vaelab.types import Array, Key
 
@@ -41,6 +40,8 @@ def log_constant(sample: Callable[[Key], Any], log_density: Callable[[Any], Arra
 
     Where the dimensions of x are not independent given z, g is far from p, and log c comes out too large.
     """
+    from scipy import special
+
     draws = jax.jit(jax.vmap(sample))(jax.random.split(key, 2 * DRAWS))
     flat_SxD = np.concatenate(
         [np.asarray(a, np.float64).reshape(2 * DRAWS, -1) for a in jax.tree.leaves(draws)], axis=1

@@ -2,28 +2,24 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
-from vaelab import evidence
 from vaelab.config.section import Section
-from vaelab.evidence import Estimator, annealing
-from vaelab.evidence.annealing import Annealing
+from vaelab.evidence import ESTIMATORS, Estimator
+from vaelab.evidence.annealing import SCHEDULES, Annealing
 from vaelab.evidence.smc import Tempering
 from vaelab.measure.subject import EvidenceSettings
+from vaelab.posterior import FAMILIES
 from vaelab.types import PosteriorFamily
-
-SCHEDULES = {
-    "linear": annealing.linear,
-    "sigmoid": annealing.sigmoid,
-    "equal_length": annealing.equal_length,
-}
-# The families whose q* is nearest to the posterior come first: there the paths of annealing begin.
-RICHEST = ("full", "cholesky", "low_rank", "householder", "diagonal")
 
 
 def evidence_settings(
     section: Section, families: dict[str, PosteriorFamily], encoded: tuple[str, ...]
 ) -> EvidenceSettings:
-    """encoded: the names of the families that have an encoder. Raises ConfigError."""
+    """How log p(x) is estimated, from the q* and encoders of these families. Raises ConfigError.
+
+    encoded: the names of the families that have an encoder.
+    """
     proposals = tuple(
         (name, source)
         for source in section.choice("proposals", PROPOSALS)
@@ -33,9 +29,8 @@ def evidence_settings(
     if not proposals:
         raise section.error("proposals", "no family has an encoder: take optima, or set refit.num_steps")
     proposed = tuple(families[name] for name, _ in proposals)
-    names = [name for name, _ in proposals]
-    gaussian = [name for name in RICHEST if name in names]
-    richest = gaussian[0] if gaussian else names[0]
+    gaussian = [name for name, _ in proposals if FAMILIES[name].richness]
+    richest = max(gaussian or [proposals[0][0]], key=lambda name: FAMILIES[name].richness)
     start = section.section("annealing").choice("start", {"optimum": richest, "prior": "prior"})
     settings = _annealing(section.section("annealing"))
     candidates = _candidates(section, proposed, start, settings)
@@ -56,48 +51,36 @@ def _candidates(
     section: Section, families: tuple[PosteriorFamily, ...], start: str, settings: Annealing
 ) -> dict[str, Callable[[], tuple[Estimator, ...]]]:
     """Each choice of config.evidence.estimator; every number is checked, whatever is chosen."""
-    draws = {
+    grid = section.section("quadrature")
+    values = {
         "num_samples": section.integer("num_samples", 2),
         "chunk_size": section.integer("draw_chunk_size", 2),
-    }
-    degrees_of_freedom = section.integer("degrees_of_freedom", 1)
-    tempering = _tempering(section.section("smc"), settings)
-    grid = section.section("quadrature")
-    nodes = {
+        "degrees_of_freedom": section.integer("degrees_of_freedom", 1),
+        "annealing": settings,
+        "tempering": _tempering(section.section("smc"), settings),
         "num_nodes": grid.integer("num_nodes", 3),
         "half_width": grid.number("half_width", above=True),
     }
-    if nodes["num_nodes"] % 2 == 0:
-        raise grid.error("num_nodes", "must be odd, so that half of them are a rule of their own")
+    if values["num_nodes"] % 2 == 0:
+        raise grid.error("num_nodes", "must be odd, so that half of them are a rule too")
     latent_dim = families[0].latent_dim
 
-    def quadrature() -> tuple[Estimator, ...]:
-        if latent_dim > 2:
+    def make(name: str) -> tuple[Estimator, ...]:
+        entry = ESTIMATORS[name]
+        if entry.max_latent_dim is not None and latent_dim > entry.max_latent_dim:
             raise section.error(
                 "estimator",
-                f"is for at most 2 latent dimensions and the model has {latent_dim}: take annealing or auto",
+                f"is for at most {entry.max_latent_dim} latent dimensions and the model has {latent_dim}: "
+                "take annealing or auto",
             )
-        return (evidence.by_quadrature(families, start=start, **nodes),)
-
-    def student_t() -> tuple[Estimator, ...]:
-        return (evidence.by_importance(families, degrees_of_freedom=degrees_of_freedom, **draws),)
-
-    single = {
-        "importance": lambda: (evidence.by_importance(families, **draws),),
-        "student_t": student_t,
-        "annealing": lambda: (evidence.by_annealing(families, settings, start=start),),
-        "smc": lambda: (
-            evidence.by_smc(families, tempering, start=start, expected_temperatures=EXPECTED_TEMPERATURES),
-        ),
-    }
+        return (entry.make(families, start, **{setting: values[setting] for setting in entry.settings}),)
 
     def auto() -> tuple[Estimator, ...]:
-        return quadrature() if latent_dim <= 2 else tuple(one for make in single.values() for one in make())
+        exact = [name for name, e in ESTIMATORS.items() if latent_dim <= (e.max_latent_dim or 0)]
+        samplers = [name for name, e in ESTIMATORS.items() if e.max_latent_dim is None]
+        return tuple(one for name in exact[:1] or samplers for one in make(name))
 
-    return {**single, "quadrature": quadrature, "auto": auto}
-
-
-EXPECTED_TEMPERATURES = 10.0  # from a q* near the posterior
+    return {**{name: partial(make, name) for name in ESTIMATORS}, "auto": auto}
 
 
 def _annealing(section: Section) -> Annealing:
@@ -113,7 +96,7 @@ def _annealing(section: Section) -> Annealing:
 
 
 def _tempering(section: Section, annealing: Annealing) -> Tempering:
-    """The pilot is that of annealing."""
+    """The settings of SMC, its pilot that of annealing."""
     return Tempering(
         num_runs=section.integer("num_runs", 2),
         num_particles=section.integer("num_particles", 2),

@@ -1,6 +1,5 @@
 """Data sets and latent-variable models from a config."""
 
-import math
 from collections.abc import Callable
 
 import jax
@@ -11,11 +10,12 @@ from vaelab import data, model
 from vaelab.config.section import Section
 from vaelab.data.sources import SPLITS
 from vaelab.keys import named_key
-from vaelab.model import likelihood, networks
+from vaelab.model import LIKELIHOODS, NETWORKS, Likelihood, NetworkEntry, networks
 from vaelab.types import LatentModel, Network, Params
 
 
 def dataset(section: Section) -> data.DataSet:
+    """The data set by its name, with num_train of its training examples. Raises ConfigError."""
     loaded = data.load(section.value("name"), data_dir=section.value("data_dir"))
     count = section.integer("num_train", 0)
     train = loaded.splits["train"]
@@ -27,6 +27,7 @@ def dataset(section: Section) -> data.DataSet:
 
 
 def linear_gaussian(section: Section) -> LatentModel:
+    """The linear-Gaussian model of the section. Raises ConfigError."""
     if section.value("name") != "linear_gaussian":
         raise section.error("name", "data.name=simulated needs model.name=linear_gaussian")
     latent_dim = section.integer("latent_dim", 1)
@@ -39,7 +40,7 @@ def linear_gaussian(section: Section) -> LatentModel:
 
 
 def simulated(section: Section, latent_model: LatentModel, theta: Params) -> data.DataSet:
-    """Draws from the model at theta: example i of seed s is the same whatever the sizes of the splits."""
+    """Samples of the model at theta: example i of seed s is the same whatever the sizes of the splits."""
     sizes = {name: section.integer(f"num_{name}", 2) for name in SPLITS}
     index_N = np.arange(sum(sizes.values()), dtype=np.int32)
     key = named_key(section.integer("seed", 0), "simulated")
@@ -58,26 +59,16 @@ def simulated(section: Section, latent_model: LatentModel, theta: Params) -> dat
     return data.DataSet("simulated", x_NxD.shape[1:], 1, splits)
 
 
-FITTING_OBSERVATION = {"bernoulli": "binarize", "discretized_logistic": "rescale"}
-
-
-def _likelihood(section: Section, observation: str, max_value: int) -> likelihood.Likelihood:
-    min_variance = section.number("min_variance", above=True)
-    density = section.choice(
-        "name",
-        {
-            "bernoulli": likelihood.bernoulli(),
-            "gaussian": likelihood.gaussian(min_variance=min_variance),
-            "gaussian_one_variance": likelihood.gaussian_one_variance(min_variance=min_variance),
-            "discretized_logistic": likelihood.discretized_logistic(levels=max_value + 1),
-        },
-    )
-    fitting = FITTING_OBSERVATION.get(density.name, "dequantize")
-    if observation != fitting:
+def _likelihood(section: Section, observation: str, max_value: int) -> Likelihood:
+    numbers = {name: section.number(name, above=True) for e in LIKELIHOODS.values() for name in e.settings}
+    entry = section.choice("name", LIKELIHOODS)
+    if observation != entry.observation:
         raise section.error(
-            "name", f"{density.name} needs --config.data.observation={fitting}, and it is {observation}"
+            "name",
+            f"{section.value('name')} needs --config.data.observation={entry.observation}, "
+            f"and it is {observation}",
         )
-    return density
+    return entry.make(max_value + 1, **{name: numbers[name] for name in entry.settings})
 
 
 def decoder_model(
@@ -86,44 +77,29 @@ def decoder_model(
     observation: str,
     computed: Callable[[Network], Network],
 ) -> LatentModel:
-    """computed: how the decoder's network is, `in_bfloat16` say."""
+    """The model with a network for its decoder; computed: how that is, `in_bfloat16` say."""
     if section.value("name") != "decoder":
         raise section.error("name", "must be decoder, or linear_gaussian with data.name=simulated")
     density = _likelihood(section.section("likelihood"), observation, dataset.max_value)
     latent_dim = section.integer("latent_dim", 1)
-    hidden = section.widths("hidden")
     activation = section.choice("activation", networks.ACTIVATIONS)
-    if convolutional(section, dataset.image_shape, hidden):
-        decoder = networks.convolutional_decoder(
-            latent_dim,
-            dataset.image_shape,
-            section.widths("channels"),
-            hidden[0],
-            density.outputs_per_dim,
-            activation=activation,
-        )
-    else:
-        size = density.outputs_per_dim * math.prod(dataset.image_shape)
-        decoder = networks.mlp_decoder(latent_dim, hidden, size, activation=activation)
-    decoder = computed(decoder)
+    kind, shape, hidden, channels = network(section, dataset.image_shape)
+    decoder = computed(
+        kind.decoder(latent_dim, shape, hidden, channels, density.outputs_per_dim, activation=activation)
+    )
     if density.learned:
         decoder = networks.with_constants(decoder, jnp.array(density.learned))
-    affine = section.value("network") == "mlp" and not hidden
+    affine = kind.affine_without_hidden and not hidden
     return model.decoder_model(latent_dim, decoder, density, affine=affine)
 
 
-def convolutional(section: Section, image_shape: tuple[int, ...], hidden: tuple[int, ...]) -> bool:
-    """Whether the section asks for a convolutional network; checks that there can be one."""
-    asked = section.choice("network", {"mlp": False, "convolutional": True})
-    channels = section.widths("channels")
-    if not asked:
-        return False
-    shrink = 2 ** len(channels)
-    if len(image_shape) != 2 or any(side % shrink for side in image_shape):
-        sides = "x".join(map(str, image_shape))
-        raise section.error(
-            "channels", f"{len(channels)} layers of stride 2 need sides in multiples of {shrink}, not {sides}"
-        )
-    if not channels or len(hidden) != 1:
-        raise section.error("hidden", "a convolutional network has one dense layer: give one width")
-    return True
+def network(
+    section: Section, image_shape: tuple[int, ...]
+) -> tuple[NetworkEntry, tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """(the kind of network, image_shape, hidden, channels) that the section asks for, if there can be one."""
+    hidden, channels = section.widths("hidden"), section.widths("channels")
+    kind = section.choice("network", NETWORKS)
+    problem = kind.problem(image_shape, hidden, channels)
+    if problem is not None:
+        raise section.error(*problem)
+    return kind, image_shape, hidden, channels

@@ -8,7 +8,8 @@ import jax
 from vaelab import study
 from vaelab.config.section import Section
 from vaelab.keys import named_key
-from vaelab.study.family_cost import FAMILIES, Sizes
+from vaelab.posterior import FAMILIES
+from vaelab.study.family_cost import Sizes
 from vaelab.study.finding import Finding
 
 

@@ -13,7 +13,7 @@ from vaelab.types import Array, Key, LogJoint, PosteriorFamily
 
 
 class Pilot(NamedTuple):
-    """What a short run of its own draws has seen along the path, at J + 1 temperatures from 0 to 1.
+    """What a short run of chains has seen along the path, at J + 1 temperatures from 0 to 1.
 
     beta_J: the temperatures
     step_size_J: of HMC, for the acceptance that was asked for
@@ -35,7 +35,7 @@ def linear(pilot: Pilot, num_temperatures: int) -> Array:
 
 
 def sigmoid(pilot: Pilot, num_temperatures: int) -> Array:
-    """Of the logistic function between -4 and 4, scaled to [0, 1] (Grosse et al. 2015, section 5.1)."""
+    """b_t of the logistic function between -4 and 4, scaled to [0, 1] (Grosse et al. 2015, section 5.1)."""
     s_T1 = jax.nn.sigmoid(jnp.linspace(-4.0, 4.0, num_temperatures + 1))
     return (s_T1 - s_T1[0]) / (s_T1[-1] - s_T1[0])
 
@@ -54,8 +54,11 @@ def equal_length(pilot: Pilot, num_temperatures: int) -> Array:
     return jnp.interp(jnp.linspace(0.0, 1.0, num_temperatures + 1), length_J / length_J[-1], pilot.beta_J)
 
 
+SCHEDULES: dict[str, Schedule] = {"linear": linear, "sigmoid": sigmoid, "equal_length": equal_length}
+
+
 class Annealing(NamedTuple):
-    """How to anneal: T temperatures, so many chains, HMC of so many leapfrog steps; and the pilot for it."""
+    """How to anneal: T temperatures, the chains and the leapfrog steps of their HMC; and the pilot for it."""
 
     num_temperatures: int = 400
     num_chains: int = 32
@@ -95,7 +98,7 @@ def fly(log_w: LogWeight, key: Key, *, latent_dim: int, settings: Annealing) -> 
 
     log step moves by (acceptance - wanted) after each move, acceptance the mean over the chains; steps stay
     below `longest_step`. Chains that follow their own step sizes are no unbiased estimator: nothing of a
-    pilot but this record is used, and the run that it serves has draws of its own.
+    pilot but this record is used, and the run that it serves has other random numbers.
     """
     longest = jnp.log(longest_step(settings.num_leapfrogs))
     beta_J = jnp.linspace(0.0, 1.0, settings.pilot_temperatures + 1) ** PILOT_POWER
@@ -146,6 +149,7 @@ def move_all(
 
 
 def lay_path(pilot: Pilot, settings: Annealing) -> Path:
+    """The path that the schedule makes of a pilot, with step sizes interpolated between its temperatures."""
     beta_T1 = settings.schedule(pilot, settings.num_temperatures)
     return Path(beta_T1, jnp.exp(jnp.interp(beta_T1, pilot.beta_J, jnp.log(pilot.step_size_J))))
 
@@ -239,15 +243,16 @@ def annealed_importance_sampling(
 
 
 def evaluations(settings: Annealing) -> int:
-    """Evaluations of the decoder that AIS takes for one datapoint, nearly all with gradients, one each."""
+    """Gradient evaluations per datapoint of AIS; the few values without a gradient count like gradients."""
     return pilot_evaluations(settings) + chain_evaluations(settings)
 
 
 def pilot_evaluations(settings: Annealing) -> int:
+    """Gradient evaluations per datapoint of the pilot."""
     moves = settings.pilot_temperatures * PILOT_MOVES
     return settings.pilot_chains * (1 + moves * settings.num_leapfrogs)
 
 
 def chain_evaluations(settings: Annealing) -> int:
-    """Those of the chains alone, once along the path."""
+    """Gradient evaluations per datapoint of the chains alone, once along the path."""
     return settings.num_chains * (1 + (settings.num_temperatures - 1) * settings.num_leapfrogs)

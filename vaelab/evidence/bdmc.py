@@ -1,9 +1,9 @@
 """Bidirectional Monte Carlo: log p(x) of *simulated* x between two stochastic bounds (Grosse et al. 2015).
 
-A simulated pair z ~ p(z), x ~ p(x given z) makes z an exact draw from the posterior of its own x. Annealing
+A simulated pair z ~ p(z), x ~ p(x given z) makes z an exact sample from the posterior of that x. Annealing
 from q to the posterior bounds log p(x) from below, annealing back from z bounds it from above. On real data
 there is no such z, and only the lower bound stands; what the width says of the settings carries over as far
-as the model's own x resemble the data.
+as the model's x resemble the data.
 """
 
 import math
@@ -21,8 +21,9 @@ from vaelab.types import Array, Key, LogJoint, PosteriorFamily
 
 
 class Bidirectional(NamedTuple):
-    """lower: a stochastic lower bound on log p(x); upper: a stochastic upper bound, both `Evidence`.
+    """Two stochastic bounds on log p(x) of one simulated datapoint, nats.
 
+    lower, upper: `Evidence` with its standard error, of the lower and of the upper bound
     acceptance: mean over moves and chains of both directions
     """
 
@@ -44,8 +45,8 @@ def bidirectional(
     lower = log 1/C sum_c W_c of forward chains, upper = -log 1/C sum_c 1 / W'_c of chains back from z, with
     E[W] = p(x) and, over z given x, E[1 / W'] = 1 / p(x); by Jensen E[lower] <= log p(x) <= E[upper]. All
     backward chains begin at the same z: the standard error of `upper` is that given z, and only a mean
-    over many simulated datapoints has all of its spread. q_phi may depend on x but not on z. Not for
-    families without a `location_scale`.
+    over many simulated datapoints has all of its spread. q_phi may depend on x but not on z. For
+    Gaussian families.
     """
     log_w = log_weight(log_joint, family, phi_P, phi_P)
     key_pilot, key_start, key_forward, key_backward = jax.random.split(key, 4)
@@ -74,7 +75,8 @@ def temperatures_for(width: float, *, num_temperatures: int, wanted: float) -> i
 
     With perfect mixing the expected width of one chain each way is J / T, J = KL(q || posterior) +
     KL(posterior || q) on a linear schedule, so T = num_temperatures * width / wanted. Chains averaged inside
-    the logarithm make both smaller in about the same ratio. Slow mixing bends the law: measure again at T.
+    the logarithm make both smaller in about the same ratio. With slow mixing
+    the width falls otherwise: measure again at T. Raises ValueError for a width that is not above 0.
     """
     if not (width > 0.0 and wanted > 0.0):
         raise ValueError(
@@ -84,5 +86,5 @@ def temperatures_for(width: float, *, num_temperatures: int, wanted: float) -> i
 
 
 def evaluations(settings: Annealing) -> int:
-    """Evaluations of the decoder for one datapoint: a pilot, and the path both ways."""
+    """Gradient evaluations per datapoint: a pilot, and the path both ways."""
     return annealing_evaluations(settings) + chain_evaluations(settings)

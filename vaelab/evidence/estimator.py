@@ -12,13 +12,14 @@ import jax.numpy as jnp
 from vaelab.evidence import annealing, importance, smc
 from vaelab.evidence.annealing import Annealing, annealed_importance_sampling
 from vaelab.evidence.importance import importance_sampling
+from vaelab.evidence.quadrature import MAX_DIM, quadrature
 from vaelab.evidence.quadrature import evaluations as nodes
-from vaelab.evidence.quadrature import quadrature
 from vaelab.evidence.smc import Tempering, sequential_monte_carlo
 from vaelab.evidence.weights import Evidence
 from vaelab.types import Array, Key, LogJoint, PosteriorFamily
 
 Families = tuple[PosteriorFamily, ...]
+EXPECTED_TEMPERATURES = 10.0  # of sequential Monte Carlo from a q* near the posterior
 
 
 class Estimator(NamedTuple):
@@ -42,7 +43,7 @@ def _sound(families: Families, phis: tuple[Array, ...]) -> list[Array]:
 def by_importance(
     families: Families, *, num_samples: int, chunk_size: int, degrees_of_freedom: int | None = None
 ) -> Estimator:
-    """From the equal mixture of all q*; with degrees_of_freedom, Student-t laws replace the Gaussian ones."""
+    """Importance sampling from the mixture of all q*, Student-t for Gaussian ones with degrees_of_freedom."""
 
     def estimate(log_joint: LogJoint, phis: tuple[Array, ...], key: Key) -> Evidence:
         proposals = tuple(
@@ -59,39 +60,41 @@ def by_importance(
 
 
 def by_annealing(families: Families, settings: Annealing, *, start: str) -> Estimator:
-    """start: the name of the family whose q* the path begins at, or "prior"."""
+    """AIS from one q* or the prior. start: the family whose q* the path begins at, or "prior"."""
 
     def estimate(log_joint: LogJoint, phis: tuple[Array, ...], key: Key) -> Evidence:
         family, phi_P = _start(families, phis, start)
-        found = annealed_importance_sampling(log_joint, family, phi_P, key, settings=settings)
-        return found.evidence._replace(acceptance=found.acceptance)
+        annealed = annealed_importance_sampling(log_joint, family, phi_P, key, settings=settings)
+        return annealed.evidence._replace(acceptance=annealed.acceptance)
 
     return Estimator(f"annealing from {start}", estimate, "lower", annealing.evaluations(settings))
 
 
 def by_smc(families: Families, settings: Tempering, *, start: str, expected_temperatures: float) -> Estimator:
-    """`expected_temperatures` is for the cost alone; see `Tempered.num_temperatures`."""
+    """SMC from one q* or the prior; expected_temperatures (see `Tempered`) is for the cost alone."""
 
     def estimate(log_joint: LogJoint, phis: tuple[Array, ...], key: Key) -> Evidence:
         family, phi_P = _start(families, phis, start)
-        found = sequential_monte_carlo(log_joint, family, phi_P, key, settings=settings)
-        return found.evidence._replace(acceptance=found.acceptance)
+        tempered = sequential_monte_carlo(log_joint, family, phi_P, key, settings=settings)
+        return tempered.evidence._replace(acceptance=tempered.acceptance)
 
     cost = smc.evaluations(settings, expected_temperatures)
     return Estimator(f"sequential Monte Carlo from {start}", estimate, "lower", cost)
 
 
 def by_quadrature(families: Families, *, start: str, num_nodes: int, half_width: float) -> Estimator:
-    """Nodes about the q* of the family `start`. Raises ValueError for more than two latent dimensions."""
+    """Quadrature about the q* of the family `start`. Raises ValueError for more than two dimensions of z."""
     latent_dim = families[0].latent_dim
-    if latent_dim > 2:
-        raise ValueError(f"quadrature is for at most 2 latent dimensions and the model has {latent_dim}")
+    if latent_dim > MAX_DIM:
+        raise ValueError(
+            f"quadrature is for at most {MAX_DIM} latent dimensions and the model has {latent_dim}"
+        )
 
     def estimate(log_joint: LogJoint, phis: tuple[Array, ...], key: Key) -> Evidence:
         family, phi_P = _start(families, phis, start)
-        found = quadrature(log_joint, family, phi_P, num_nodes=num_nodes, half_width=half_width)
+        integral = quadrature(log_joint, family, phi_P, num_nodes=num_nodes, half_width=half_width)
         none = jnp.array(jnp.nan)
-        return Evidence(found.log_evidence, found.error, none, none, none)
+        return Evidence(integral.log_evidence, integral.error, none, none, none)
 
     return Estimator("quadrature", estimate, "none", nodes(latent_dim, num_nodes=num_nodes))
 

@@ -13,7 +13,7 @@ from vaelab.types import Array, Key, LogJoint, PosteriorFamily
 
 
 class Proposal(NamedTuple):
-    """A law that can be drawn from and has a normalised density.
+    """A distribution that can be sampled and has a normalised density.
 
     sample(key, num_samples) -> z_SxK
     log_prob(z_K) -> []
@@ -40,7 +40,7 @@ def student_t(family: PosteriorFamily, phi_P: Array, *, degrees_of_freedom: int)
                    - (nu + K)/2 log(1 + |S^-1 (z - mu)|^2 / nu),                    G the gamma function.
 
     Its tails outweigh those of any posterior under a Gaussian prior, so that the weights are bounded wherever
-    the likelihood is. Not for families without a `location_scale`.
+    the likelihood is. For Gaussian families.
     """
     K, nu = family.latent_dim, degrees_of_freedom
     mu_K, scale_KxK = family.gaussian.location_scale(phi_P)

@@ -1,9 +1,9 @@
 """The Pareto k-hat of importance weights: how heavy their tail is.
 
 The excesses of the M = min(S / 5, 3 sqrt(S)) largest weights over the next one are fitted by a generalised
-Pareto law with shape k; E[w^j] is finite for j < 1/k. Below k = 0.5 the error of a mean of weights is what
-its standard error says; above 0.7 no practical number of draws makes the mean good (Vehtari, Simpson, Gelman,
-Yao & Gabry 2024, sections 2.2 and 3).
+Pareto distribution with shape k; E[w^j] is finite for j < 1/k. Below k = 0.5 the error of a mean of weights
+is what its standard error says; above 0.7 no practical number of samples makes the mean good (Vehtari,
+Simpson, Gelman, Yao & Gabry 2024, sections 2.2 and 3).
 """
 
 import math

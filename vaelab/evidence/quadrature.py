@@ -15,8 +15,11 @@ BEYOND = 4.0
 
 
 class Quadrature(NamedTuple):
-    """error, in nats: the most of rounding, what leaving out every other node along each axis changes, and
-    what the nodes beyond the square added.
+    """An integral over all z, in nats.
+
+    log_evidence: log p(x)
+    error: the largest of rounding, what leaving out every other node along each axis changes, and what the
+        nodes beyond the square added
     """
 
     log_evidence: Array
@@ -37,15 +40,15 @@ def quadrature(
     & Weideman 2014), so the error of the half as fine rule bounds that of this one, unless the posterior
     has mass outside the square, or a feature between all nodes. q_phi near the posterior makes the integrand
     smooth: half_width 8 and 65 nodes reach float32 then. Narrow posteriors seen from the prior, and steep
-    decoders, need more. For other modes than q_phi's, as many nodes lie in a square BEYOND times as wide;
-    those outside the first one are added, and what they add is an error.
+    decoders, need more. For other modes than q_phi's, the same number of nodes lies in a square BEYOND times
+    as wide; those outside the first one are added, and what they add is an error.
 
     Raises ValueError for K > 2, and for an even num_nodes.
     """
     K = family.latent_dim
     if K > MAX_DIM:
         raise ValueError(
-            f"quadrature is for at most {MAX_DIM} latent dimensions and the model has {K}: use ais"
+            f"quadrature is for at most {MAX_DIM} latent dimensions and the model has {K}: take annealing"
         )
     if num_nodes % 2 == 0 or num_nodes < 3:
         raise ValueError(
@@ -69,7 +72,7 @@ def quadrature(
     fine, coarse = rule(inside, spacing), rule(inside[(slice(None, None, 2),) * K], 2.0 * spacing)
     is_beyond = jnp.any(jnp.abs(BEYOND * eps_SxK) > half_width, axis=1).reshape(inside.shape)
     wide = jnp.where(is_beyond, log_f(BEYOND * eps_SxK), -jnp.inf)
-    # Far out a density may be NaN that is 0 there: no mass is found where none can be told.
+    # Far out a density may be NaN that is 0 there: no mass is counted where none can be told.
     total = jnp.logaddexp(fine, rule(jnp.where(jnp.isnan(wide), -jnp.inf, wide), BEYOND * spacing))
     rounding = 4.0 * jnp.finfo(fine.dtype).eps * jnp.abs(fine)
     error = jnp.maximum(jnp.maximum(jnp.abs(fine - coarse), total - fine), rounding)

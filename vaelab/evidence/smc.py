@@ -19,8 +19,10 @@ from vaelab.types import Array, Key, LogJoint, PosteriorFamily
 
 
 class Tempering(NamedTuple):
-    """How to temper: independent runs of so many particles, and the HMC between two temperatures.
+    """How to temper: independent runs, and the HMC between two temperatures.
 
+    num_runs, num_particles: how many runs, and particles of each
+    num_moves, num_leapfrogs: moves of HMC at each temperature, and steps of each
     wanted_size: effective size of the weights of one step, as a share of the particles
     max_temperatures: a run that needs more is given up, and counts as weight zero
     """
@@ -129,7 +131,7 @@ def _run(
 
 
 def evaluations(settings: Tempering, num_temperatures: float) -> float:
-    """Evaluations of the decoder for one datapoint, when a run takes so many temperatures on average.
+    """Evaluations of the decoder for one datapoint, when a run takes num_temperatures on average.
 
     At each, a particle is weighed twice, for the temperature and after its moves, and its gradient is taken
     once before them; under vmap all runs and datapoints of a chunk do as many as the one with the most.

@@ -1,6 +1,6 @@
 """The moves between temperatures: Hamiltonian Monte Carlo on the path from q to the posterior.
 
-With z = T(eps) the family's own draw, eps ~ N(0, I), and the weight w(eps) = p(x, z) / q(z), the geometric
+With z = T(eps) the family's sample, eps ~ N(0, I), and the weight w(eps) = p(x, z) / q(z), the geometric
 path q^(1-b) p(x, z)^b is, in the coordinates eps,
 
     f_b(eps) = N(eps; 0, I) w(eps)^b,        int f_0 = 1,  int f_1 = p(x).                               (1)
@@ -24,7 +24,7 @@ LogWeight = Callable[[Array], Array]
 
 
 class Point(NamedTuple):
-    """A state of a chain: eps, log w there, and its gradient; good for every temperature."""
+    """A state of a chain: eps, log w there, and its gradient; valid at every temperature."""
 
     eps_K: Array
     log_w: Array
@@ -32,7 +32,11 @@ class Point(NamedTuple):
 
 
 class Move(NamedTuple):
-    """acceptance: the probability that the move was accepted with; accepted: whether it was."""
+    """The outcome of one move.
+
+    acceptance: the probability with which it was accepted
+    accepted: whether it was
+    """
 
     acceptance: Array
     accepted: Array
@@ -44,7 +48,7 @@ def at(log_w: LogWeight, eps_K: Array) -> Point:
 
 
 def longest_step(num_leapfrogs: int) -> float:
-    """pi / (2 L): L steps of it are a quarter turn in N(0, I), which makes an independent draw.
+    """pi / (2 L): L steps of it are a quarter turn in N(0, I), which makes an independent sample.
 
     Larger steps come back round. With a log-concave likelihood and q = prior no f_b is wider than N(0, I).
     """
@@ -60,8 +64,8 @@ def hmc_step(
     """BlackJAX's HMC, (state, info), with the step size multiplied by a fresh U(0.7, 1.3).
 
     One length of trajectory for all moves may be half a turn of some direction, and |eps| along it would
-    never change; lengths drawn apart from the state leave the same law invariant, and the move reversible
-    (Neal 2011, section 5.4.2.2).
+    never change; lengths drawn apart from the state leave the same distribution invariant, and the move
+    reversible (Neal 2011, section 5.4.2.2).
     """
     from blackjax.mcmc import hmc  # half a second that only annealing needs
 

@@ -20,7 +20,7 @@ class Evidence(NamedTuple):
     effective_sample_size: (sum w)^2 / sum w^2, 0 where there is no weight
     pareto_k: tail index of the weights; over 0.7 neither the estimate nor its error is to be trusted. See
         `pareto_k` for what -inf and inf say
-    acceptance: mean over the moves of an estimator that has any; NaN of the others
+    acceptance: mean over the moves of an estimator that has any, NaN for the others
     """
 
     log_evidence: Array
@@ -41,7 +41,7 @@ class Evidence(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Of the weights so far: sums of w and w^2, scaled by exp(-max log w), and the largest, in falling order.
+    """Sums of w and w^2 of the weights so far, scaled by exp(-max log w), and the largest, in falling order.
 
     log_largest_M holds one more than the tail that is fitted, for its threshold; memory is O(sqrt(S)).
     """
@@ -59,6 +59,7 @@ def no_weights(num_samples: int) -> Moments:
 
 
 def accumulate(moments: Moments, log_w_S: Array) -> Moments:
+    """The moments with S more weights."""
     log_max = jnp.maximum(moments.log_max, jnp.max(log_w_S))
     # While every weight so far is zero the scale is arbitrary; 0 avoids -inf - -inf.
     scale = jnp.where(jnp.isneginf(log_max), 0.0, log_max)

@@ -10,11 +10,12 @@ estimate  Elsewhere, for families whose Fisher information is the curvature of t
 
               d^2 L / dmu^2 = E_q[Hessian of log p(x, z)] = -Lam      (Bonnet's theorem: mu only moves z)
 
-          so that the part of the mean is exact for a Gaussian posterior however correlated it is. Of scales
-          far too small it sees a quarter nat a dimension at most.
-progress  For every other family: what the second half of the round gained, on draws that it never saw, and
-          what a shift of q as a whole would gain on top. No more than the first is left where that half at
-          least halved what was left; the second sees slow valleys of the mean, where a round gains little.
+          so that the part of the mean is exact for a Gaussian posterior however correlated it is. A scale
+          far too small it sees as a quarter nat a dimension at most.
+progress  For every other family: what the second half of the round gained, on samples that it never saw, and
+          what a shift of q as a whole would gain on top. No more than the first is lacking where that
+          half at least halved what was lacking; the second sees slow valleys of the mean, where a round
+          gains little.
 """
 
 import jax
@@ -43,9 +44,9 @@ def bound_excess(family: PosteriorFamily, phi_P: Array, grads_GxP: Array, concav
     Where -Hessian of log p(x, z) >= C for all z, E_q[log p(x, mu + S eps)] has along (dmu, dS) a curvature of
     -E[(dmu + dS eps)' C (dmu + dS eps)] = -dmu' C dmu - tr(dS' C dS) at most; log|det S| is concave in a
     diagonal or triangular S. So L(b) <= L(a) + <g, b - a> - 1/2 |b - a|_C^2 <= L(a) + 1/2 |g|_{C^-1}^2 for
-    all b whose S has the signs of a's on its diagonal; no law is left out, as S diag(+-1) is the same. The
-    gradient of a dense S is taken at its triangular representative. The error is that of the gradients, by
-    jackknife; unbiased, so that it may be negative.
+    all b whose S has the signs of a's on its diagonal; no distribution is left out, as S diag(+-1) is
+    the same. The gradient of a dense S is taken at its triangular representative. The error is that of the
+    gradients, by jackknife; unbiased, so that it may be negative.
     """
     dual_GxR = jax.vmap(family.gaussian.dual_gradient, (None, 0, None))(phi_P, grads_GxP, concavity_KxK)
     return _mean_over_pairs(0.5 * dual_GxR @ dual_GxR.T)

@@ -32,7 +32,7 @@ class Curvature(NamedTuple):
     inverse_KxK: Array
 
 
-def of_posterior(family: PosteriorFamily, phi_P: Array) -> Curvature:
+def posterior_curvature(family: PosteriorFamily, phi_P: Array) -> Curvature:
     """(S S')^-1: Lam where q is the exact posterior. For Gaussian families."""
     _, scale_KxK = family.gaussian.location_scale(phi_P)
     inverse_KxK, _ = inverse_and_log_abs_det(scale_KxK)
@@ -68,7 +68,7 @@ def learn(curvature: Curvature, offset_MxK: Array, slope_MxK: Array) -> Curvatur
         root = half + jnp.sqrt(half**2 + (MAX_RATIO - 1.0) * dBd * rPr)
         lower = (1.0 - 1.0 / MAX_RATIO) * dBd / jnp.maximum(-dr, TINY)
         t = jnp.minimum(1.0, jnp.minimum(lower, root / jnp.maximum(rPr, TINY)))
-        # Two draws at one place teach nothing: all that is divided is then 0.
+        # Two equal samples teach nothing: all that is divided is then 0.
         y_K, Py_K, dy = Bd_K + t * r_K, d_K + t * Pr_K, jnp.maximum(dBd + t * dr, TINY)
         B_KxK = B_KxK - jnp.outer(Bd_K, Bd_K) / jnp.maximum(dBd, TINY) + jnp.outer(y_K, y_K) / dy
         cross_KxK = jnp.outer(d_K, Py_K)
@@ -122,7 +122,7 @@ def controlled_gradient(
     # S eps, and not z - mu, which loses digits and can be 0.
     z_SxK, offset_SxK = draw(phi_P), eps_SxK @ family.gaussian.location_scale(phi_P)[1].T
     grad_SxK = jax.vmap(jax.grad(log_joint))(z_SxK)
-    # Of the likelihood alone: that of the prior is in the closed-form KL.
+    # The likelihood's alone: the prior's is in the closed-form KL.
     excess_KxK = curvature.matrix_KxK - jnp.eye(family.latent_dim)
     path_SxK = grad_SxK + z_SxK + offset_SxK @ excess_KxK
 
@@ -164,7 +164,7 @@ def expected_curvature(log_joint: LogJoint, family: PosteriorFamily, phi_P: Arra
 
 
 def _standard_deviations(family: PosteriorFamily, phi_P: Array, key: Key) -> Array:
-    """Of each dimension under q; of a flow from draws, which take no decoder."""
+    """sd_K of z under q; for a flow estimated from samples, which take no decoder."""
     if family.gaussian is not None:
         return jnp.sqrt(jnp.sum(family.gaussian.location_scale(phi_P)[1] ** 2, axis=1))
     eps_SxK = standard_draws(key, MOMENT_DRAWS, family.latent_dim)
@@ -172,10 +172,10 @@ def _standard_deviations(family: PosteriorFamily, phi_P: Array, key: Key) -> Arr
 
 
 def difference_draws(latent_dim: int) -> int:
-    """An even number of draws that spends about DIFFERENCES gradients, 2 at least."""
+    """The even number of samples, 2 at least, that spends about DIFFERENCES gradients."""
     return 2 * max(1, round(DIFFERENCES / (2 * (latent_dim + 1))))
 
 
 def difference_evaluations(latent_dim: int) -> int:
-    """Gradients of log p(x, z) of `expected_curvature`: at each draw, and one step in each dimension."""
+    """Gradient evaluations of `expected_curvature`: at each sample, and a step from it in each dimension."""
     return (latent_dim + 1) * difference_draws(latent_dim)

@@ -1,6 +1,6 @@
 """The inner loop: the best member of a family for one datapoint.
 
-phi* = argmax_phi L[q_phi] is found by stochastic gradient ascent from a given start, with the model
+phi* = argmax_phi L[q_phi] is reached by stochastic gradient ascent from a given start, with the model
 held fixed. For the diagonal family this is traditional mean-field variational inference.
 
 How far it still is from phi* is certified for each datapoint, in one of the ways of `certificate`.
@@ -19,7 +19,7 @@ from vaelab.types import Array, Key, LogJoint, PosteriorFamily
 
 
 class Loop(NamedTuple):
-    """So many steps of a solver, in the coordinates of a family."""
+    """num_steps of a solver, in the coordinates of a family."""
 
     family: PosteriorFamily
     solver: Solver
@@ -75,9 +75,9 @@ def infer(
 ) -> Inference:
     """Maximises L[q_phi] over phi for one datapoint, from phi_P, in num_steps steps of the solver.
 
-    With average_last the result is the mean of so many last iterates (Polyak & Juditsky 1992), else the last.
-    Draws are fresh at each step and again for the certificate, so that nothing is optimised and
-    reported on the same draws. With C = concavity_KxK, -Hessian of log p(x, z) in z is at least C wherever
+    The result is the mean of the average_last last iterates (Polyak & Juditsky 1992), or the last one with 0.
+    Samples are fresh at each step and again for the certificate, so that nothing is optimised and
+    reported on the same samples. With C = concavity_KxK, -Hessian of log p(x, z) in z is at least C wherever
     z is, and the excess of a family that has a `dual_gradient` is bounded. A start or an iterate that is not
     finite gives `converged` False.
     """
@@ -131,9 +131,9 @@ def evaluations(
     certificate_groups: int,
     log_concave: bool = False,
 ) -> int:
-    """Evaluations of the decoder that `infer` takes for one datapoint: gradients of log p(x, z), one each.
+    """Gradient evaluations per datapoint of `infer`: gradients of log p(x, z) in z.
 
-    Of the certificate of kind progress the values of both bounds count like gradients.
+    Values of log p(x, z), which the certificate of kind progress takes for both bounds, count like gradients.
     """
     kind = certificate.kind(family, log_concave=log_concave)
     steps, differences = num_steps * solver.num_samples, difference_evaluations(family.latent_dim)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vaelab.inference.curvature import Curvature, controlled_gradient, of_posterior, refresh
+from vaelab.inference.curvature import Curvature, controlled_gradient, posterior_curvature, refresh
 from vaelab.types import Array, Key, LogJoint, Objective, PosteriorFamily
 
 State = Any  # a pytree of arrays
@@ -18,10 +18,10 @@ class Solver(NamedTuple):
     """Stochastic ascent of L[q_phi] in phi, for one datapoint.
 
     init(phi_P) -> state
-    gradient(log_joint, phi_P, state, key) -> (grad_P, state)    an unbiased gradient; its draws may teach the
-                                                                 state something
+    gradient(log_joint, phi_P, state, key) -> (grad_P, state)    an unbiased gradient; its samples may
+                                                                 teach the state something
     update(phi_P, grad_P, state) -> (phi_P, state)
-    num_samples                                                  draws behind each gradient
+    num_samples                                                  samples behind each gradient
     """
 
     init: Callable[[Array], State]
@@ -59,7 +59,7 @@ def natural_gradient(family: PosteriorFamily, *, max_norm: float) -> optax.Gradi
     """Turns the gradient g in phi into F^+ g, F the Fisher information of q at phi (Amari 1998).
 
     F^+ g is shortened to a length sqrt(g' F^+ g) of max_norm. That length is sqrt(2 KL) to second order, so
-    the laws before and after a step of rate r differ by at most about (r max_norm)^2 / 2 nats: from a
+    KL between q before and after a step of rate r is at most about (r max_norm)^2 / 2 nats: from a
     start far off, whose gradients are huge, the loop walks instead of leaping. For Gaussian families only.
     """
 
@@ -79,7 +79,12 @@ REFRESH_EVERY = 4  # steps; two products of K x K matrices
 
 
 class QuasiNewtonState(NamedTuple):
-    """curvature: of the step that a gradient is for; learned: with its own draws too, for the next step."""
+    """What `quasi_newton` keeps of a datapoint.
+
+    step: how many steps were taken
+    curvature: that of the step that a gradient is for
+    learned: with the samples of that gradient too, for the next step
+    """
 
     step: Array
     curvature: Curvature
@@ -94,7 +99,7 @@ def quasi_newton(
     The natural gradient of a diagonal q leaves the posterior's correlations out and is slow along them; here
     the antithetic draws are the pairs of points of a BFGS update, and the curvature that they build up serves
     twice: for Newton's step of the mean, and as the control variate of `controlled_gradient`. It starts at
-    (S S')^-1, and a step does not take what its own draws have taught: Lam^-1 g of the same draws is not 0 in
+    (S S')^-1, and a step does not take what its samples have taught: Lam^-1 g of the same samples is not 0 in
     the mean where g is. A step is shortened as that of `natural_gradient`, the mean's part of its length
     being taken in standard deviations of q, dimension by dimension: where the posterior is far from Gaussian
     a curvature learned elsewhere can be much too small, and Lam^-1 g leads out of all that q has seen. For
@@ -103,7 +108,7 @@ def quasi_newton(
     K = family.latent_dim
 
     def init(phi_P: Array) -> QuasiNewtonState:
-        curvature = of_posterior(family, phi_P)
+        curvature = posterior_curvature(family, phi_P)
         return QuasiNewtonState(jnp.int32(0), curvature, curvature)
 
     def gradient(

@@ -1,6 +1,18 @@
 """Latent-variable models p(x, z) = p(x given z) p(z): priors, likelihoods, networks, and closed forms."""
 
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+from vaelab.model import networks
 from vaelab.model.latent import bind, decoder_model, simulate
+from vaelab.model.likelihood import (
+    Likelihood,
+    bernoulli,
+    discretized_logistic,
+    gaussian,
+    gaussian_one_variance,
+)
 from vaelab.model.linear_gaussian import (
     LinearGaussianParams,
     linear_gaussian,
@@ -10,9 +22,83 @@ from vaelab.model.linear_gaussian import (
     linear_gaussian_posterior,
 )
 from vaelab.model.prior import standard_normal_log_prob
+from vaelab.types import Array, Network
+
+
+class LikelihoodEntry(NamedTuple):
+    """A likelihood by its name.
+
+    make(levels, **settings) -> Likelihood, levels the number of values that a dimension of the data has.
+    observation: the config.data.observation whose x it is a density of.
+    settings: the numbers of config.model.likelihood that make takes, all above 0.
+    """
+
+    make: Callable[..., Likelihood]
+    observation: str
+    settings: tuple[str, ...] = ()
+
+
+class NetworkEntry(NamedTuple):
+    """A kind of network by its name; image_shape is that of x, hidden and channels are widths of layers.
+
+    encoder(image_shape, hidden, channels, phi_init_P, *, activation, output_scale) -> Network
+    decoder(latent_dim, image_shape, hidden, channels, outputs_per_dim, *, activation) -> Network
+    problem(image_shape, hidden, channels) -> (setting, what is wrong with it); None where nothing is
+    affine_without_hidden: whether a decoder with hidden = () is affine in z
+    """
+
+    encoder: Callable[..., Network]
+    decoder: Callable[..., Network]
+    problem: Callable[..., tuple[str, str] | None]
+    affine_without_hidden: bool = False
+
+
+LIKELIHOODS: dict[str, LikelihoodEntry] = {
+    "bernoulli": LikelihoodEntry(lambda levels: bernoulli(), "binarize"),
+    "gaussian": LikelihoodEntry(
+        lambda levels, min_variance: gaussian(min_variance=min_variance), "dequantize", ("min_variance",)
+    ),
+    "gaussian_one_variance": LikelihoodEntry(
+        lambda levels, min_variance: gaussian_one_variance(min_variance=min_variance),
+        "dequantize",
+        ("min_variance",),
+    ),
+    "discretized_logistic": LikelihoodEntry(lambda levels: discretized_logistic(levels=levels), "rescale"),
+}
+
+NETWORKS: dict[str, NetworkEntry] = {
+    "mlp": NetworkEntry(
+        encoder=lambda shape, hidden, channels, phi_init_P, **rest: networks.mlp_encoder(
+            math.prod(shape), hidden, phi_init_P, **rest
+        ),
+        decoder=lambda latent_dim, shape, hidden, channels, outputs_per_dim, **rest: networks.mlp_decoder(
+            latent_dim, hidden, outputs_per_dim * math.prod(shape), **rest
+        ),
+        problem=lambda shape, hidden, channels: None,
+        affine_without_hidden=True,
+    ),
+    "convolutional": NetworkEntry(
+        encoder=lambda shape, hidden, channels, phi_init_P, **rest: networks.convolutional_encoder(
+            shape, channels, hidden[0], phi_init_P, **rest
+        ),
+        decoder=lambda latent_dim, shape, hidden, channels, *rest, **more: networks.convolutional_decoder(
+            latent_dim, shape, channels, hidden[0], *rest, **more
+        ),
+        problem=networks.convolutional_problem,
+    ),
+}
+
+PRIORS: dict[str, Callable[[Array], Array]] = {"standard_normal": standard_normal_log_prob}
+"""name -> (z_K -> log p(z)), normalised."""
 
 __all__ = [
+    "LIKELIHOODS",
+    "NETWORKS",
+    "PRIORS",
+    "Likelihood",
+    "LikelihoodEntry",
     "LinearGaussianParams",
+    "NetworkEntry",
     "bind",
     "decoder_model",
     "linear_gaussian",

@@ -21,7 +21,7 @@ class Likelihood(NamedTuple):
     concave: whether log p is concave in the part of out_Q that z moves.
     learned: the starting values of the last outputs, which are parameters that no z moves.
     log_prob(out_Q, x_D) -> []      log p(x given z), nats, normalised
-    mean(out_Q) -> x_D              E[x given z]; of a discretized logistic, its centre
+    mean(out_Q) -> x_D              E[x given z]; for a discretized logistic its centre
     sample(key, out_Q) -> x_D       x ~ p(x given z)
     """
 
@@ -101,7 +101,7 @@ def gaussian_one_variance(*, min_variance: float) -> Likelihood:
 
 
 def discretized_logistic(*, levels: int, min_log_scale: float = -7.0) -> Likelihood:
-    """A probability for each of the values 0, 1/(L-1), ..., 1 of x_j: a logistic law rounded to them.
+    """A probability for each value 0, 1/(L-1), ..., 1 of x_j: a logistic distribution rounded to them.
 
     With out = [m_D, r_D], centre 1/2 + m, scale s = e^r, |r| cut at -min_log_scale, and h = 1/(2 (L - 1)),
 

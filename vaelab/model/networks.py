@@ -155,6 +155,21 @@ def convolutional_encoder(
     return _as_network(module, math.prod(image_shape))
 
 
+def convolutional_problem(
+    image_shape: tuple[int, ...], hidden: Sequence[int], channels: Sequence[int]
+) -> tuple[str, str] | None:
+    """(the setting that a convolutional network cannot have, why); None where there can be one."""
+    shrink = 2 ** len(channels)
+    if len(image_shape) != 2 or any(side % shrink for side in image_shape):
+        sides = "x".join(map(str, image_shape))
+        return "channels", (
+            f"{len(channels)} layers of stride 2 need sides in multiples of {shrink}, not {sides}"
+        )
+    if not channels or len(hidden) != 1:
+        return "hidden", "a convolutional network has one dense layer: give one width"
+    return None
+
+
 def convolutional_decoder(
     latent_dim: int,
     image_shape: tuple[int, int],

@@ -1,6 +1,6 @@
 """Bounds on log p(x) that training and the inner loop maximise, for one datapoint."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 from vaelab.objective.draws import (
@@ -16,33 +16,35 @@ from vaelab.objective.draws import (
 )
 from vaelab.objective.elbo import beta_elbo, elbo, elbo_from_draws, free_bits, stick_the_landing
 from vaelab.objective.multisample import dreg, iwae, renyi
+from vaelab.types import Array
 
 
 class ObjectiveEntry(NamedTuple):
-    """A bound that training can maximise.
+    """An objective by its name, and what it can be used for.
 
-    bound(log_joint, family, phi_P, key, *, num_samples, antithetic, **settings) -> [] nats
-    settings: the numbers that it takes beside its samples. is_elbo: whether its optimum in phi is q*, so that
-    the inner loop may maximise it. needs_closed_kl: of the family, to the prior. needs_independent: samples,
-    not antithetic ones.
+    bound(log_joint, family, phi_P, key, *, num_samples, antithetic, **settings) -> [], nats
+    settings: the numbers of config.objective that bound takes, by the same keywords.
+    is_elbo: whether its optimum in phi is q*, so that the inner loop may maximise it.
+    needs_closed_kl: whether it needs the family's `kl_to_prior`.
+    needs_independent: whether it raises ValueError for antithetic samples.
     """
 
-    bound: Callable
+    bound: Callable[..., Array]
     settings: tuple[str, ...] = ()
     is_elbo: bool = False
     needs_closed_kl: bool = False
     needs_independent: bool = False
 
 
-OBJECTIVES: Mapping[str, ObjectiveEntry] = {
+OBJECTIVES: dict[str, ObjectiveEntry] = {
     "elbo": ObjectiveEntry(elbo, is_elbo=True, needs_closed_kl=True),
     "elbo_from_draws": ObjectiveEntry(elbo_from_draws, is_elbo=True),
     "stick_the_landing": ObjectiveEntry(stick_the_landing, is_elbo=True),
-    "beta_elbo": ObjectiveEntry(beta_elbo, settings=("beta",)),
-    "free_bits": ObjectiveEntry(free_bits, settings=("min_kl",), needs_closed_kl=True),
+    "beta_elbo": ObjectiveEntry(beta_elbo, ("beta",)),
+    "free_bits": ObjectiveEntry(free_bits, ("min_kl",), needs_closed_kl=True),
     "iwae": ObjectiveEntry(iwae),
     "dreg": ObjectiveEntry(dreg, needs_independent=True),
-    "renyi": ObjectiveEntry(renyi, settings=("alpha",)),
+    "renyi": ObjectiveEntry(renyi, ("alpha",)),
 }
 
 __all__ = [

@@ -49,11 +49,11 @@ def log_weight(
     """eps_K -> log w, with z moved by phi and log q by density_phi, which has the same value."""
     if density_phi_P is phi_P:
 
-        def own_log_weight(eps_K: Array) -> Array:
+        def log_weight_at_phi(eps_K: Array) -> Array:
             z_K, log_q = family.sample_and_log_prob(phi_P, eps_K)
             return log_joint(z_K) - log_q
 
-        return own_log_weight
+        return log_weight_at_phi
 
     log_q = log_density_of_draw(family, density_phi_P)
 
@@ -75,8 +75,8 @@ def log_density_of_draw(family: PosteriorFamily, phi_P: Array) -> Callable[[Arra
         return lambda eps_K, z_K: log_q(z_K)
 
     def about_the_draw(eps_K: Array, z_K: Array) -> Array:
-        own_K, log_q = family.sample_and_log_prob(phi_P, eps_K)
-        return log_q + family.score_of_draw(phi_P, eps_K) @ (z_K - own_K)
+        at_K, log_q = family.sample_and_log_prob(phi_P, eps_K)
+        return log_q + family.score_of_draw(phi_P, eps_K) @ (z_K - at_K)
 
     return about_the_draw
 
@@ -103,7 +103,7 @@ def elbo_pairs(
 ) -> Array:
     """The mean of log w over each antithetic pair of draws, `[M]`; `estimate_elbo` is their mean.
 
-    Of two phi under one key the pairs are of the same draws, and their differences those of the bounds.
+    Under one key the pairs of two phi have the same noise: their differences are those of the bounds.
     """
     pairs_per_chunk = max(1, chunk_size // 2)
     num_chunks = -(-num_samples // (2 * pairs_per_chunk))

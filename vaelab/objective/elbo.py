@@ -110,7 +110,7 @@ def stick_the_landing(
 
     phi is held fixed in log q, so the gradient is that through z_s alone: the left-out term
     E_q[grad_phi log q(z)] is 0, and the rest is exactly zero, draw by draw, where q is the posterior.
-    (Roeder, Wu & Duvenaud 2017, eq. 8.) Who differentiates that gradient once more gives log q its own phi,
+    (Roeder, Wu & Duvenaud 2017, eq. 8.) Who differentiates that gradient once more gives log q another phi,
     density_phi_P of the same value: held fixed by a stop, a part of the derivative would be lost.
     """
     held_P = jax.lax.stop_gradient(phi_P) if density_phi_P is None else density_phi_P

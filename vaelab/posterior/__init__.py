@@ -11,27 +11,59 @@ Gaussian families, z = mu + S eps (`gaussian.py`, `structured.py`):
 Flows, z = T(mu + sigma * eps) (`flow.py`): real_nvp, iaf.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from vaelab.posterior.flow import iaf, real_nvp
-from vaelab.posterior.gaussian import DenseLinear, cholesky, diagonal, full
+from vaelab.posterior.gaussian import cholesky, diagonal, full
 from vaelab.posterior.structured import householder, low_rank
+from vaelab.types import PosteriorFamily
 
 
 class FamilyEntry(NamedTuple):
-    """loop: which inner loop a family is fitted by: the section of config.inference."""
+    """A family by its name: how it is made, and what is decided by which family it is.
 
+    make(latent_dim, **sizes) -> PosteriorFamily; raises ValueError for sizes that it cannot have.
+    loop: the section of config.inference whose inner loop fits it: diagonal, gaussian or flow.
+    richness: of a Gaussian family, the larger, the nearer its q* is to the posterior; 0 for a flow. Paths of
+        annealing begin at the richest.
+    sizes: the settings of config.posterior that make takes; its keyword is the part after the last dot.
+    outputs(latent_dim) -> the numbers that an encoder makes for a datapoint, where they can be too many for
+        a machine's memory; None where they grow with latent_dim only in proportion.
+    sizes_up_to_latent_dim: whether no size may be above latent_dim.
+    min_latent_dim: the fewest latent dimensions that it is for.
+    """
+
+    make: Callable[..., PosteriorFamily]
     loop: str
+    richness: int
+    sizes: tuple[str, ...] = ()
+    outputs: Callable[[int], int] | None = None
+    sizes_up_to_latent_dim: bool = False
+    min_latent_dim: int = 1
 
 
-FAMILIES = {
-    "diagonal": FamilyEntry("diagonal"),
-    "full": FamilyEntry("gaussian"),
-    "cholesky": FamilyEntry("gaussian"),
-    "low_rank": FamilyEntry("gaussian"),
-    "householder": FamilyEntry("gaussian"),
-    "real_nvp": FamilyEntry("flow"),
-    "iaf": FamilyEntry("flow"),
+_FLOW_SIZES = ("flow.num_layers", "flow.hidden")
+FAMILIES: dict[str, FamilyEntry] = {
+    "diagonal": FamilyEntry(diagonal, "diagonal", 10),
+    "full": FamilyEntry(full, "gaussian", 50, outputs=lambda K: K + K**2),
+    "cholesky": FamilyEntry(cholesky, "gaussian", 40, outputs=lambda K: 2 * K + K**2 // 2),
+    "low_rank": FamilyEntry(low_rank, "gaussian", 30, ("rank",), sizes_up_to_latent_dim=True),
+    "householder": FamilyEntry(
+        householder, "gaussian", 20, ("num_reflections",), sizes_up_to_latent_dim=True
+    ),
+    "real_nvp": FamilyEntry(real_nvp, "flow", 0, _FLOW_SIZES, min_latent_dim=2),
+    "iaf": FamilyEntry(iaf, "flow", 0, _FLOW_SIZES, min_latent_dim=2),
 }
 
-__all__ = ["DenseLinear", "cholesky", "diagonal", "full", "householder", "iaf", "low_rank", "real_nvp"]
+__all__ = [
+    "FAMILIES",
+    "FamilyEntry",
+    "cholesky",
+    "diagonal",
+    "full",
+    "householder",
+    "iaf",
+    "low_rank",
+    "real_nvp",
+]

@@ -9,17 +9,19 @@ the KL.
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jax.scipy.linalg import solve_triangular
 
 from vaelab.keys import named_key
 from vaelab.model.likelihood import LOG_2PI
 from vaelab.types import Array, PosteriorFamily, SharedPhi
+
+if TYPE_CHECKING:
+    import distrax
 
 MAX_LOG_SCALE = 3.0  # |log scale| of one layer stays below it: a soft bound, so that no draw overflows
 
@@ -46,91 +48,32 @@ def _network(w: dict[str, Array], x_K: Array, mask_in: np.ndarray, mask_out: np.
     return hidden @ (w["out"] * mask_out) + w["out_bias"]
 
 
-def _coupling(w: dict[str, Array], mask_K: np.ndarray, hidden: int) -> distrax.Bijector:
-    """x_i -> x_i where the mask is true, elsewhere x_i exp(s_i) + t_i with s, t of the x that stay."""
-    K = mask_K.size
-    every_in, every_out = np.ones((K, hidden), np.float32), np.ones((hidden, 2 * K), np.float32)
-
-    def inner(raw_2K: Array) -> distrax.Bijector:
-        shift_K, log_scale_K = _shift_and_log_scale(raw_2K[:K], raw_2K[K:])
-        return distrax.ScalarAffine(shift=shift_K, log_scale=log_scale_K)
-
-    return distrax.MaskedCoupling(mask_K, lambda x_K: _network(w, x_K, every_in, every_out), inner)
-
-
-class InverseAutoregressive(distrax.Bijector):
-    """u_K -> z_K with z_i = u_i exp(s_i) + t_i, s_i and t_i functions of u_<i; one pass forward, K back.
-
-    parameters(u_K) -> (t_K, s_K), autoregressive in the order of the dimensions, or against it: `reverse`.
-    """
-
-    def __init__(self, parameters: Callable[[Array], tuple[Array, Array]], *, reverse: bool):
-        super().__init__(event_ndims_in=1)
-        self._parameters, self._lower = parameters, not reverse
-
-    def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
-        def one(u_K: Array) -> tuple[Array, Array]:
-            shift_K, log_scale_K = self._parameters(u_K)
-            return u_K * jnp.exp(log_scale_K) + shift_K, jnp.sum(log_scale_K)
-
-        return jnp.vectorize(one, signature="(k)->(k),()")(x)
-
-    def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
-        def one(z_K: Array) -> tuple[Array, Array]:
-            def settle(u_K: Array, _: None) -> tuple[Array, None]:
-                # Each pass makes one more dimension exact, from the first on.
-                shift_K, log_scale_K = self._parameters(u_K)
-                return (z_K - shift_K) * jnp.exp(-log_scale_K), None
-
-            u_K, _ = jax.lax.scan(settle, jnp.zeros_like(z_K), None, length=z_K.size)
-            return u_K, -jnp.sum(self._parameters(u_K)[1])
-
-        return jnp.vectorize(one, signature="(k)->(k),()")(y)
-
-    def same_as(self, other: distrax.Bijector) -> bool:
-        return self is other
-
-    def forward_with_score(self, u_K: Array, score_K: Array) -> tuple[Array, Array]:
-        """z = T(u), and grad_z of its log density from that of u's: J^-T (score - grad_u log|det J|).
-
-        J = dT/du is triangular. No inverse of T is needed. (Vaitl, Winkler, Richter & Kessel 2024, "Fast and
-        unified path gradient estimators for normalizing flows".)
-        """
-
-        def forward(u_K: Array) -> tuple[tuple[Array, Array], Array]:
-            z_K, log_det = self.forward_and_log_det(u_K)
-            return (z_K, log_det), z_K
-
-        (jacobian_KxK, grad_K), z_K = jax.jacfwd(forward, has_aux=True)(u_K)
-        return z_K, solve_triangular(jacobian_KxK, score_K - grad_K, trans=1, lower=self._lower)
-
-
-def _chain(layers: list[distrax.Bijector]) -> distrax.Bijector:
-    return distrax.Chain(layers[::-1])  # distrax applies a chain from its last to its first
-
-
 def _flow(
     name: str,
     K: int,
     weights: list[dict[str, Array]],
-    layer: Callable[[dict[str, Array], int], distrax.Bijector],
+    layer: Callable[[dict[str, Array], int], "distrax.Bijector"],
     *,
     slow_inverse: bool,
 ) -> PosteriorFamily:
+    import distrax
+
+    from vaelab.posterior.bijectors import chain
+
     flat_R, unravel = ravel_pytree(weights)
 
-    def split(phi_P: Array | SharedPhi) -> tuple[Array, Array, list[distrax.Bijector]]:
+    def split(phi_P: Array | SharedPhi) -> tuple[Array, Array, list["distrax.Bijector"]]:
         """mu_K, log sigma_K and the layers of T, the first first."""
         phi = phi_P if isinstance(phi_P, SharedPhi) else SharedPhi(phi_P[: 2 * K], phi_P[2 * K :])
-        return phi.own_P[:K], phi.own_P[K:], [layer(w, i) for i, w in enumerate(unravel(phi.shared_R))]
+        return phi.local_P[:K], phi.local_P[K:], [layer(w, i) for i, w in enumerate(unravel(phi.shared_R))]
 
     def reparameterize(phi_P: Array | SharedPhi, eps_K: Array) -> Array:
         mu_K, log_sigma_K, layers = split(phi_P)
-        return _chain(layers).forward(mu_K + jnp.exp(log_sigma_K) * eps_K)
+        return chain(layers).forward(mu_K + jnp.exp(log_sigma_K) * eps_K)
 
     def sample_and_log_prob(phi_P: Array | SharedPhi, eps_K: Array) -> tuple[Array, Array]:
         mu_K, log_sigma_K, layers = split(phi_P)
-        z_K, log_det = _chain(layers).forward_and_log_det(mu_K + jnp.exp(log_sigma_K) * eps_K)
+        z_K, log_det = chain(layers).forward_and_log_det(mu_K + jnp.exp(log_sigma_K) * eps_K)
         log_base = -0.5 * jnp.sum(eps_K**2 + LOG_2PI) - jnp.sum(log_sigma_K)
         return z_K, log_base - log_det
 
@@ -141,10 +84,10 @@ def _flow(
             z_K, score_K = bijector.forward_with_score(z_K, score_K)
         return score_K
 
-    def dist(phi_P: Array | SharedPhi) -> distrax.Distribution:
+    def dist(phi_P: Array | SharedPhi) -> "distrax.Distribution":
         mu_K, log_sigma_K, layers = split(phi_P)
         base = distrax.Independent(distrax.Normal(mu_K, jnp.exp(log_sigma_K)), 1)
-        return distrax.Transformed(base, _chain(layers))
+        return distrax.Transformed(base, chain(layers))
 
     return PosteriorFamily(
         name=name,
@@ -172,14 +115,22 @@ def real_nvp(latent_dim: int, *, num_layers: int, hidden: int) -> PosteriorFamil
 
     Raises ValueError for a size below 1 or a latent_dim below 2.
     """
+    from vaelab.posterior.bijectors import coupling
+
     K = latent_dim
     _check(K, num_layers, hidden)
     keys = jax.random.split(named_key(0, "real_nvp"), num_layers)
     weights = [_weights(key, np.ones((K, hidden), np.float32), 2 * K) for key in keys]
     even_K = np.arange(K) % 2 == 0
 
-    def layer(w: dict[str, Array], i: int) -> distrax.Bijector:
-        return _coupling(w, even_K if i % 2 == 0 else ~even_K, hidden)
+    every_in, every_out = np.ones((K, hidden), np.float32), np.ones((hidden, 2 * K), np.float32)
+
+    def layer(w: dict[str, Array], i: int) -> "distrax.Bijector":
+        def parameters(x_K: Array) -> tuple[Array, Array]:
+            raw_2K = _network(w, x_K, every_in, every_out)
+            return _shift_and_log_scale(raw_2K[:K], raw_2K[K:])
+
+        return coupling(even_K if i % 2 == 0 else ~even_K, parameters)
 
     return _flow("real_nvp", K, weights, layer, slow_inverse=False)
 
@@ -187,10 +138,12 @@ def real_nvp(latent_dim: int, *, num_layers: int, hidden: int) -> PosteriorFamil
 def iaf(latent_dim: int, *, num_layers: int, hidden: int) -> PosteriorFamily:
     """Inverse autoregressive flow, the order of the dimensions reversed from layer to layer.
 
-    (Kingma et al. 2016, section 4; the masks are those of Germain et al. 2015, section 4.) Draws, with their
-    density and its gradient, are parallel; the density elsewhere, as for importance sampling from another
-    law, takes K passes in turn. Raises ValueError for a size below 1 or a latent_dim below 2.
+    (Kingma et al. 2016, section 4; the masks are those of Germain et al. 2015, section 4.) Samples, with
+    their density and its gradient, take one pass; the density at other z, as in importance sampling from
+    another distribution, takes K. Raises ValueError for a size below 1 or a latent_dim below 2.
     """
+    from vaelab.posterior.bijectors import InverseAutoregressive
+
     K = latent_dim
     _check(K, num_layers, hidden)
     degree_K, degree_H = np.arange(K), np.arange(hidden) % (K - 1)
@@ -199,7 +152,7 @@ def iaf(latent_dim: int, *, num_layers: int, hidden: int) -> PosteriorFamily:
     keys = jax.random.split(named_key(0, "iaf"), num_layers)
     weights = [_weights(key, mask_in, 2 * K) for key in keys]
 
-    def layer(w: dict[str, Array], i: int) -> distrax.Bijector:
+    def layer(w: dict[str, Array], i: int) -> "distrax.Bijector":
         def parameters(u_K: Array) -> tuple[Array, Array]:
             ordered_K = u_K if i % 2 == 0 else u_K[::-1]
             raw_2K = _network(w, ordered_K, mask_in, mask_out)

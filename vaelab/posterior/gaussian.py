@@ -1,26 +1,29 @@
 """Gaussian families with a diagonal, a dense and a triangular scale.
 
-Each is a location-scale law z = mu + S eps with eps ~ N(0, I), so q = N(mu, S S') and
+Each is a location-scale distribution z = mu + S eps with eps ~ N(0, I), so q = N(mu, S S') and
 
     KL(q || N(0, I)) = 1/2 (||S||_F^2 + ||mu||^2 - K) - log|det S|                           (1)
 
-S is known only up to S -> S Q with Q orthogonal: laws are compared by S S'. The Fisher information of
-q, in the coordinates dmu and dS = S A, gives KL(q || q + d) ~ 1/2 dmu' (S S')^-1 dmu + 1/4 ||A + A'||_F^2,
+S is known only up to S -> S Q with Q orthogonal: two q are compared by S S'. The Fisher information of q, in
+the coordinates dmu and dS = S A, gives KL(q || q + d) ~ 1/2 dmu' (S S')^-1 dmu + 1/4 ||A + A'||_F^2,
 so that with H = S' dL/dS symmetrised the natural gradient is (S S' dL/dmu, S H / 2).
 """
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import distrax
 import jax.numpy as jnp
 import numpy as np
 
 from vaelab.linalg import inverse_and_log_abs_det, inverse_lower, inverse_reverse_cholesky, qr
 from vaelab.types import Array, GaussianGeometry, PosteriorFamily
 
+if TYPE_CHECKING:
+    import distrax
 
-def own_density(
+
+def sample_with_density(
     reparameterize: Callable[[Array, Array], Array], log_abs_det: Callable[[Array], Array]
 ) -> Callable[[Array, Array], tuple[Array, Array]]:
     """(phi, eps) -> (z, log q(z)) of a location-scale family: S^-1 (z - mu) is eps itself.
@@ -50,6 +53,8 @@ def diagonal(latent_dim: int) -> PosteriorFamily:
 
     KL = sum_i 1/2 (sigma_i^2 + mu_i^2 - 1) - log sigma_i  (Kingma & Welling 2014, appendix B).
     """
+    import distrax
+
     K = latent_dim
 
     def split(phi_P: Array) -> tuple[Array, Array]:
@@ -59,7 +64,7 @@ def diagonal(latent_dim: int) -> PosteriorFamily:
         mu_K, log_sigma_K = split(phi_P)
         return mu_K + jnp.exp(log_sigma_K) * eps_K
 
-    def dist(phi_P: Array) -> distrax.Distribution:
+    def dist(phi_P: Array) -> "distrax.Distribution":
         mu_K, log_sigma_K = split(phi_P)
         return distrax.Independent(distrax.Normal(mu_K, jnp.exp(log_sigma_K)), 1)
 
@@ -97,7 +102,7 @@ def diagonal(latent_dim: int) -> PosteriorFamily:
         param_size=2 * K,
         init=lambda: jnp.zeros(2 * K),
         reparameterize=reparameterize,
-        sample_and_log_prob=own_density(reparameterize, log_abs_det),
+        sample_and_log_prob=sample_with_density(reparameterize, log_abs_det),
         dist=dist,
         kl_to_prior=kl_to_prior,
         gaussian=GaussianGeometry(
@@ -110,48 +115,15 @@ def diagonal(latent_dim: int) -> PosteriorFamily:
     )
 
 
-class DenseLinear(distrax.Linear):
-    """x -> S x for any invertible S_KxK.
-
-    Unlike `distrax.UnconstrainedAffine` it inverts S once for all densities, and inside
-    `distrax.MultivariateNormalFromBijector` it has a covariance and an exact KL.
-    """
-
-    def __init__(self, matrix_KxK: Array, inverse_KxK: Array, log_abs_det: Array):
-        super().__init__(matrix_KxK.shape[-1], (), matrix_KxK.dtype)
-        self._matrix, self._inverse, self._logdet = matrix_KxK, inverse_KxK, log_abs_det
-
-    @property
-    def matrix(self) -> Array:
-        return self._matrix
-
-    def forward(self, x: Array) -> Array:
-        return x @ self._matrix.T
-
-    def inverse(self, y: Array) -> Array:
-        return y @ self._inverse.T
-
-    def forward_log_det_jacobian(self, x: Array) -> Array:
-        return jnp.broadcast_to(self._logdet, x.shape[:-1])
-
-    def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
-        return self.forward(x), self.forward_log_det_jacobian(x)
-
-    def inverse_log_det_jacobian(self, y: Array) -> Array:
-        return jnp.broadcast_to(-self._logdet, y.shape[:-1])
-
-    def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
-        return self.inverse(y), self.inverse_log_det_jacobian(y)
-
-    def same_as(self, other: distrax.Bijector) -> bool:
-        return type(other) is DenseLinear and self._matrix is other._matrix
-
-
 def full(latent_dim: int) -> PosteriorFamily:
     """z = mu + S eps with phi = [mu_K, S reshaped to K^2], P = K + K^2, S dense and unconstrained.
 
     The sign of det S is free. A singular S has no density on R^K: log q and the KL are then not finite.
     """
+    import distrax
+
+    from vaelab.posterior.bijectors import DenseLinear
+
     K = latent_dim
 
     def location_scale(phi_P: Array) -> tuple[Array, Array]:
@@ -164,7 +136,7 @@ def full(latent_dim: int) -> PosteriorFamily:
         mu_K, scale_KxK = location_scale(phi_P)
         return mu_K + scale_KxK @ eps_K
 
-    def dist(phi_P: Array) -> distrax.Distribution:
+    def dist(phi_P: Array) -> "distrax.Distribution":
         mu_K, scale_KxK = location_scale(phi_P)
         inverse_and_log_det = inverse_and_log_abs_det(scale_KxK)
         return distrax.MultivariateNormalFromBijector(mu_K, DenseLinear(scale_KxK, *inverse_and_log_det))
@@ -185,7 +157,7 @@ def full(latent_dim: int) -> PosteriorFamily:
         return join(scale_KxK @ (scale_KxK.T @ grad_mu_K), 0.25 * scale_KxK @ (h_KxK + h_KxK.T))
 
     def dual_gradient(phi_P: Array, grad_P: Array, concavity_KxK: Array) -> Array:
-        # The law of S = L Q is that of the triangular L, and dL/dL = (dL/dS) Q'.
+        # S = L Q and the triangular L are the same distribution, and dL/dL = (dL/dS) Q'.
         grad_mu_K, grad_scale_KxK = location_scale(grad_P)
         rotation_KxK = qr(location_scale(phi_P)[1].T)[0]  # Q'
         return _triangular_dual(grad_mu_K, jnp.tril(grad_scale_KxK @ rotation_KxK), concavity_KxK)
@@ -196,7 +168,7 @@ def full(latent_dim: int) -> PosteriorFamily:
         param_size=K + K * K,
         init=lambda: join(jnp.zeros(K), jnp.eye(K)),
         reparameterize=reparameterize,
-        sample_and_log_prob=own_density(reparameterize, log_abs_det),
+        sample_and_log_prob=sample_with_density(reparameterize, log_abs_det),
         dist=dist,
         kl_to_prior=kl_to_prior,
         gaussian=GaussianGeometry(
@@ -212,12 +184,16 @@ def full(latent_dim: int) -> PosteriorFamily:
 
 
 def cholesky(latent_dim: int) -> PosteriorFamily:
-    """z = mu + S eps, S lower triangular with a positive diagonal: every Gaussian law, once.
+    """z = mu + S eps, S lower triangular with a positive diagonal: every Gaussian distribution, once.
 
     phi = [mu_K, log diag(S)_K, the K(K-1)/2 numbers under the diagonal], P = 2K + K(K-1)/2. The numbers under
     the diagonal are in the order that fills a triangle by one reshape, without a gather.
     (Kingma & Welling 2019, section 2.5.1.)
     """
+    import distrax
+
+    from vaelab.posterior.bijectors import DenseLinear
+
     K, m = latent_dim, latent_dim - 1
 
     def fill(under_R):
@@ -242,7 +218,7 @@ def cholesky(latent_dim: int) -> PosteriorFamily:
         mu_K, scale_KxK = location_scale(phi_P)
         return mu_K + scale_KxK @ eps_K
 
-    def dist(phi_P: Array) -> distrax.Distribution:
+    def dist(phi_P: Array) -> "distrax.Distribution":
         mu_K, scale_KxK = location_scale(phi_P)
         bijector = DenseLinear(scale_KxK, inverse_lower(scale_KxK), log_abs_det(phi_P))
         return distrax.MultivariateNormalFromBijector(mu_K, bijector)
@@ -282,7 +258,7 @@ def cholesky(latent_dim: int) -> PosteriorFamily:
         param_size=2 * K + size,
         init=lambda: jnp.zeros(2 * K + size),
         reparameterize=reparameterize,
-        sample_and_log_prob=own_density(reparameterize, log_abs_det),
+        sample_and_log_prob=sample_with_density(reparameterize, log_abs_det),
         dist=dist,
         kl_to_prior=kl_to_prior,
         gaussian=GaussianGeometry(

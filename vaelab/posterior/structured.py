@@ -6,58 +6,24 @@ solved for by conjugate gradients.
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import distrax
 import jax
 import jax.numpy as jnp
 
 from vaelab.linalg import cholesky, inverse_lower
-from vaelab.posterior.gaussian import own_density
+from vaelab.posterior.gaussian import sample_with_density
 from vaelab.types import Array, GaussianGeometry, PosteriorFamily
 
+if TYPE_CHECKING:
+    from vaelab.posterior.bijectors import LinearOperator
+
 CG_STEPS = 20
-# What directions in phi that hardly move the law are charged for: the gradient of a finite sample has noise
+# The price of directions in phi that hardly move q: the gradient of a finite sample has noise
 # along them, and the Fisher information alone would follow it anywhere. log d, V and reflections are of
 # order one.
 DAMPING = 0.03
-ROTATION = 0.1  # the same for S -> S (I + A), A antisymmetric, which turns the draws and leaves the law alone
-
-
-class LinearOperator(distrax.Linear):
-    """x -> S x by functions of one vector: `apply(x_K) = S x`, `solve(y_K) = S^-1 y`."""
-
-    def __init__(
-        self, size: int, apply: Callable[[Array], Array], solve: Callable[[Array], Array], log_abs_det: Array
-    ):
-        super().__init__(size, (), log_abs_det.dtype)
-        self._apply = jnp.vectorize(apply, signature="(k)->(k)")
-        self._solve = jnp.vectorize(solve, signature="(k)->(k)")
-        self._log_abs_det = log_abs_det
-
-    @property
-    def matrix(self) -> Array:
-        return self._apply(jnp.eye(self.event_dims)).T
-
-    def forward(self, x: Array) -> Array:
-        return self._apply(x)
-
-    def inverse(self, y: Array) -> Array:
-        return self._solve(y)
-
-    def forward_log_det_jacobian(self, x: Array) -> Array:
-        return jnp.broadcast_to(self._log_abs_det, x.shape[:-1])
-
-    def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
-        return self.forward(x), self.forward_log_det_jacobian(x)
-
-    def inverse_log_det_jacobian(self, y: Array) -> Array:
-        return jnp.broadcast_to(-self._log_abs_det, y.shape[:-1])
-
-    def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
-        return self.inverse(y), self.inverse_log_det_jacobian(y)
-
-    def same_as(self, other: distrax.Bijector) -> bool:
-        return self is other
+ROTATION = 0.1  # the same for S -> S (I + A), A antisymmetric, which turns the samples and not q
 
 
 def _solve(metric: Callable[[Array], Array], grad_R: Array) -> Array:
@@ -73,11 +39,13 @@ def _family(
     name: str,
     K: int,
     init_P: Array,
-    operator: Callable[[Array], LinearOperator],
+    operator: Callable[[Array], "LinearOperator"],
     log_abs_det: Callable[[Array], Array],
     kl_to_prior: Callable[[Array], Array],
     natural_gradient: Callable[[Array, Array], Array],
 ) -> PosteriorFamily:
+    import distrax
+
     def reparameterize(phi_P: Array, eps_K: Array) -> Array:
         return phi_P[:K] + operator(phi_P).forward(eps_K)
 
@@ -87,7 +55,7 @@ def _family(
         param_size=init_P.size,
         init=lambda: init_P,
         reparameterize=reparameterize,
-        sample_and_log_prob=own_density(reparameterize, log_abs_det),
+        sample_and_log_prob=sample_with_density(reparameterize, log_abs_det),
         dist=lambda phi_P: distrax.MultivariateNormalFromBijector(phi_P[:K], operator(phi_P)),
         kl_to_prior=kl_to_prior,
         gaussian=GaussianGeometry(
@@ -105,10 +73,12 @@ def low_rank(latent_dim: int, *, rank: int) -> PosteriorFamily:
         S = D (I + V (I + L)^-1 V'),    S^-1 = (I - V (I + L')^-1 L^-1 V') D^-1,    |det S| = |D| |L|,
 
     so that S S' = D (I + V V') D: P = I + L turns P + P' + V' V into P P', and Woodbury's lemma gives the
-    inverse. A draw takes K numbers of noise, not K + r. (Such laws for inference: Ong, Nott & Smith 2018.)
-    V = 0 would be a stationary point of every function of the law; the prior is met with V = 3/4 [e_1 ..
+    inverse. A sample takes K numbers of noise, not K + r. (This q for inference: Ong, Nott & Smith 2018.)
+    V = 0 would be a stationary point of every function of q; the prior is met with V = 3/4 [e_1 ..
     e_r] and d = 4/5 in these dimensions, to float rounding. Raises ValueError for a rank outside 1..K.
     """
+    from vaelab.posterior.bijectors import LinearOperator
+
     K, r = latent_dim, rank
     if not 1 <= r <= K:
         raise ValueError(f"the rank must be from 1 to latent_dim={K}, not {r}")
@@ -122,7 +92,7 @@ def low_rank(latent_dim: int, *, rank: int) -> PosteriorFamily:
         _, log_d_K, _, cholesky_rxr = split(phi_P)
         return jnp.sum(log_d_K) + jnp.sum(jnp.log(jnp.diag(cholesky_rxr)))
 
-    def operator(phi_P: Array) -> LinearOperator:
+    def operator(phi_P: Array) -> "LinearOperator":
         _, log_d_K, factor_Kxr, cholesky_rxr = split(phi_P)
         d_K = jnp.exp(log_d_K)
         outer_rxr = inverse_lower(jnp.eye(r) + cholesky_rxr)
@@ -180,11 +150,13 @@ def householder(latent_dim: int, *, num_reflections: int) -> PosteriorFamily:
     and gives values that are not finite. (Tomczak & Welling 2016, section 3; there mu is reflected too.)
     Raises ValueError for a number of reflections outside 1..K.
     """
+    from vaelab.posterior.bijectors import LinearOperator
+
     K, m = latent_dim, num_reflections
     if not 1 <= m <= K:
         raise ValueError(f"the number of reflections must be from 1 to latent_dim={K}, not {m}")
 
-    def operator(phi_P: Array) -> LinearOperator:
+    def operator(phi_P: Array) -> "LinearOperator":
         log_sigma_K, v_mxK = phi_P[K : 2 * K], phi_P[2 * K :].reshape(m, K)
         square_m = jnp.sum(v_mxK**2, axis=1)
 

@@ -5,7 +5,6 @@ in phi) and of the closed-form KL for a batch of datapoints, and what the family
 its memory, with an MLP encoder and decoder between.
 """
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -16,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from vaelab import data, model, objective, posterior, report
+from vaelab import data, model, objective, report
 from vaelab.data.observe import observe
 from vaelab.model import likelihood, networks
+from vaelab.posterior import FAMILIES
 from vaelab.study.finding import Finding
 from vaelab.study.timing import best_ms
 from vaelab.training import regime
@@ -29,7 +29,12 @@ MAX_VALUE = 255
 
 
 class Sizes(NamedTuple):
-    """rank: of low_rank, and the number of reflections; num_layers and flow_hidden: of the flows."""
+    """The sizes of what is timed.
+
+    batch_size, data_dim, hidden: those of the training step
+    rank: that of low_rank, and the number of reflections
+    num_layers, flow_hidden: those of the flows
+    """
 
     batch_size: int
     data_dim: int
@@ -39,26 +44,26 @@ class Sizes(NamedTuple):
     flow_hidden: int
 
 
-FAMILIES: dict[str, Callable[[int, Sizes], PosteriorFamily]] = {
-    "diagonal": lambda K, sizes: posterior.diagonal(K),
-    "low_rank": lambda K, sizes: posterior.low_rank(K, rank=min(sizes.rank, K)),
-    "householder": lambda K, sizes: posterior.householder(K, num_reflections=min(sizes.rank, K)),
-    "cholesky": lambda K, sizes: posterior.cholesky(K),
-    "full": lambda K, sizes: posterior.full(K),
-    "real_nvp": lambda K, sizes: posterior.real_nvp(K, num_layers=sizes.num_layers, hidden=sizes.flow_hidden),
-    "iaf": lambda K, sizes: posterior.iaf(K, num_layers=sizes.num_layers, hidden=sizes.flow_hidden),
-}
+def _family(name: str, latent_dim: int, sizes: Sizes) -> PosteriorFamily:
+    entry = FAMILIES[name]
+    of_setting = {
+        "rank": min(sizes.rank, latent_dim),
+        "num_reflections": min(sizes.rank, latent_dim),
+        "flow.num_layers": sizes.num_layers,
+        "flow.hidden": sizes.flow_hidden,
+    }
+    return entry.make(latent_dim, **{size.split(".")[-1]: of_setting[size] for size in entry.sizes})
 
 
 def family_cost(
     key: Key, *, families: tuple[str, ...], latent_dims: tuple[int, ...], repeats: int, sizes: Sizes
 ) -> Finding:
     """The least of the repeats of each time, in milliseconds for a batch; memory in megabytes."""
-    found = {}
+    measured = {}
     for K in latent_dims:
         for name in families:
-            family = FAMILIES[name](K, sizes)
-            found[K, name] = {
+            family = _family(name, K, sizes)
+            measured[K, name] = {
                 "P": family.param_size - family.shared_size,
                 **_density(key, sizes.batch_size, repeats, family),
                 **_training_step(key, sizes, repeats, family),
@@ -74,27 +79,28 @@ def family_cost(
     }
     tables = {
         title: [
-            {"family": name, **{f"K={K}": found[K, name][quantity] for K in latent_dims}} for name in families
+            {"family": name, **{f"K={K}": measured[K, name][quantity] for K in latent_dims}}
+            for name in families
         ]
         for quantity, title in titles.items()
     }
-    return Finding(tables=tables, plot=lambda path: _plot(path, found, latent_dims))
+    return Finding(tables=tables, plot=lambda path: _plot(path, measured, latent_dims))
 
 
 def _density(key: Key, batch_size: int, repeats: int, family: PosteriorFamily) -> dict[str, float]:
     key_phi, key_eps = jax.random.split(key)
     phi_P = family.init()
-    own_NxP = 0.1 * jax.random.normal(key_phi, (batch_size, family.param_size - family.shared_size))
-    phi_NxP = own_NxP + phi_P[None, : own_NxP.shape[1]]
-    shared_R = phi_P[own_NxP.shape[1] :]
+    local_NxP = 0.1 * jax.random.normal(key_phi, (batch_size, family.param_size - family.shared_size))
+    phi_NxP = local_NxP + phi_P[None, : local_NxP.shape[1]]
+    shared_R = phi_P[local_NxP.shape[1] :]
     eps_NxK = jax.random.normal(key_eps, (batch_size, family.latent_dim))
 
-    def phi_of(own_P: Array, shared_R: Array) -> Array | SharedPhi:
-        return SharedPhi(own_P, shared_R) if family.shared_size else own_P
+    def phi_of(local_P: Array, shared_R: Array) -> Array | SharedPhi:
+        return SharedPhi(local_P, shared_R) if family.shared_size else local_P
 
     def log_weights(phi_NxP: Array, shared_R: Array) -> Array:
-        def one(own_P: Array, eps_K: Array) -> Array:
-            phi = phi_of(own_P, shared_R)
+        def one(local_P: Array, eps_K: Array) -> Array:
+            phi = phi_of(local_P, shared_R)
             return objective.log_weight(model.standard_normal_log_prob, family, phi, phi)(eps_K)
 
         return jnp.sum(jax.vmap(one)(phi_NxP, eps_NxK))
@@ -114,10 +120,12 @@ def _density(key: Key, batch_size: int, repeats: int, family: PosteriorFamily) -
 def _training_step(key: Key, sizes: Sizes, repeats: int, family: PosteriorFamily) -> dict[str, float]:
     """One step of Adam on the ELBO, two layers of `sizes.hidden` units each way, on made images."""
     layers = (sizes.hidden, sizes.hidden)
-    init_P, own = family.init(), family.param_size - family.shared_size
-    encoder = networks.mlp_encoder(sizes.data_dim, layers, init_P[:own], activation=nn.elu, output_scale=0.01)
+    init_P, size = family.init(), family.param_size - family.shared_size
+    encoder = networks.mlp_encoder(
+        sizes.data_dim, layers, init_P[:size], activation=nn.elu, output_scale=0.01
+    )
     bound = objective.elbo if family.kl_to_prior else objective.elbo_from_draws
-    encoder = networks.with_shared(encoder, init_P[own:]) if family.shared_size else encoder
+    encoder = networks.with_shared(encoder, init_P[size:]) if family.shared_size else encoder
     system = train.System(
         model=model.decoder_model(
             family.latent_dim,
@@ -144,9 +152,11 @@ def _training_step(key: Key, sizes: Sizes, repeats: int, family: PosteriorFamily
     }
 
 
-def _plot(path: Path, found: dict[tuple[int, str], dict[str, float]], latent_dims: tuple[int, ...]) -> None:
+def _plot(
+    path: Path, measured: dict[tuple[int, str], dict[str, float]], latent_dims: tuple[int, ...]
+) -> None:
     figure, axes = report.figure(2, 11.0, 4.2)
-    names = dict.fromkeys(name for _, name in found)
+    names = dict.fromkeys(name for _, name in measured)
     colours = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee8866", "#aa3377", "#777777")
     quantities = {
         "draw_ms": "milliseconds for a draw and its density",
@@ -154,7 +164,7 @@ def _plot(path: Path, found: dict[tuple[int, str], dict[str, float]], latent_dim
     }
     for axis, (quantity, label) in zip(axes, quantities.items(), strict=True):
         for name, colour in zip(names, colours, strict=False):
-            values = [found[K, name][quantity] for K in latent_dims]
+            values = [measured[K, name][quantity] for K in latent_dims]
             axis.loglog(latent_dims, values, "o-", color=colour, label=name)
         axis.set_xticks(latent_dims, [str(K) for K in latent_dims])
         axis.set_xlabel("latent dimension K")

@@ -6,7 +6,11 @@ from typing import Any, NamedTuple
 
 
 class Finding(NamedTuple):
-    """tables: title -> rows, each row the same keys. plot(path): draws the figure."""
+    """The outcome of a study.
+
+    tables: title -> rows, each row with the same keys
+    plot(path): draws the figure
+    """
 
     tables: dict[str, list[dict[str, Any]]]
     plot: Callable[[Path], None]

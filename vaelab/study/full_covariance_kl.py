@@ -7,7 +7,6 @@ held against float64 linear algebra, distrax and draws, for growing K; and timed
 
 from pathlib import Path
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,6 +44,8 @@ def _member(key: Key, K: int) -> Array:
 
 
 def _errors(key: Key, K: int, num_draws: int) -> dict[str, float]:
+    import distrax
+
     key_member, key_draws = jax.random.split(key)
     family, phi_P = posterior.full(K), _member(key_member, K)
     kl, grad_P = jax.jit(jax.value_and_grad(family.kl_to_prior))(phi_P)

@@ -1,7 +1,7 @@
 """How noisy is each estimator's gradient at the optimum, near it and far from it?
 
 On a linear-Gaussian model the optimum of the full family is the posterior and known. q is moved from it by a
-distance d in nats: along a fixed random direction in phi, as far as makes L[q*] - L[q] = d. Measured there:
+distance d in nats: along a fixed random direction in phi, as far as makes L[q*] - L[q] = d. What is measured:
 the total variance of the gradient in phi (the trace of its covariance), each estimator with the same number
 of draws.
 """
@@ -13,7 +13,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.optimize
 
 from vaelab import model, objective, posterior, report
 from vaelab.objective import multisample
@@ -50,8 +49,9 @@ def gradient_variance(
 
     @jax.jit
     def excess(t: Array) -> Array:
-        law = family.gaussian.location_scale(optimum_P + t * direction_P)
-        return model.linear_gaussian_log_evidence(theta, x_D) - model.linear_gaussian_elbo(theta, x_D, *law)
+        moments = family.gaussian.location_scale(optimum_P + t * direction_P)
+        elbo = model.linear_gaussian_elbo(theta, x_D, *moments)
+        return model.linear_gaussian_log_evidence(theta, x_D) - elbo
 
     keys_R = jax.random.split(key_draws, repeats)
     variances, errors = [], []
@@ -75,12 +75,14 @@ def gradient_variance(
 
 def _step_to(distance: float, excess: Callable[[float], Array]) -> float:
     """The least t >= 0 with excess(t) = distance; it grows without bound up to the first singular S."""
+    from scipy import optimize
+
     if distance == 0.0:
         return 0.0
     high = 1e-3
     while float(excess(high)) < distance:
         high *= 1.2
-    return scipy.optimize.brentq(lambda t: float(excess(t)) - distance, 0.0, high, xtol=1e-6)
+    return optimize.brentq(lambda t: float(excess(t)) - distance, 0.0, high, xtol=1e-6)
 
 
 def _plot(path: Path, rows: list[dict[str, float]], num_samples: int) -> None:

@@ -1,8 +1,8 @@
-"""Which laws are z = mu + sigma * eps and z = mu + S eps?
+"""Which distributions are z = mu + sigma * eps and z = mu + S eps?
 
 N(mu, diag(sigma^2)) and N(mu, S S'): a linear image of a Gaussian vector is Gaussian, with mean mu and
-covariance S E[eps eps'] S' = S S'. Draws are held against that claim by their means, covariances and the
-law of random projections, and so is a law with the same two moments that is not Gaussian, which only the
+covariance S E[eps eps'] S' = S S'. Draws are held against that claim by their means, covariances and
+random projections, and so is a distribution with the same two moments that is not Gaussian, which only the
 last can tell.
 """
 
@@ -12,7 +12,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 
 from vaelab import posterior, report
 from vaelab.study.finding import Finding
@@ -20,7 +19,7 @@ from vaelab.types import Array, Key
 
 
 def reparameterization(key: Key, *, latent_dim: int, num_draws: int, num_projections: int) -> Finding:
-    """Moments and normality of draws; S against S Q; what is left of the law as S loses rank."""
+    """Moments and normality of draws; S against S Q; what becomes of the distribution as S loses rank."""
     K = latent_dim
     keys = jax.random.split(key, 8)
     mu_K = jax.random.normal(keys[0], (K,))
@@ -30,7 +29,7 @@ def reparameterization(key: Key, *, latent_dim: int, num_draws: int, num_project
     diagonal, full = posterior.diagonal(K), posterior.full(K)
     phi_P = jnp.concatenate([mu_K, log_sigma_K])
     eps_LxSxK = jax.random.normal(keys[4], (3, num_draws, K))
-    # Of mean 0 and variance 1, not Gaussian.
+    # Mean 0 and variance 1, not Gaussian.
     flat_SxK = jax.random.uniform(keys[5], (num_draws, K), minval=-np.sqrt(3.0), maxval=np.sqrt(3.0))
     projection_MxK = jax.random.normal(keys[6], (num_projections, K))
 
@@ -39,19 +38,22 @@ def reparameterization(key: Key, *, latent_dim: int, num_draws: int, num_project
 
     dense_P = full.gaussian.project(mu_K, scale_KxK)
     rotated_P = full.gaussian.project(mu_K, scale_KxK @ rotation_KxK)
-    laws = {
+    samples = {
         "mu + sigma eps": (draws(diagonal, phi_P, eps_LxSxK[0]), jnp.diag(jnp.exp(log_sigma_K))),
         "mu + S eps": (draws(full, dense_P, eps_LxSxK[1]), scale_KxK),
         "mu + S Q eps": (draws(full, rotated_P, eps_LxSxK[2]), scale_KxK),
         "mu + S u, u uniform": (draws(full, dense_P, flat_SxK), scale_KxK),
     }
     moments = [
-        {"law": name, **_against_gaussian(z_SxK, mu_K, S_KxK, np.asarray(projection_MxK, np.float64))}
-        for name, (z_SxK, S_KxK) in laws.items()
+        {
+            "distribution": name,
+            **_against_gaussian(z_SxK, mu_K, S_KxK, np.asarray(projection_MxK, np.float64)),
+        }
+        for name, (z_SxK, S_KxK) in samples.items()
     ]
     return Finding(
         tables={
-            "draws against the Gaussian law they are said to have": moments,
+            "samples against the Gaussian distribution they are said to have": moments,
             "correlations that S S' induces": _correlations(scale_KxK, scale_KxK @ rotation_KxK),
             "a singular value of S goes to 0": _losing_rank(full, mu_K, scale_KxK, eps_LxSxK[1]),
         },
@@ -65,8 +67,10 @@ def _against_gaussian(
     """The largest errors of the moments in standard errors, and a test of each projection for normality.
 
     p_value: the smallest of the M Kolmogorov-Smirnov tests of a'z against N(a'mu, |S'a|^2), times M
-    (Bonferroni), at most 1; the law tested is the one claimed, not one fitted to the draws.
+    (Bonferroni), at most 1; the distribution tested is the one claimed, not one fitted to the samples.
     """
+    from scipy import stats
+
     mean_K, scale_KxK = np.asarray(mean_K, np.float64), np.asarray(scale_KxK, np.float64)
     centred_SxK = z_SxK - mean_K
     root = np.sqrt(len(z_SxK))
@@ -76,7 +80,7 @@ def _against_gaussian(
         np.std(products_SxKxK, axis=0) / root
     )
     p_values = [
-        scipy.stats.kstest(centred_SxK @ a, scipy.stats.norm(0.0, np.linalg.norm(scale_KxK.T @ a)).cdf).pvalue
+        stats.kstest(centred_SxK @ a, stats.norm(0.0, np.linalg.norm(scale_KxK.T @ a)).cdf).pvalue
         for a in projection_MxK
     ]
     return {
@@ -96,7 +100,7 @@ def _correlations(scale_KxK: Array, rotated_KxK: Array) -> list[dict[str, float]
 
 
 def _losing_rank(full, mu_K: Array, scale_KxK: Array, eps_SxK: Array) -> list[dict[str, float]]:
-    """As the least singular value s falls: the spread of the draws along its direction, entropy and KL."""
+    """Spread of the samples along the least singular direction, entropy and KL as that value falls."""
     left_KxK, value_K, right_KxK = np.linalg.svd(np.asarray(scale_KxK))
     rows = []
     for least in (value_K[-1], 1e-1, 1e-2, 1e-4, 0.0):
@@ -118,7 +122,7 @@ def _losing_rank(full, mu_K: Array, scale_KxK: Array, eps_SxK: Array) -> list[di
 
 
 def _plot(key: Key) -> Callable[[Path], None]:
-    """Three pictures in the plane, each law by 400 draws and its ellipses at 1 and 2 standard deviations."""
+    """Draws three pictures in the plane: 400 samples of each distribution, ellipses at 1 and 2 deviations."""
 
     def plot(path: Path) -> None:
         eps_Sx2 = np.asarray(jax.random.normal(key, (400, 2)))
@@ -133,14 +137,14 @@ def _plot(key: Key) -> Callable[[Path], None]:
                 {"rank 2": scale, "nearly 1": _with_least(scale, 0.1), "rank 1": _with_least(scale, 0.0)},
             ),
             (
-                "the same variances, two laws",
-                "the same law, two S: lines are its columns",
-                "the law as S loses rank",
+                "the same variances, two distributions",
+                "the same distribution, two S: lines are its columns",
+                "the distribution as S loses rank",
             ),
             strict=True,
         ):
             for (label, S), colour in zip(scales.items(), ("#4477aa", "#ee8866", "#228833"), strict=False):
-                turned, z = title.startswith("the same law"), eps_Sx2 @ S.T
+                turned, z = title.startswith("the same distribution"), eps_Sx2 @ S.T
                 axis.plot(*z.T, ".", markersize=2, color=colour, alpha=0.1 if turned else 0.5)
                 style = "--" if turned and label == "S Q" else "-"
                 circle = np.stack(
@@ -162,5 +166,5 @@ def _plot(key: Key) -> Callable[[Path], None]:
 
 
 def _with_least(scale: np.ndarray, least: float) -> np.ndarray:
-    left, value, right = np.linalg.svd(scale)
-    return left * np.array([value[0], least]) @ right
+    u, value, v = np.linalg.svd(scale)
+    return u * np.array([value[0], least]) @ v
