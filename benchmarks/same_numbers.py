@@ -112,13 +112,15 @@ def record(folder: Path, checkout: Path) -> None:
 def compare(one: Path, other: Path) -> bool:
     """Prints the largest difference of each run; whether all are as they must be."""
     good = True
-    for name in (*RUNS, "audit"):
+    for name in (n for n in (*RUNS, "audit") if (other / n).exists()):
         most, where = 0.0, ""
         first, second = dict(_numbers(one / name)), dict(_numbers(other / name))
         swept = any("seed=" in path for path in first)
-        if missing := sorted(first.keys() ^ second.keys()):
+        if missing := sorted(first.keys() - second.keys()):
             good = False
-            print(f"{name}: {len(missing)} only in one of them: {', '.join(missing[:5])}")
+            print(f"{name}: {len(missing)} are missing: {', '.join(missing[:5])}")
+        if new := sorted(second.keys() - first.keys()):
+            print(f"{name}: {len(new)} are new: {', '.join(new[:2])}, ...")
         for path in first.keys() & second.keys():
             size = _difference(first[path], second[path])
             if size > most:

@@ -16,32 +16,31 @@ With several processes each one calls every method, and every leaf is whole on e
 one alone writes and reads, so DIR may be on a disk that no other sees.
 """
 
-import hashlib
 import itertools
-import json
 import logging
-import math
 import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import absl.logging
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from vaelab.runtime.packing import (
+    CheckpointError,
+    State,
+    arrays_of,
+    describe,
+    leaves_of,
+    pack,
+    sha256,
+    unpack,
+)
 from vaelab.runtime.processes import of_first
-
-State = Any  # a pytree of jax arrays, typed keys among them
-Leaf = jax.Array | jax.ShapeDtypeStruct
-
-
-class CheckpointError(RuntimeError):
-    """A state cannot be saved or restored; the message is one line that names the fix."""
 
 
 def _is_wanted(record: logging.LogRecord) -> bool:
@@ -63,62 +62,12 @@ def _print_to_stderr(message: str) -> None:
     print(message, file=sys.stderr)
 
 
-def _leaves(tree: State) -> dict[str, Leaf]:
-    leaves = {jax.tree_util.keystr(p): x for p, x in jax.tree_util.tree_leaves_with_path(tree)}
-    for path, leaf in leaves.items():
-        if not isinstance(leaf, Leaf):
-            raise CheckpointError(
-                f"leaf {path} of the state is a {type(leaf).__name__}, not a jax array:"
-                " wrap it in jnp.asarray"
-            )
-    return leaves
-
-
-def _describe(leaves: dict[str, Leaf]) -> dict[str, str]:
-    return {path: f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves.items()}
-
-
-def _raw(leaf: jax.Array) -> jax.Array:
-    is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-    return jax.random.key_data(leaf) if is_key else leaf
-
-
-def _pack(leaves: dict[str, jax.Array]) -> np.ndarray:
-    arrays = jax.device_get([_raw(leaf) for _, leaf in sorted(leaves.items())])
-    return np.frombuffer(b"".join(array.tobytes() for array in arrays), np.uint8)
-
-
-def _unpack(packed: np.ndarray, template: dict[str, Leaf]) -> dict[str, jax.Array]:
-    leaves, start = {}, 0
-    for path, like in sorted(template.items()):
-        raw = jax.eval_shape(_raw, like)
-        stop = start + raw.size * raw.dtype.itemsize
-        leaves[path] = _place(packed[start:stop].view(raw.dtype).reshape(raw.shape), like)
-        start = stop
-    return leaves
-
-
-def _place(array: np.ndarray, like: Leaf) -> jax.Array:
-    # A leaf that was free to follow the others (uncommitted) must stay so: pinned to one device it
-    # could no longer meet a batch that is sharded over eight.
-    leaf = jax.device_put(array, like.sharding if getattr(like, "committed", True) else None)
-    if leaf.dtype == like.dtype:
-        return leaf
-    return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(jnp.empty((0,), like.dtype)))
-
-
-def _sha256(described: dict[str, str], packed: np.ndarray) -> str:
-    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
-    digest.update(packed)
-    return digest.hexdigest()
-
-
 def _read(manager: ocp.CheckpointManager, step: int) -> tuple[dict[str, str], np.ndarray]:
     """(what every leaf is, the bytes of all). Raises ValueError where they do not match their sha256."""
     items = ocp.args.Composite(state=ocp.args.StandardRestore(), manifest=ocp.args.JsonRestore())
     restored = manager.restore(step, args=items)
     described, packed = restored.manifest["leaves"], restored.state["bytes"]
-    if restored.manifest["sha256"] != _sha256(described, packed):
+    if restored.manifest["sha256"] != sha256(described, packed):
         raise ValueError("its bytes do not match its sha256")
     return described, packed
 
@@ -137,26 +86,8 @@ def read_newest(directory: str | Path) -> dict[str, np.ndarray]:
             except Exception as error:  # a damaged step raises nearly anything
                 reason = _one_line(error)
                 continue
-            return _arrays(described, packed)
+            return arrays_of(described, packed)
     raise CheckpointError(f"no checkpoint in {directory} can be read: {reason}")
-
-
-def _arrays(described: dict[str, str], packed: np.ndarray) -> dict[str, np.ndarray]:
-    """The leaves but for keys, from how `_describe` writes and `_pack` lays them."""
-    arrays, start = {}, 0
-    for path, text in sorted(described.items()):
-        name, _, sizes = text.removesuffix("]").partition("[")
-        shape = tuple(int(size) for size in sizes.split(",") if size)
-        is_key = name.startswith("key<")
-        dtype = np.dtype(np.uint32) if is_key else np.dtype(name)
-        stop = start + math.prod(shape) * dtype.itemsize * (KEY_WORDS if is_key else 1)
-        if not is_key:
-            arrays[path] = packed[start:stop].view(dtype).reshape(shape)
-        start = stop
-    return arrays
-
-
-KEY_WORDS = 2  # of a threefry key, JAX's default
 
 
 class Checkpointer:
@@ -208,9 +139,9 @@ class Checkpointer:
         """Copies `state` to the host, then writes it in the background."""
         if self._manager is None:
             return
-        leaves = _leaves(state)
-        described, packed = _describe(leaves), _pack(leaves)
-        manifest = {"leaves": described, "sha256": _sha256(described, packed)}
+        leaves = leaves_of(state)
+        described, packed = describe(leaves), pack(leaves)
+        manifest = {"leaves": described, "sha256": sha256(described, packed)}
         with self._writing():
             # Orbax counts a step as saved until it is asked how the background write went.
             self._manager.wait_until_finished()
@@ -238,8 +169,8 @@ class Checkpointer:
         if found is None:
             return None
         step, packed = found
-        leaves = _leaves(template)
-        restored = _unpack(packed, leaves)
+        leaves = leaves_of(template)
+        restored = unpack(packed, leaves)
         return step, jax.tree.unflatten(jax.tree.structure(template), [restored[p] for p in leaves])
 
     def _newest(self, template: State) -> tuple[int, np.ndarray] | None:
@@ -292,7 +223,7 @@ class Checkpointer:
             ) from error
 
     def _check_fit(self, step: int, saved: dict[str, str], template: State) -> None:
-        wanted = _describe(_leaves(template))
+        wanted = describe(leaves_of(template))
         for path in wanted | saved:
             if wanted.get(path) != saved.get(path):
                 raise CheckpointError(
