@@ -165,7 +165,7 @@ def load(workdir: str | Path) -> FinishedRun:
     except (KeyError, AttributeError, ValueError, OSError, CheckpointError) as error:
         problem = " ".join(str(error).split())
         raise ConfigError(
-            f"{directory} cannot be loaded: another version of vaelab made it or a file is damaged ({problem})"
+            f"{directory} cannot be loaded: another version made it, or a file is damaged ({problem})"
         ) from error
     return FinishedRun(directory, config, model, theta, families, trained, image_shape, rows, per_datapoint)
 
