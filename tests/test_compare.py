@@ -69,7 +69,7 @@ def test_the_command_prints_and_writes(tmp_path, capsys):
 
 
 def test_runs_whose_family_has_no_encoder_are_drawn(tmp_path):
-    """Of which the first quantity is missing; each run has its line in the legend all the same."""
+    """The first quantity is missing; each run has its line in the legend all the same."""
     runs = [write_run(tmp_path / name, lead) for name, lead in (("a", 0.0), ("b", 0.5))]
     for run in runs:
         arrays = dict(np.load(run / "per_datapoint.npz"))

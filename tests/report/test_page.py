@@ -1,80 +1,23 @@
-"""The page of a run: what it says is in the arrays, it is sound HTML, and a browser shows all of it."""
+"""The page of a run: what it says is in the arrays, and it is sound HTML."""
 
 import itertools
 import math
 import re
-import shutil
-import subprocess
-import threading
 from functools import partial
 from html.parser import HTMLParser
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
-from PIL import Image
 
+from tests.support.page import given
 from vaelab import posterior
-from vaelab.measure import gap
-from vaelab.report.page import Latents, latents, worst, write_page
+from vaelab.report.page import latents, worst, write_page
 from vaelab.report.page.style import DARK, LIGHT
-from vaelab.report.page.worst import robust_z
 from vaelab.report.tables import cell
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-HEADLESS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 HOSTILE = '" onfocus="f()\' </title><script>f()</script><img src=x onerror=f()>&'
-
-
-def given(num_points=40, families=("diagonal", "full"), *, encoder=True, latent_dim=3):
-    """Arguments of `write_page`, with everything in it."""
-    rng = np.random.default_rng(0)
-    log_evidence = (-90 + 5 * rng.standard_normal(num_points)).astype(np.float32)
-    arrays = {
-        "test/index": np.arange(100, 100 + num_points),
-        "test/log_evidence": log_evidence,
-        "test/pareto_k": np.full(num_points, 0.3),
-        "test/acceptance": np.full(num_points, np.nan),
-        "test/labels": np.array([f"class {i % 10}" for i in range(num_points)]),
-    }
-    rows, places, pictures = [], {}, {}
-    for family in families:
-        optimal = log_evidence - rng.gamma(2.0, 0.3, num_points)
-        amortized = optimal - rng.gamma(2.0, 0.5, num_points)
-        own = {"elbo_optimal": optimal, "converged": np.ones(num_points, bool)}
-        own |= {"excess": np.zeros(num_points), "excess_stderr": np.full(num_points, 0.01)}
-        own |= {"elbo_amortized": amortized} if encoder else {}
-        arrays |= {f"test/{family}/{name}": array for name, array in own.items()}
-        statistics = gap.summarize(gap.Gap(amortized, optimal, log_evidence), has_encoder=encoder)
-        statistics["log_evidence"] |= {"bias": "lower", "num_heavy_tailed": 0, "estimator": "sampling"}
-        row = {"split": "test", "family": family, "num_points": num_points, "broken_orders": [], **statistics}
-        rows.append({**row, "amortized_by": "encoder" if encoder else None})
-        shape = num_points, latent_dim
-        places[f"test/{family}"] = Latents(*rng.standard_normal((2, *shape)), *rng.gamma(4, 0.1, (2, *shape)))
-        images = {"data": rng.random((8, 8)), "by q*": rng.random((8, 8, 3))}
-        pictures[f"test/{family}"] = {found.index: images for found in worst(rows[-1], arrays)}
-    metrics = [
-        {"stage": "train", "step": 100 * i, "elbo": -99.0 + i, "seconds": 1.0}
-        | ({"validation_elbo": -99.5 + i, "validation_stderr": 0.3} if i % 2 else {})
-        for i in range(1, 40)
-    ]
-    return {
-        "title": "a run",
-        "rows": rows,
-        "per_datapoint": arrays,
-        "metrics": metrics,
-        "config": {"train": {"num_steps": 3000, "names": ["a", "b"]}, "seed": 0},
-        "command": "python launch.py --workdir=runs/a",
-        "versions": {"vaelab": "0.1.0"},
-        "pictures": pictures,
-        "latents": places,
-        "notes": ["a line worth reading"],
-    }
 
 
 class Page(HTMLParser):
@@ -142,43 +85,6 @@ def test_bars_are_as_long_as_the_gaps(tmp_path):
     assert ["negative" in attrs["class"] for attrs in bars] == [gap < 0 for gap in gaps]
 
 
-REASONS = {
-    "pareto_k": (0.834, "heavy weights (k-hat 0.83)"),
-    "acceptance": (0.0, "no move was accepted"),
-    "diagonal/converged": (False, "not converged (excess 0.00 ± 0.01)"),
-    "log_evidence": (-math.inf, "log p(x) is not finite"),
-    "diagonal/elbo_optimal": (math.nan, "L[q*] is not finite"),
-}
-
-
-@pytest.mark.parametrize("name", REASONS)
-def test_a_datapoint_among_the_worst_has_its_reason(name):
-    arguments = given(families=("diagonal",))
-    row, arrays = arguments["rows"][0], arguments["per_datapoint"]
-    arrays["test/diagonal/elbo_amortized"][7] -= 100.0
-    value, reason = REASONS[name]
-    arrays[f"test/{name}"][7] = value
-    first, second, *_ = worst(row, arrays)
-    assert (first.place, first.reasons) == (7, (reason,))
-    larger = "the encoder" if second.amortization > second.approximation else "the family"
-    assert second.reasons == (larger,)
-
-
-def test_out_of_distribution_is_told_by_the_robust_z_score():
-    arguments = given(num_points=200, families=("diagonal",))
-    arrays = arguments["per_datapoint"]
-    z_N = robust_z(arrays["test/log_evidence"])
-    # Of a normal law the robust score is the ordinary one, up to the error of a MAD: 1.17 / sqrt(N).
-    ordinary_N = (arrays["test/log_evidence"] + 90) / 5
-    assert abs(np.polyfit(ordinary_N, z_N, 1)[0] - 1) < 5 * 1.17 / math.sqrt(200)
-    for name in ("log_evidence", "diagonal/elbo_optimal", "diagonal/elbo_amortized"):
-        arrays[f"test/{name}"][3] -= 60.0
-    arrays["test/diagonal/elbo_amortized"][3] -= 30.0
-    (reason,) = worst(arguments["rows"][0], arrays)[0].reasons
-    assert re.fullmatch(r"log p\(x\) far below the others \(z -1\d\.\d\)", reason)
-    assert not robust_z(np.float64([-1.0, -1.01, -9.0])).any()
-
-
 def test_nothing_that_a_user_gives_is_markup(tmp_path):
     arguments = given(families=(HOSTILE,))
     arguments |= {
@@ -220,7 +126,7 @@ def test_the_html_is_sound_and_labelled(tmp_path):
 
 
 def luminance(colour):
-    """Of WCAG 2.2, relative."""
+    """The relative luminance of WCAG 2.2."""
     parts = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
     linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
     return linear @ (0.2126, 0.7152, 0.0722)
@@ -288,7 +194,7 @@ def test_what_is_missing_or_strange_is_left_out(case, tmp_path):
     assert ("Worst datapoints" in headings) == bool(arguments["per_datapoint"])
 
 
-def test_latents_are_the_moments_of_the_law():
+def test_latents_are_the_moments_of_the_distribution():
     family = posterior.full(3)
     phi_NxP = np.asarray(jax.random.normal(jax.random.key(0), (4, family.param_size)))
     fitted = SimpleNamespace(phi_start=phi_NxP, inference=SimpleNamespace(phi_P=2 * phi_NxP))
@@ -299,71 +205,3 @@ def test_latents_are_the_moments_of_the_law():
         wanted = np.sqrt(np.diagonal(covariance(phi), axis1=1, axis2=2))
         np.testing.assert_allclose(sd_NxK, wanted, rtol=1e-5)  # float32
     np.testing.assert_array_equal(found.mean_optimal, 2 * phi_NxP[:, :3])
-
-
-@pytest.fixture
-def served(tmp_path):
-    """The address of a folder, and every path that was asked of it."""
-    asked = []
-
-    class Handler(SimpleHTTPRequestHandler):
-        def log_request(self, code="-", size="-"):
-            asked.append((self.path, int(code)))
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=tmp_path))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def browse(profile, address, *arguments):
-    command = [
-        CHROMIUM,
-        *HEADLESS,
-        f"--user-data-dir={profile}",
-        "--enable-logging=stderr",
-        *arguments,
-        address,
-    ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-
-
-# The width is that of the frame: a window of headless Chromium has 500 pixels at least.
-FRAME = """<!doctype html><iframe src="report.html" width="360" height="800"></iframe><script>
-onload = () => {
-  const page = document.querySelector("iframe").contentDocument;
-  page.querySelectorAll("details").forEach((one) => (one.open = true));
-  const broken = [...page.images].filter((image) => !image.naturalWidth).length;
-  const sizes = [page.documentElement.scrollWidth, page.documentElement.clientWidth];
-  document.body.textContent = `wide ${sizes}; images ${page.images.length}, broken ${broken}`;
-};</script>"""
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-def test_a_browser_loads_all_of_it_on_a_phone_and_in_both_lights(tmp_path, served):
-    address, asked = served
-    arguments = given(families=("diagonal", "a_family_with_a_name_longer_than_any_line_of_a_phone"))
-    arguments |= {"title": "runs/" + "x" * 90, "command": "python " + "y" * 300, "notes": ["z" * 200]}
-    write_page(tmp_path / "report.html", **arguments)
-    (tmp_path / "frame.html").write_text(FRAME)
-    seen = browse(tmp_path / "profile", f"{address}/frame.html", "--dump-dom")
-    wide = re.search(r"wide (\d+),(\d+); images 32, broken 0", seen.stdout)
-    assert wide, seen.stdout[-500:]
-    assert int(wide[1]) <= int(wide[2]) <= 360
-    assert "CONSOLE" not in seen.stderr  # an error, or what the page's own policy refused
-    brightness = {}
-    for light, flags in (("light", ()), ("dark", ("--force-dark-mode",))):
-        path = tmp_path / f"{light}.png"
-        where = (f"--screenshot={path}", "--window-size=1200,900", *flags)
-        browse(tmp_path / light, f"{address}/report.html", *where)
-        pixels = np.asarray(Image.open(path).convert("L"), float) / 255
-        assert pixels.std() > 0.05  # something is drawn
-        brightness[light] = np.median(pixels)
-    assert brightness["light"] > 0.9
-    assert brightness["dark"] < 0.2
-    assert [(path, code) for path, code in asked if path != "/favicon.ico"] == [
-        ("/frame.html", 200), ("/report.html", 200), ("/report.html", 200), ("/report.html", 200)
-    ]  # fmt: skip

@@ -28,7 +28,7 @@ def prepare(builder: Any, data_dir: Path, manual_dir: Path | None = None) -> Non
     if manual_dir is not None:
         check(builder.url_infos, manual_dir)
     # One folder per data set, and a fresh one for what is unpacked: TFDS takes any unpacked file of
-    # the right bare name for its own, and the four names are the same in MNIST and Fashion-MNIST.
+    # the right bare name for the one it wants, and the four names are the same in MNIST and Fashion-MNIST.
     download_dir = data_dir / "downloads" / builder.name
     try:
         download_dir.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def check(url_infos: Mapping[str, Any], folder: Path) -> None:
 def download(url_infos: Mapping[str, Any], folder: Path) -> None:
     """Fetches the archives that are not whole in `folder` yet.
 
-    TFDS's own downloader retries an unreachable host for minutes. Raises DataError, naming the URL.
+    The downloader of TFDS retries an unreachable host for minutes. Raises DataError, naming the URL.
     """
     import requests
 
@@ -95,7 +95,7 @@ def _build(builder: Any, download_dir: Path, manual_dir: Path, extract_dir: str)
         with contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare(download_dir=download_dir, download_config=config)
     except Exception as error:
-        # Broad, for TFDS raises exceptions of many kinds; it removes its own partial folder.
+        # Broad, for TFDS raises exceptions of many kinds; it removes its partial folder.
         raise DataError(f"preparing {builder.name} failed: {first_line(error)}") from error
 
 

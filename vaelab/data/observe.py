@@ -13,7 +13,7 @@ import numpy as np
 
 def _uniform_bits(key: jax.Array, size: int) -> jax.Array:
     """int32 [size], uniform on 0..65535: two from each 32-bit word, which halves the cost against
-    jax.random.bits(..., uint16), where each number costs a word of its own."""
+    jax.random.bits(..., uint16), where each number costs a whole word."""
     words = jax.random.bits(key, ((size + 1) // 2,), jnp.uint32)
     return jnp.concatenate([words & 0xFFFF, words >> 16])[:size].astype(jnp.int32)
 
@@ -46,7 +46,7 @@ def dequantize(key: jax.Array, pixels_D: jax.Array, *, max_value: int) -> jax.Ar
 
 
 def rescale(key: jax.Array, pixels_D: jax.Array, *, max_value: int) -> jax.Array:
-    """float32 x_D = pixels_D / max_value, for likelihoods of whole levels. TypeError as `dequantize`."""
+    """float32 x_D = pixels_D / max_value, for likelihoods of levels. Raises TypeError as `dequantize`."""
     del key
     return _integers(pixels_D).astype(jnp.float32) / max_value
 

@@ -151,7 +151,7 @@ def _read_rows(recipe: Recipe, split: str, data_dir: Path) -> Iterator[tuple[byt
     """(PNG bytes, label or -1) of each row, in prepared order."""
     import tensorflow_datasets as tfds
 
-    # Decoding here rather than in TFDS keeps OpenCV, where there is one, out of the result.
+    # Decoding here rather than in TFDS keeps OpenCV, where it is installed, out of the result.
     decoders = {"image": tfds.decode.SkipDecoding()}
     rows = builder(recipe.name, recipe.version, data_dir).as_data_source(split, decoders=decoders)
     for start in range(0, len(rows), 4096):

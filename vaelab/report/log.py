@@ -4,9 +4,9 @@
     DIR/tensorboard/STAGE/      the lines of that stage as scalars
     DIR/tensorboard/results/    the gaps with their errors, and the plots
 
-Each launch has event files of its own. A stage has a folder of its own, as TensorBoard drops what a resumed
-run has made void by its step alone, in all of a folder. Events are appended here, as the lines are: the queue
-of tensorboardX's writer would be lost with a run that is killed, and its lines would not.
+Each launch writes new event files. Each stage has its folder, as TensorBoard drops what a resumed run has
+made void by its step alone, in all of a folder. Events are appended here, as the lines are: the queue of
+tensorboardX's writer would be lost with a run that is killed, and its lines would not.
 """
 
 import json
@@ -24,7 +24,7 @@ from vaelab.runtime.processes import is_first, of_first
 
 
 class MetricsLog:
-    """The log of one stage, which goes on from the step `start`: what is there beyond it is dropped."""
+    """The log of one stage, which goes on from the step `start`: lines beyond it are dropped."""
 
     def __init__(self, directory: Path, stage: str, start: int):
         self._path, self._stage, self._start = directory / "metrics.jsonl", stage, start
@@ -66,7 +66,7 @@ def log_results(directory: Path, rows: list[dict[str, Any]], *, step: int) -> No
         for suffix, part in (("", "mean"), ("_stderr", "stderr"))
     }
     images = [{"tag": path.stem, "image": _image(path)} for path in sorted(directory.glob("*.png"))]
-    # Those of a run that was killed before it was marked as finished are void.
+    # The results of a run that was killed before it was marked as finished are void.
     events = _open(directory / "tensorboard" / "results", first_step=0)
     _append(events, step=step, summary={"value": _scalars(statistics) + images})
 
@@ -82,7 +82,7 @@ def _image(path: Path) -> dict[str, Any]:
 
 
 def _open(folder: Path, *, first_step: int) -> Path:
-    """A new file of events, after those that are there, whose steps from first_step on are void."""
+    """A new file of events, after which the steps from first_step on of the earlier files are void."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"events.out.tfevents.{len(list(folder.iterdir())):06d}"  # read in the order of the names
     _append(path, file_version="brain.Event:2")
@@ -101,7 +101,7 @@ def _append(path: Path, **event: Any) -> None:
 
 
 def _tensorboardx() -> ModuleType:
-    """Without PyTorch, which it would import wherever that is installed: two seconds, and nothing of use."""
+    """Imports it without PyTorch, which it would import where that is installed: two seconds for nothing."""
     hidden = {} if "torch" in sys.modules else {"torch": None}
     sys.modules.update(hidden)
     try:

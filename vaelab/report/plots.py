@@ -13,7 +13,7 @@ PALETTE = ("#4477aa", "#ee8866", "#228833", "#aa3377", "#777777")  # of what is 
 
 def figure(columns: int, width: float, height: float):
     """A matplotlib figure and its axes, in one row."""
-    # Imported here: a second of start-up that only a run that draws should pay.
+    # Imported in the function: a second of start-up that only a run that draws should pay.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -23,7 +23,7 @@ def figure(columns: int, width: float, height: float):
 
 
 def plot_gaps(path: Path, rows: list[dict[str, Any]], per_datapoint: dict[str, np.ndarray]) -> None:
-    """The decomposition of each row as stacked bars with errors, and the law of its amortization gap."""
+    """The parts of each row as stacked bars with errors, and the distribution of its amortization gap."""
     drawn, (left, right) = figure(2, 11.0, 0.9 + 0.55 * max(len(rows), 4))
     labels = [f"{row['split']}, {row['family']}" for row in rows]
     for position, row in enumerate(rows):

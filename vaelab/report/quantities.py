@@ -1,4 +1,4 @@
-"""What is measured, and what it is called in each place where a person reads it."""
+"""What is measured, and what it is called in each table and plot."""
 
 from typing import NamedTuple
 
@@ -31,16 +31,16 @@ QUANTITIES = (
 )
 
 MEASURED = {q.name: q.title for q in QUANTITIES if q.title is not None}
-"""name -> title of those in every row of `gap.json`; the generalization gap is one of several rows."""
+"""name -> title of what every row of `gap.json` has; the generalization gap needs several rows."""
 
 SWEPT = {q.name: q.short for q in QUANTITIES if q.short is not None}
-"""name -> title of those in the table of a sweep."""
+"""name -> title of what the table of a sweep shows."""
 
 COMPARED = {name: title for name, title in SWEPT.items() if name in MEASURED}
-"""name -> title of those in which runs are compared."""
+"""name -> title of what runs are compared in."""
 
 HTML = {q.name: q.html for q in QUANTITIES if q.html is not None}
 """name -> title on the page of a run, as HTML."""
 
 COLOURS = {q.name: q.colour for q in QUANTITIES if q.colour is not None}
-"""name -> colour of those that are plotted."""
+"""name -> colour of what is plotted."""

@@ -20,7 +20,7 @@ def _name(row: dict[str, Any], names: list[str]) -> str:
 
 
 def _settings(rows: list[dict[str, Any]]) -> list[str]:
-    """The settings that tell the places apart, without those that repeat another: one value, one place."""
+    """The settings that tell the points apart, but for those that repeat another one's values."""
     names, columns = [], []
     for name in dict.fromkeys(name for row in rows for name in row["settings"]):
         column = [row["settings"].get(name, "") for row in rows]
@@ -60,35 +60,37 @@ def table(rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:
 def plot(path: Path, rows: list[dict[str, Any]]) -> None:
     """The gaps at each point with errors over seeds, one panel for each split and family.
 
-    Where every point has a single family, as its own, the panels are the splits.
+    Where every point has a single family, and not all the same, the panels are the splits.
     """
     rows = [row for row in rows if row["num_seeds"]]
     if not rows:
         return
     names = _settings(rows)
-    of_a_place = {}
+    families_of = {}
     for row in rows:
-        of_a_place.setdefault(tuple(row["settings"].values()), set()).add(row["family"])
-    single = all(len(families) == 1 for families in of_a_place.values())
-    by_split = single and len(set.union(*of_a_place.values())) > 1
+        families_of.setdefault(tuple(row["settings"].values()), set()).add(row["family"])
+    single = all(len(families) == 1 for families in families_of.values())
+    by_split = single and len(set.union(*families_of.values())) > 1
     panel_of = [(row["split"],) if by_split else (row["split"], row["family"]) for row in rows]
     panels = list(dict.fromkeys(panel_of))
     count = max(panel_of.count(panel) for panel in panels)
     width = max(3.2, 0.9 + 0.8 * count)
     drawn, axes = figure(len(panels), width * len(panels), 4.0)
     for axis, panel in zip(axes, panels, strict=True):
-        mine = [row for row, own in zip(rows, panel_of, strict=True) if own == panel]
+        points = [row for row, of_row in zip(rows, panel_of, strict=True) if of_row == panel]
         for key, colour in COLOURS.items():
-            # A place without the gap is one of no number: the line breaks there.
-            places = [row[key] or {"mean": math.nan, "stderr": math.nan} for row in mine]
-            mean, stderr = (np.array([place[part] for place in places], float) for part in ("mean", "stderr"))
+            # The line breaks at a point without the gap, as at NaN.
+            gaps = [row[key] or {"mean": math.nan, "stderr": math.nan} for row in points]
+            mean, stderr = (np.array([gap[part] for gap in gaps], float) for part in ("mean", "stderr"))
             if np.isfinite(mean).any():
                 label = key.replace("_", " ")
-                axis.errorbar(range(len(mine)), mean, stderr, fmt="o-", capsize=4, color=colour, label=label)
+                axis.errorbar(
+                    range(len(points)), mean, stderr, fmt="o-", capsize=4, color=colour, label=label
+                )
         axis.set_xticks(
-            range(len(mine)), [_name(row, names) for row in mine], rotation=30, ha="right", fontsize=8
+            range(len(points)), [_name(row, names) for row in points], rotation=30, ha="right", fontsize=8
         )
-        axis.set_xlim(-0.5, len(mine) - 0.5)
+        axis.set_xlim(-0.5, len(points) - 0.5)
         axis.set_title(", ".join(panel), fontsize=10)
     axes[0].set_ylabel("nats a datapoint")
     handle_of = {

@@ -26,11 +26,11 @@ PARTS = {"": "mean", " ±": "stderr"}
 def plot(path: Path, rows: list[dict[str, Any]]) -> None:
     drawn, (axis,) = figure(1, 7.0, 4.2)
     for start, colour in zip(STARTS, PALETTE, strict=False):
-        mine = [row for row in rows if row["start"] == start]
+        of_start = [row for row in rows if row["start"] == start]
         axis.errorbar(
-            [row["milliseconds"] for row in mine],
-            [row["gained"]["mean"] for row in mine],
-            [row["gained"]["stderr"] for row in mine],
+            [row["milliseconds"] for row in of_start],
+            [row["gained"]["mean"] for row in of_start],
+            [row["gained"]["stderr"] for row in of_start],
             fmt="o-",
             capsize=3,
             color=colour,

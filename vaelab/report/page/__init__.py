@@ -1,4 +1,4 @@
-"""`report.html`: one page, with nothing to load, that says what a run or an audit found.
+"""`report.html`: one page, with nothing to load, that says what a run or an audit measured.
 
     markup      tags and tables; whatever is not markup yet is escaped
     svg         scales, axes and frames of the plots
@@ -6,7 +6,7 @@
     latent      means and standard deviations of q_phi and q*
     worst       which datapoints lose the most, and why
     summary     the rows of gap.json: one sentence, the stacked bars, tables
-    datapoints  the law of the gaps, the worst datapoints, latent space
+    datapoints  the distribution of the gaps, the worst datapoints, latent space
     origin      learning curves, command, versions, settings
     document    the page
     measured    what it shows beside the figures: latent Gaussians, pictures, versions

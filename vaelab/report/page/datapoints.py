@@ -44,15 +44,15 @@ def worst_datapoints(
     per_datapoint: Mapping[str, np.ndarray],
     pictures: Mapping[str, Mapping[int, Mapping[str, np.ndarray]]],
 ) -> Markup:
-    """A table for each row, with pictures where there are some."""
+    """A table for each row, with the pictures that were drawn."""
     chosen, others = detailed(rows)
     tables = [
         join(
             tag("h3", label(row)),
-            _worst_table(row, found, pictures, per_datapoint.get(f"{row['split']}/labels")),
+            _worst_table(row, losses, pictures, per_datapoint.get(f"{row['split']}/labels")),
         )
         for row in chosen
-        if (found := worst(row, per_datapoint))
+        if (losses := worst(row, per_datapoint))
     ]
     if not tables:
         return Markup()
@@ -67,18 +67,18 @@ def worst_datapoints(
 
 
 def _worst_table(
-    row: Row, found: Sequence[Worst], pictures: Mapping[str, Any], labels: np.ndarray | None
+    row: Row, losses: Sequence[Worst], pictures: Mapping[str, Any], labels: np.ndarray | None
 ) -> Markup:
     images = pictures.get(f"{row['split']}/{row['family']}", {})
-    titles = list(dict.fromkeys(title for own in images.values() for title in own))
-    with_encoder = found[0].inference is not None
+    titles = list(dict.fromkeys(title for strip in images.values() for title in strip))
+    with_encoder = losses[0].inference is not None
     lines = []
-    for loss in found:
-        own = images.get(loss.index, {})
+    for loss in losses:
+        drawn = images.get(loss.index, {})
         lost = (loss.inference, loss.amortization) if with_encoder else ()
         numbers = [as_number(value) for value in (*lost, loss.approximation, loss.log_evidence)]
-        strip = [picture(own[t], f"{loss.index}: {t}") if t in own else "-" for t in titles]
-        of_label = [] if labels is None else [labels[loss.place]]
+        strip = [picture(drawn[t], f"{loss.index}: {t}") if t in drawn else "-" for t in titles]
+        of_label = [] if labels is None else [labels[loss.position]]
         lines.append([loss.index, *of_label, *strip, "; ".join(loss.reasons), *numbers])
     lost = [TITLES["inference_gap"], TITLES["amortization_gap"]] if with_encoder else []
     before = ["datapoint", *([] if labels is None else ["label"]), *titles]
@@ -90,14 +90,14 @@ def _worst_table(
 def latent_space(rows: Sequence[Row], latents: Mapping[str, Latents]) -> Markup:
     """Where the encoder puts q, and where it should be."""
     figures, lines = [], []
-    for number, (row, found) in enumerate(_with_latents(rows, latents)):
+    for number, (row, pair) in enumerate(_with_latents(rows, latents)):
         drawn = (
-            latent.means(f"means-{number}", label(row), found),
-            latent.deviations(f"deviations-{number}", label(row), found),
+            latent.means(f"means-{number}", label(row), pair),
+            latent.deviations(f"deviations-{number}", label(row), pair),
         )
         squares = tag("div", *(tag("figure", one) for one in drawn), class_="squares")
         figures.append(join(tag("h3", label(row)), squares))
-        lines.append([label(row), *_distances(found)])
+        lines.append([label(row), *_distances(pair)])
     if not figures:
         return Markup()
     text = (
@@ -116,14 +116,14 @@ def latent_space(rows: Sequence[Row], latents: Mapping[str, Latents]) -> Markup:
 
 def _with_latents(rows: Sequence[Row], latents: Mapping[str, Latents]) -> Iterator[tuple[Row, Latents]]:
     for row in detailed(rows)[0]:
-        found = latents.get(f"{row['split']}/{row['family']}")
-        if found is not None and len(found.mean_optimal):
-            yield row, found
+        pair = latents.get(f"{row['split']}/{row['family']}")
+        if pair is not None and len(pair.mean_optimal):
+            yield row, pair
 
 
-def _distances(found: Latents) -> list[str]:
+def _distances(pair: Latents) -> list[str]:
     with np.errstate(divide="ignore", invalid="ignore"):
-        apart_NxK = np.abs(np.float64(found.mean_amortized) - found.mean_optimal) / found.sd_optimal
-        ratio_NxK = np.float64(found.sd_amortized) / found.sd_optimal
+        apart_NxK = np.abs(np.float64(pair.mean_amortized) - pair.mean_optimal) / pair.sd_optimal
+        ratio_NxK = np.float64(pair.sd_amortized) / pair.sd_optimal
     middle = (as_number(float(np.median(values))) for values in (apart_NxK, ratio_NxK))
-    return [*(f"{size:,}" for size in found.mean_optimal.shape), *middle]
+    return [*(f"{size:,}" for size in pair.mean_optimal.shape), *middle]

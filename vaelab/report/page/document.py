@@ -1,4 +1,4 @@
-"""The page itself: what a run or an audit found, in one file that loads nothing else."""
+"""The page itself: what a run or an audit measured, in one file that loads nothing else."""
 
 import base64
 import hashlib

@@ -40,7 +40,7 @@ def table(
     *,
     words: Sequence[int] = (),
 ) -> Markup:
-    """A table in a box of its own that scrolls; the first cell of a row is its heading.
+    """A table in a box that scrolls; the first cell of a row is its heading.
 
     words: the columns that hold words, and not numbers.
     """
@@ -56,7 +56,7 @@ def table(
 
 def picture(pixels: np.ndarray, alt: str) -> Markup:
     """An image with values from 0 to 1, `[height, width]` or `[height, width, 3]`, as an inline PNG."""
-    from PIL import Image  # here: only a page with pictures waits for it
+    from PIL import Image  # in the function: only a page with pictures waits for it
 
     # Not a number is black, as nothing else of a picture is.
     bytes_HxW = np.rint(255 * np.clip(np.nan_to_num(pixels), 0.0, 1.0)).astype(np.uint8)

@@ -20,8 +20,8 @@ PACKAGES = ("jax", "flax", "optax", "distrax", "numpy")
 
 
 def latents(subject: Subject, split: str, outcome: Outcome) -> dict[str, Latents]:
-    """By "split/family", Gaussian q_phi and q* of the first datapoints, where the family has an encoder."""
-    found = {}
+    """Gaussian q_phi and q* of the first datapoints by "split/family", where the family has an encoder."""
+    pairs = {}
     for name in outcome.fits:
         family, fitted = subject.families[name], outcome.fits[name]
         if family.gaussian is None or name not in subject.amortized:
@@ -30,8 +30,8 @@ def latents(subject: Subject, split: str, outcome: Outcome) -> dict[str, Latents
             jax.tree.map(np.asarray, _moments(family)(phi_NxP[:NUM_POINTS]))
             for phi_NxP in (fitted.phi_start, fitted.inference.phi_P)
         )
-        found[f"{split}/{name}"] = Latents(amortized[0], optimal[0], amortized[1], optimal[1])
-    return found
+        pairs[f"{split}/{name}"] = Latents(amortized[0], optimal[0], amortized[1], optimal[1])
+    return pairs
 
 
 @functools.lru_cache(maxsize=16)
@@ -68,25 +68,25 @@ def pictures(
     By "split/family", then by index.
     """
     model, (x_NxD,) = subject.model, jax.tree.leaves(outcome.points.inputs.x_NxD)
-    found = {}
+    of_rows = {}
     for row in rows:
         if row["split"] != split:
             continue
         name, losses = row["family"], worst(row, per_datapoint)
-        places = np.array([loss.place for loss in losses], int)
+        positions = np.array([loss.position for loss in losses], int)
         decoded, fitted, phis = decoded_centre(model, subject.families[name]), outcome.fits[name], {}
         if name in subject.amortized:
             phis[f"by the {subject.amortized[name]}"] = fitted.phi_start
         phis["by q*"] = fitted.inference.phi_P
-        strips = {"data": x_NxD[places]} | {
-            title: decoded(subject.theta, phi_NxP[places]) for title, phi_NxP in phis.items()
+        strips = {"data": x_NxD[positions]} | {
+            title: decoded(subject.theta, phi_NxP[positions]) for title, phi_NxP in phis.items()
         }
         shaped = {title: np.asarray(strip).reshape(-1, *image_shape) for title, strip in strips.items()}
-        found[f"{split}/{name}"] = {
+        of_rows[f"{split}/{name}"] = {
             loss.index: {title: strip[number] for title, strip in shaped.items()}
             for number, loss in enumerate(losses)
         }
-    return found
+    return of_rows
 
 
 def versions() -> dict[str, str]:

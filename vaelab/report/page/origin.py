@@ -37,21 +37,21 @@ def learning_curves(metrics: Sequence[Mapping[str, Any]]) -> Markup:
 
 def _curves(lines: Sequence[Mapping[str, Any]]) -> list[plots.Curve]:
     bounds = dict.fromkeys(key for line in lines for key in line if key not in NOT_BOUNDS)
-    found = []
+    drawn = []
     for key, kind in [*((bound, "training") for bound in bounds), ("validation_elbo", "validation")]:
-        there = [line for line in lines if line.get(key) is not None]
-        if not there:
+        with_value = [line for line in lines if line.get(key) is not None]
+        if not with_value:
             continue
-        step_N, value_N = (np.float64([line[name] for line in there]) for name in ("step", key))
+        step_N, value_N = (np.float64([line[name] for line in with_value]) for name in ("step", key))
         stderr_N = None
         if kind == "validation":
-            stderr_N = np.float64([line.get("validation_stderr") or 0.0 for line in there])
-        found.append(plots.Curve(key, kind, step_N, value_N, stderr_N))
-    return found
+            stderr_N = np.float64([line.get("validation_stderr") or 0.0 for line in with_value])
+        drawn.append(plots.Curve(key, kind, step_N, value_N, stderr_N))
+    return drawn
 
 
 def _curve_table(stage: str, lines: Sequence[Mapping[str, Any]]) -> Markup:
-    """About `LINES` of the lines, the last one among them."""
+    """Shows about `LINES` of the lines, the last one among them."""
     names = [key for key in dict.fromkeys(k for line in lines for k in line) if key != "stage"]
     every = -(-len(lines) // LINES)
     kept = lines[::-1][::every][::-1]

@@ -21,7 +21,7 @@ from vaelab.report.page.svg import (
 from vaelab.report.tables import cell
 
 PARTS = {"approximation_gap": "approximation", "amortization_gap": "amortization"}
-FAR_OUT = 6.0  # interquartile ranges beyond the quartiles, where a histogram ends and says what is left out
+FAR_OUT = 6.0  # interquartile ranges beyond the quartiles, where a histogram ends
 MENTIONED = 12  # bars that are read out
 
 
@@ -57,7 +57,7 @@ def across(low: float, high: float) -> Scale:
 
 
 def finite(statistic: Mapping[str, Any] | None) -> tuple[float, float]:
-    """(mean, standard error); NaN is what is not there."""
+    """(mean, standard error); NaN for what is missing."""
     values = (statistic or {}).get("mean"), (statistic or {}).get("stderr")
     mean, stderr = (math.nan if value is None else float(value) for value in values)
     return mean, stderr
@@ -99,35 +99,35 @@ def _bar(bar: Bar, x: Scale, top: float) -> Markup:
     values = tag("tspan", "  " + " + ".join(segment.text for segment in bar.segments), class_="tick")
     parts = [tag("text", short, values, x="0", y=top + 22)]
     for kind, start, mean, stderr, _ in bar.segments:
-        left, right = sorted((start, start + mean))
-        place = {
-            "x": x.across(left),
-            "width": f"{round(x(right) - x(left), 2)}%",
+        low, high = sorted((start, start + mean))
+        box = {
+            "x": x.across(low),
+            "width": f"{round(x(high) - x(low), 2)}%",
             "y": top + 29,
             "height": 18,
         }
-        parts.append(tag("rect", **place, class_=f"{kind} negative" if mean < 0 else kind))
+        parts.append(tag("rect", **box, class_=f"{kind} negative" if mean < 0 else kind))
         parts.append(whisker(x, start + mean, stderr, top + 38, 5))
     return join(*parts)
 
 
 def histogram(name: str, label: str, kind: str, values_N: np.ndarray) -> tuple[Markup, str]:
-    """The law of a gap over datapoints, its median marked, and a line on what is not in it."""
+    """The distribution of a gap over datapoints, its median marked, and a line on what is not in it."""
     shown_N, missing = _without_far_out(np.float64(values_N))
     bins = int(np.clip(np.sqrt(shown_N.size), 5, 30))
     counts, edges = np.histogram(shown_N, bins, span(shown_N))
     x, y = across(edges[0], edges[-1]), Scale(0.0, max(counts.max(), 1), 112.0, 16.0)
     width = f"{round((100 - 2 * EDGE) / bins, 3)}%"
     content = [horizontal_axis(x, 16, y.start, f"{kind} gap, nats")]
-    for count, left in zip(counts, edges[:-1], strict=True):
+    for count, edge in zip(counts, edges[:-1], strict=True):
         if count:
-            place = {
-                "x": x.across(left),
+            box = {
+                "x": x.across(edge),
                 "width": width,
                 "y": y(count),
                 "height": round(y.start - y(count), 2),
             }
-            content.append(tag("rect", **place, class_=kind))
+            content.append(tag("rect", **box, class_=kind))
     said = f"{shown_N.size:,} datapoints"
     if shown_N.size:
         quarter, median, three = np.percentile(shown_N, [25, 50, 75])
@@ -138,7 +138,7 @@ def histogram(name: str, label: str, kind: str, values_N: np.ndarray) -> tuple[M
 
 
 def _without_far_out(values_N: np.ndarray) -> tuple[np.ndarray, str]:
-    """The values that a histogram shows, and what there is besides."""
+    """The values that a histogram shows, and a line on the others."""
     finite_N = values_N[np.isfinite(values_N)]
     missing = [f"{values_N.size - finite_N.size:,} not finite"] if finite_N.size < values_N.size else []
     if not finite_N.size:
@@ -154,10 +154,10 @@ def _without_far_out(values_N: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 def _mark(x: Scale, y: Scale, median: float) -> Markup:
-    place, on_left = x.across(median), x(median) > 55
-    where = {"dx": -6, "text_anchor": "end"} if on_left else {"dx": 6}
-    text = tag("text", f"median {median:.3g}", x=place, y=12, **where, class_="mark")
-    return join(tag("line", x1=place, x2=place, y1=4, y2=y.start, class_="median"), text)
+    at, before = x.across(median), x(median) > 55
+    where = {"dx": -6, "text_anchor": "end"} if before else {"dx": 6}
+    text = tag("text", f"median {median:.3g}", x=at, y=12, **where, class_="mark")
+    return join(tag("line", x1=at, x2=at, y1=4, y2=y.start, class_="median"), text)
 
 
 def curves(name: str, stage: str, lines: Sequence[Curve]) -> Markup:

@@ -1,6 +1,6 @@
 """The rows of `gap.json` on the page: one sentence, the stacked bars, the tables.
 
-Here as in the other parts, one with nothing to show is empty.
+A part of the page with nothing to show is empty.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from vaelab.report.page import plots
 from vaelab.report.page.markup import Markup, join, table, tag
 from vaelab.report.quantities import HTML
 
-DETAILED = 12  # rows that have plots and tables of their own
+DETAILED = 12  # rows that are plotted and tabulated one by one
 Row = Mapping[str, Any]
 
 PHI = Markup("L[q<sub>φ</sub>]")
@@ -28,7 +28,7 @@ def label(row: Row) -> str:
 
 
 def shown(statistic: Mapping[str, Any] | None) -> str:
-    """As in the printed table; of a single datapoint there is no error."""
+    """The statistic as in the printed table; a single datapoint has no error."""
     if statistic is None:
         return "-"
     if not np.isfinite(plots.finite(statistic)[0]):
@@ -51,12 +51,12 @@ def lead(rows: Sequence[Row]) -> Markup:
     row = rows[0]
     family, missed = row["family"], shown(row.get("approximation_gap"))
     by = row.get("amortized_by") or "encoder"
-    place = f"On the {row['split']} data, with the {family} family, "
+    start = f"On the {row['split']} data, with the {family} family, "
     if row.get("amortization_gap") is None:
-        text = f"{place}the best q loses {missed} nats of log p(x) per datapoint (approximation gap)."
+        text = f"{start}the best q loses {missed} nats of log p(x) per datapoint (approximation gap)."
     else:
         text = (
-            f"{place}inference loses {shown(row['inference_gap'])} nats of log p(x) per datapoint: {missed}"
+            f"{start}inference loses {shown(row['inference_gap'])} nats of log p(x) per datapoint: {missed}"
             f" as the best {family} q is not the posterior (approximation gap), and"
             f" {shown(row['amortization_gap'])} as the {by} does not give the best q (amortization gap)."
         )
@@ -70,11 +70,11 @@ def notes(rows: Sequence[Row], given: Sequence[str]) -> Markup:
         broken = row.get("broken_orders") or ()
         unsaid = [line for line in broken if not any(line in other for other in given)]
         lines += [f"{label(row)}: order broken: {line}" for line in unsaid]
-        left, total = row.get("num_unconverged") or 0, row.get("num_points") or 0
-        if left > 0.05 * total:
+        unconverged, total = row.get("num_unconverged") or 0, row.get("num_points") or 0
+        if unconverged > 0.05 * total:
             lines.append(
-                f"{label(row)}: {left:,} of {total:,} fits of q* have not converged; the amortization gap is"
-                " too small, and the approximation gap too large, by what they lack."
+                f"{label(row)}: {unconverged:,} of {total:,} fits of q* have not converged; the amortization"
+                " gap is too small, and the approximation gap too large, by what they lack."
             )
     lines = list(dict.fromkeys(lines))
     if not lines:

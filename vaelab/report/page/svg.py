@@ -1,6 +1,6 @@
 """Scales, axes and frames of inline SVG that follow the page: its colours, and its width without a script.
 
-Across, places are percentages of the width; downwards, pixels. So text keeps its size on every screen. Lines
+Positions across are percentages of the width, downwards pixels. So text keeps its size on every screen. Lines
 of many points are drawn in a nested frame that is stretched, their strokes are not.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from vaelab.report.page.markup import Markup, join, tag
 
-EDGE = 1.5  # per cent of the width left free on both sides, for the halves of points and labels
+EDGE = 1.5  # per cent of the width free on both sides, for the halves of points and labels
 AXIS = 40  # pixels below a plot: the labels of its ticks, its title
 
 
@@ -24,12 +24,12 @@ class Scale(NamedTuple):
     end: float
 
     def __call__(self, value: float) -> float:
-        """The place of a value."""
-        place = self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
-        return round(float(place), 2)
+        """The position of a value."""
+        position = self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+        return round(float(position), 2)
 
     def across(self, value: float) -> str:
-        """The place of a value, where places are percentages."""
+        """The position of a value as a percentage."""
         return f"{self(value)}%"
 
 
@@ -45,7 +45,7 @@ def span(values: Any, *, margin: float = 0.0) -> tuple[float, float]:
 
 
 def ticks(low: float, high: float, count: int = 4) -> list[tuple[float, str]]:
-    """About so many round numbers within the range, with their text."""
+    """Round numbers within the range, about `count` of them, with their text."""
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
@@ -58,11 +58,11 @@ def horizontal_axis(x: Scale, top: float, bottom: float, title: str) -> Markup:
     """Thin lines at round numbers from top to bottom, their labels and the title below."""
     lines, labels = [], []
     for value, text in ticks(x.low, x.high):
-        place = x.across(value)
+        at = x.across(value)
         zero = "zero" if value == 0 else "grid"
-        lines.append(tag("line", x1=place, x2=place, y1=top, y2=bottom, class_=zero))
+        lines.append(tag("line", x1=at, x2=at, y1=top, y2=bottom, class_=zero))
         anchor = "start" if x(value) < 6 else "end" if x(value) > 94 else "middle"
-        labels.append(tag("text", text, x=place, y=bottom + 15, text_anchor=anchor, class_="tick"))
+        labels.append(tag("text", text, x=at, y=bottom + 15, text_anchor=anchor, class_="tick"))
     return join(*lines, *labels, tag("text", title, x="0", y=bottom + 33, class_="tick"))
 
 
@@ -76,12 +76,12 @@ def vertical_axis(y: Scale) -> Markup:
 
 
 def plot(name: str, title: str, description: str, *content: Markup, height: float) -> Markup:
-    """A drawing as wide as its place; name: of its own on the page."""
+    """A drawing as wide as what it stands in; name: unique on the page."""
     return _labelled(name, title, description, content, width="100%", height=height, class_="plot")
 
 
 def square(name: str, title: str, description: str, *content: Markup, side: int) -> Markup:
-    """A drawing with the same scale in both directions, in its own units."""
+    """A drawing with the same scale in both directions, in units of its side."""
     return _labelled(
         name, title, description, content, viewBox=f"0 0 {side} {side + AXIS}", class_="plot square"
     )
@@ -108,7 +108,7 @@ def line(x_N: Any, y_N: Any, x: Scale, y: Scale, class_: str) -> Markup:
 
 
 def whisker(x: Scale, mean: float, stderr: float, middle: float, half: float) -> Markup:
-    """mean ± stderr, lying, with caps; nothing where there is no error."""
+    """mean ± stderr, lying, with caps; nothing without an error."""
     if not math.isfinite(stderr):
         return Markup()
     low, high = x.across(mean - stderr), x.across(mean + stderr)

@@ -1,0 +1,89 @@
+"""A browser shows all of the page, on a phone too, and loads nothing else."""
+
+import re
+import shutil
+import subprocess
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.page import given
+from vaelab.report.page import write_page
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+HEADLESS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+
+
+@pytest.fixture
+def served(tmp_path):
+    """The address of a folder, and every path that was asked of it."""
+    asked = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_request(self, code="-", size="-"):
+            asked.append((self.path, int(code)))
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=tmp_path))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def browse(profile, address, *arguments):
+    command = [
+        CHROMIUM,
+        *HEADLESS,
+        f"--user-data-dir={profile}",
+        "--enable-logging=stderr",
+        *arguments,
+        address,
+    ]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+
+
+# The width is that of the frame: a window of headless Chromium has 500 pixels at least.
+FRAME = """<!doctype html><iframe src="report.html" width="360" height="800"></iframe><script>
+onload = () => {
+  const page = document.querySelector("iframe").contentDocument;
+  page.querySelectorAll("details").forEach((one) => (one.open = true));
+  const broken = [...page.images].filter((image) => !image.naturalWidth).length;
+  const sizes = [page.documentElement.scrollWidth, page.documentElement.clientWidth];
+  document.body.textContent = `wide ${sizes}; images ${page.images.length}, broken ${broken}`;
+};</script>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_a_browser_loads_all_of_it_on_a_phone_and_in_both_lights(tmp_path, served):
+    address, asked = served
+    arguments = given(families=("diagonal", "a_family_with_a_name_longer_than_any_line_of_a_phone"))
+    arguments |= {"title": "runs/" + "x" * 90, "command": "python " + "y" * 300, "notes": ["z" * 200]}
+    write_page(tmp_path / "report.html", **arguments)
+    (tmp_path / "frame.html").write_text(FRAME)
+    seen = browse(tmp_path / "profile", f"{address}/frame.html", "--dump-dom")
+    wide = re.search(r"wide (\d+),(\d+); images 32, broken 0", seen.stdout)
+    assert wide, seen.stdout[-500:]
+    assert int(wide[1]) <= int(wide[2]) <= 360
+    assert "CONSOLE" not in seen.stderr  # an error, or what the page's own policy refused
+    brightness = {}
+    for light, flags in (("light", ()), ("dark", ("--force-dark-mode",))):
+        path = tmp_path / f"{light}.png"
+        where = (f"--screenshot={path}", "--window-size=1200,900", *flags)
+        browse(tmp_path / light, f"{address}/report.html", *where)
+        pixels = np.asarray(Image.open(path).convert("L"), float) / 255
+        assert pixels.std() > 0.05  # something is drawn
+        brightness[light] = np.median(pixels)
+    assert brightness["light"] > 0.9
+    assert brightness["dark"] < 0.2
+    assert [(path, code) for path, code in asked if path != "/favicon.ico"] == [
+        ("/frame.html", 200), ("/report.html", 200), ("/report.html", 200), ("/report.html", 200)
+    ]  # fmt: skip

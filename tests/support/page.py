@@ -1,0 +1,52 @@
+"""What a page is made of."""
+
+import numpy as np
+
+from vaelab.measure import gap
+from vaelab.report.page import Latents, worst
+
+
+def given(num_points=40, families=("diagonal", "full"), *, encoder=True, latent_dim=3):
+    """Arguments of `write_page`, with everything in it."""
+    rng = np.random.default_rng(0)
+    log_evidence = (-90 + 5 * rng.standard_normal(num_points)).astype(np.float32)
+    arrays = {
+        "test/index": np.arange(100, 100 + num_points),
+        "test/log_evidence": log_evidence,
+        "test/pareto_k": np.full(num_points, 0.3),
+        "test/acceptance": np.full(num_points, np.nan),
+        "test/labels": np.array([f"class {i % 10}" for i in range(num_points)]),
+    }
+    rows, places, pictures = [], {}, {}
+    for family in families:
+        optimal = log_evidence - rng.gamma(2.0, 0.3, num_points)
+        amortized = optimal - rng.gamma(2.0, 0.5, num_points)
+        own = {"elbo_optimal": optimal, "converged": np.ones(num_points, bool)}
+        own |= {"excess": np.zeros(num_points), "excess_stderr": np.full(num_points, 0.01)}
+        own |= {"elbo_amortized": amortized} if encoder else {}
+        arrays |= {f"test/{family}/{name}": array for name, array in own.items()}
+        statistics = gap.summarize(gap.Gap(amortized, optimal, log_evidence), has_encoder=encoder)
+        statistics["log_evidence"] |= {"bias": "lower", "num_heavy_tailed": 0, "estimator": "sampling"}
+        row = {"split": "test", "family": family, "num_points": num_points, "broken_orders": [], **statistics}
+        rows.append({**row, "amortized_by": "encoder" if encoder else None})
+        shape = num_points, latent_dim
+        places[f"test/{family}"] = Latents(*rng.standard_normal((2, *shape)), *rng.gamma(4, 0.1, (2, *shape)))
+        images = {"data": rng.random((8, 8)), "by q*": rng.random((8, 8, 3))}
+        pictures[f"test/{family}"] = {found.index: images for found in worst(rows[-1], arrays)}
+    metrics = [
+        {"stage": "train", "step": 100 * i, "elbo": -99.0 + i, "seconds": 1.0}
+        | ({"validation_elbo": -99.5 + i, "validation_stderr": 0.3} if i % 2 else {})
+        for i in range(1, 40)
+    ]
+    return {
+        "title": "a run",
+        "rows": rows,
+        "per_datapoint": arrays,
+        "metrics": metrics,
+        "config": {"train": {"num_steps": 3000, "names": ["a", "b"]}, "seed": 0},
+        "command": "python launch.py --workdir=runs/a",
+        "versions": {"vaelab": "0.1.0"},
+        "pictures": pictures,
+        "latents": places,
+        "notes": ["a line worth reading"],
+    }
