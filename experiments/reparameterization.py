@@ -13,7 +13,8 @@ largest of them, and the p-value of 20 random projections against the Gaussian c
     mu + S u, u uniform    0.8     1.4           1e-281
 
 The last has the right moments and is not Gaussian, which only the projections see. S and S Q induce the same
-correlations; a singular S leaves a distribution without a density: entropy -inf, KL inf. 47 s beside other work.
+correlations; a singular S leaves a distribution without a density: entropy -inf, KL inf. 47 s beside other
+work.
 
 Variant: smoke.
 """
