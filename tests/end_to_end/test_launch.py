@@ -1,6 +1,7 @@
 """The command line as a user meets it: bad input is one line and a non-zero exit, nothing is written."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.launches import TINY
+from vaelab.command.flags import FLAGS
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,21 +36,11 @@ def assert_one_line(result, *, says, status=2):
     assert says in lines[0]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.parametrize(  # the others are in tests/command/test_parsing.py, which starts no process
     ("arguments", "says"),
     [
         (["--confg=x"], "Unknown command line flag 'confg'. Did you mean: config"),
-        (["--config=experiments/nope.py"], "no experiment file experiments/nope.py"),
-        (["--config=experiments/digits_gap.py:smok"], "unknown variant 'smok'; there are smoke"),
-        (["--config.train.num_step=5"], "no setting 'num_step'; did you mean 'num_steps'"),
-        (["--config.nothing_like_it=5"], "the config has no setting 'nothing_like_it'"),
-        (["--config.trian.num_steps=5"], "no setting 'trian'; did you mean 'train'"),
         (["--config.train.num_steps=many"], "--config.train.num_steps=many: must be an integer, not 'many'"),
-        (["--config.train.num_steps=2.5"], "--config.train.num_steps=2.5: must be an integer, not '2.5'"),
-        (["--config.train.optimizer.learning_rate=fast"], "learning_rate=fast: must be a number, not 'fast'"),
-        (["--config.model.learn=perhaps"], "--config.model.learn=perhaps"),
-        (["train"], "'train' is not a flag"),
-        (["--cpu_devices=0"], "--cpu_devices=0: 0 is not a positive integer"),
     ],
 )
 def test_a_mistyped_flag(arguments, says, tmp_path):
@@ -57,29 +49,10 @@ def test_a_mistyped_flag(arguments, says, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        (
-            "def get_config():\n    return undefined\n",
-            "mine.py:2: NameError: name 'undefined' is not defined",
-        ),
-        ("def get_config(:\n", "mine.py:1: invalid syntax"),
-        ("import nothing_of_this_name\n", "mine.py:1: ModuleNotFoundError: No module named"),
-        ("def get_config():\n    return {}['a']\n", "mine.py:2: KeyError: 'a'"),
-        ("def get_config():\n    return {}\n", "must return an ml_collections.ConfigDict"),
-        ("get = 3\n", "the experiment file must define get_config()"),
-        (
-            "from experiments import defaults\ndef get_config():\n    c = defaults.get_config()\n"
-            "    c.train.num_step = 5\n    c.update({'a': 1}).b\n",
-            "mine.py:5: AttributeError",
-        ),
-    ],
-)
-def test_an_experiment_file_that_does_not_work(text, says, tmp_path):
-    (tmp_path / "mine.py").write_text(text)
+def test_an_experiment_file_that_does_not_work(tmp_path):
+    (tmp_path / "mine.py").write_text("def get_config():\n    return undefined\n")
     result = launch(f"--config={tmp_path / 'mine.py'}", f"--workdir={tmp_path / 'run'}")
-    assert_one_line(result, says=says)
+    assert_one_line(result, says="mine.py:2: NameError: name 'undefined' is not defined")
     assert not (tmp_path / "run").exists()
 
 
@@ -96,6 +69,19 @@ def test_it_runs_from_any_folder_and_an_interrupt_at_the_start_is_one_line(tmp_p
 
 def test_no_workdir():
     assert_one_line(launch("--config=experiments/digits_gap.py"), says="--workdir=DIR is needed")
+
+
+@pytest.mark.parametrize(
+    ("workdir", "says"),
+    [
+        (ROOT, f"{ROOT} is a git checkout: take another --workdir"),
+        ("gs://bucket/run", "gs://bucket/run is the address of a bucket"),
+    ],
+)
+def test_a_workdir_that_cannot_be(workdir, says):
+    before = set(ROOT.iterdir())
+    assert_one_line(launch("--config=digits_gap:smoke", f"--workdir={workdir}"), says=says)
+    assert set(ROOT.iterdir()) <= before | {ROOT / "__pycache__"}
 
 
 @pytest.mark.parametrize(
@@ -162,8 +148,13 @@ def test_a_quiet_run_prints_nothing(tmp_path):
 
 
 def test_help_is_quick_and_complete():
-    start = time.perf_counter()
+    """It takes 0.1 s on an idle core; importing JAX takes seconds, of processor time too."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = launch("--help")
-    assert time.perf_counter() - start < 3.0
-    assert "--workdir" in result.stdout
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
+    assert (result.returncode, result.stderr) == (0, "")
     assert "experiments/NAME.py" in result.stdout
+    assert all(f"--{flag.name}: " in result.stdout for flag in FLAGS)
+    assert "settings with their defaults: " in result.stdout
+    assert Path(result.stdout.split("defaults: ")[-1].strip()) == ROOT / "vaelab" / "config" / "defaults.py"

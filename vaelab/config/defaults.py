@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
-from vaelab.types import did_you_mean
+from vaelab.types import ConfigError, did_you_mean
 
 
 def get_config() -> ConfigDict:
@@ -255,14 +255,14 @@ def apply_variant(config: ConfigDict, variant: str, **variants: Callable[[Config
 
     They are made in the order of the names, but for smoke, which comes last: it makes little of what the
     others ask for, and is in the config, which has no such setting otherwise, for what is printed to say so.
-    Raises ValueError for a name that is none of `variants`.
+    Raises ConfigError for a name that is none of `variants`.
     """
     names = variant.split(",") if variant else []
     for name in sorted(names, key=lambda name: name == "smoke"):
         if name not in variants:
             hint = did_you_mean(name, variants)
             known = f"unknown variant {name!r}; there are {', '.join(variants)}"
-            raise ValueError(f"{known}; {hint}" if hint else known)
+            raise ConfigError(f"{known}; {hint}" if hint else known)
         variants[name](config)
         if name == "smoke":
             config.smoke = True

@@ -8,7 +8,7 @@ from types import FrameType
 
 
 class Stopped(BaseException):
-    """A signal asked for the end. No Exception, so that nobody takes it for a failure of their own."""
+    """A signal asked for the end. It is no Exception, so that nothing takes it for a failure."""
 
     def __init__(self, number: int):
         self.number = number
@@ -19,8 +19,20 @@ _deferred = False
 _waiting: int | None = None
 
 
+def end_with_a_line(program: str) -> None:
+    """From now on, up to `listen`, SIGTERM and SIGINT end the process with one line: nothing is done yet."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        # In the middle of an import an exception may come out of native code, as a crash.
+        os.write(2, f"{program}: stopped before anything was done\n".encode())
+        os._exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+
+
 def end_at_once() -> None:
-    """From now on a further signal ends the process without a word: what there is to say has been said."""
+    """From now on a further signal ends the process without a word: all has been said."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: os._exit(128 + number))
 

@@ -1,0 +1,60 @@
+"""The command `vaelab`, of an installation; `launch.py` is its `run` in a checkout."""
+
+import sys
+
+from vaelab import compare, prepare
+from vaelab.command.launching import fail, launch
+from vaelab.command.report import audit_report
+from vaelab.types import VERSION, ConfigError, did_you_mean
+
+__all__ = ["launch", "main"]
+
+COMMANDS = {
+    "run": "launches an experiment, one run or a sweep, or goes on with it",
+    "sweep": "the same, for an experiment that has a sweep",
+    "audit-report": "DIR: prints the table of a saved audit, or of a run",
+    "compare": "RUN RUN ...: runs side by side, with the errors of their differences",
+    "prepare": "NAME: downloads and prepares a data set",
+}
+HELP = "\n".join(
+    (
+        "Trains variational autoencoders and measures, with error bars, what their inference loses.\n",
+        *(f"  vaelab {name:<13} {what}" for name, what in COMMANDS.items()),
+        "\n`vaelab COMMAND --help` says more; `vaelab --version` which version this is.",
+    )
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command that the first argument names; returns the exit status."""
+    name, *arguments = (sys.argv[1:] if argv is None else argv) or [""]
+    if name in ("--help", "-h", "help"):
+        print(HELP)
+    elif name == "--version":
+        print(f"vaelab {VERSION}")
+    elif name in ("run", "sweep"):
+        program = f"vaelab {name}"
+        launch([program, *arguments], program=program, only_sweeps=name == "sweep")
+    elif name == "audit-report":
+        return _audit_report(arguments)
+    elif name == "compare":
+        return compare.main(arguments)
+    elif name == "prepare":
+        return prepare.main(arguments)
+    else:
+        hint = did_you_mean(name, COMMANDS) or f"there are {', '.join(COMMANDS)}"
+        return fail("vaelab", f"{name!r} is no command; {hint}" if name else f"which command? {hint}", 2)
+    return 0
+
+
+def _audit_report(arguments: list[str]) -> int:
+    if {"--help", "-h"} & set(arguments):
+        print(f"vaelab audit-report {COMMANDS['audit-report']}")
+        return 0
+    try:
+        if len(arguments) != 1:
+            raise ConfigError("give one directory, of a saved audit or a run")
+        audit_report(arguments[0])
+    except ConfigError as error:
+        return fail("vaelab audit-report", str(error), 2)
+    return 0
