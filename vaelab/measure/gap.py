@@ -12,6 +12,7 @@ datapoint share their draws; nothing is clipped, a negative gap is counted and s
 
 import itertools
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -47,27 +48,53 @@ def _lead(high_N: np.ndarray, low_N: np.ndarray) -> np.ndarray:
         return high_N - low_N
 
 
-def mean_and_stderr(values_N: np.ndarray) -> dict[str, float]:
-    """The mean over datapoints and its standard error sd / sqrt(N), which includes each value's own noise."""
+def mean_and_stderr(values_N: np.ndarray, *, errors_N: np.ndarray | None = None) -> dict[str, float]:
+    """The mean over datapoints and its standard error sd / sqrt(N), which includes each value's own noise.
+
+    errors_N: the standard error of each value by itself, which is that of the mean where N = 1; without it
+        the error of a single value is NaN.
+    """
     values_N = np.asarray(values_N, np.float64)
-    with np.errstate(invalid="ignore"):  # of infinities: NaN, which says it
-        stderr = float(np.std(values_N, ddof=1) / math.sqrt(values_N.size)) if values_N.size > 1 else math.nan
+    if values_N.size == 1:
+        stderr = math.nan if errors_N is None else float(np.squeeze(errors_N))
+    else:
+        with np.errstate(invalid="ignore"):  # of infinities: NaN, which says it
+            stderr = float(np.std(values_N, ddof=1) / math.sqrt(values_N.size))
     return {"mean": float(np.mean(values_N)), "stderr": stderr}
 
 
-def summarize(gap: Gap, *, has_encoder: bool = True) -> dict[str, dict[str, float] | None]:
-    """The six statistics of a `gap.json` row; what needs an encoder is None where the family has none."""
-    amortized = {
-        "elbo_amortized": mean_and_stderr(gap.elbo_amortized),
-        "amortization_gap": mean_and_stderr(gap.amortization),
-        "inference_gap": mean_and_stderr(gap.inference),
+def summarize(
+    gap: Gap, *, has_encoder: bool = True, errors: Mapping[str, np.ndarray] | None = None
+) -> dict[str, dict[str, float] | None]:
+    """The six statistics of a `gap.json` row; what needs an encoder is None where the family has none.
+
+    errors: under the names of the statistics, the standard error of each datapoint's own value.
+    """
+    values = {
+        "elbo_amortized": gap.elbo_amortized,
+        "amortization_gap": gap.amortization,
+        "inference_gap": gap.inference,
+        "elbo_optimal": gap.elbo_optimal,
+        "log_evidence": gap.log_evidence,
+        "approximation_gap": gap.approximation,
     }
+    needs_encoder = () if has_encoder else ("elbo_amortized", "amortization_gap", "inference_gap")
     return {
-        **(amortized if has_encoder else dict.fromkeys(amortized)),
-        "elbo_optimal": mean_and_stderr(gap.elbo_optimal),
-        "log_evidence": mean_and_stderr(gap.log_evidence),
-        "approximation_gap": mean_and_stderr(gap.approximation),
+        name: None
+        if name in needs_encoder
+        else mean_and_stderr(values_N, errors_N=None if errors is None else errors[name])
+        for name, values_N in values.items()
     }
+
+
+def averaged(gap: Gap, *, has_encoder: bool = True) -> np.ndarray:
+    """Which datapoints the means are over, `[N]`: those at which every quantity is finite.
+
+    Where there are none, nothing is left out: the means say themselves that they are not finite.
+    """
+    quantities = gap if has_encoder else gap[1:]
+    finite_N = np.logical_and.reduce([np.isfinite(values_N) for values_N in quantities])
+    return finite_N if finite_N.any() else np.ones_like(finite_N)
 
 
 def exact_gap(
@@ -109,19 +136,31 @@ def num_broken(
     return int(np.sum(lead_N < -(num_stderrs * stderr_N + rounding_N)))
 
 
-def broken_orders(ordered: list[tuple[str, np.ndarray]], *, num_stderrs: float = 5.0) -> list[str]:
+def broken_orders(
+    ordered: list[tuple[str, np.ndarray]], *, num_stderrs: float = 5.0, errors_N: np.ndarray | None = None
+) -> list[str]:
     """Names each neighbouring pair (a, b) of quantities with mean(b - a) below 0 by more than its error.
 
     `ordered` lists per-datapoint quantities, from the smallest to the largest that theory puts them in. The
-    difference is paired; an empty list means that the order holds up to `num_stderrs` standard errors.
+    difference is paired, and its mean over the datapoints at which it is finite; an empty list means that the
+    order holds up to `num_stderrs` standard errors.
+
+    errors_N: the standard error of each datapoint's own difference, which counts where N = 1; without it only
+        rounding is allowed for there.
     """
     broken = []
     for (low_name, low_N), (high_name, high_N) in itertools.pairwise(ordered):
-        difference = mean_and_stderr(_lead(high_N, low_N))
+        difference_N = _lead(high_N, low_N)
+        finite_N = np.isfinite(difference_N)
+        if not finite_N.any():
+            if not np.all(high_N >= low_N):
+                broken.append(f"{low_name} <= {high_name} does not hold, and no difference is finite")
+            continue
+        own_N = np.zeros_like(difference_N) if errors_N is None else errors_N
+        difference = mean_and_stderr(difference_N[finite_N], errors_N=own_N[finite_N])
         # A difference of the size of float32 rounding, with no spread, is not a violation.
-        # Of one datapoint there is no error to go by: only its rounding is allowed for.
-        stderr = difference["stderr"] if len(low_N) > 1 else 0.0
-        rounding = 4.0 * np.finfo(np.float32).eps * float(np.mean(np.abs(low_N)))
-        if not difference["mean"] >= -(num_stderrs * stderr + rounding):
-            broken.append(f"{low_name} exceeds {high_name} by {-difference['mean']:.4f} +- {stderr:.4f} nats")
+        rounding = 4.0 * np.finfo(np.float32).eps * float(np.mean(np.abs(low_N[finite_N])))
+        if not difference["mean"] >= -(num_stderrs * difference["stderr"] + rounding):
+            lead = f"{-difference['mean']:.4f} +- {difference['stderr']:.4f} nats"
+            broken.append(f"{low_name} exceeds {high_name} by {lead}")
     return broken

@@ -5,16 +5,20 @@ from typing import Any
 
 import numpy as np
 
+from vaelab.evidence import Evidence
 from vaelab.evidence.bdmc import temperatures_for
 from vaelab.inference import certificate
 from vaelab.inference.loop import evaluations
 from vaelab.measure import ended, gap
+from vaelab.measure.fit import LocalFit
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.objective.draws import Estimate
 from vaelab.posterior.project import has_projection
+from vaelab.runtime.devices import take
 
 UNSURE = 0.1  # nats: of quadrature, whose error says of what it may have missed
 HEAVY = 0.7  # a larger Pareto k-hat says that neither the estimate nor its error is to be trusted
+OUTSIDE = ": q reaches where the density is 0; transform z so that its support is all of R^K"
 
 
 def rows(subject: Subject, split: str, outcome: Outcome) -> list[dict[str, Any]]:
@@ -63,6 +67,8 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
     fitted, family = outcome.fits[name], subject.families[name]
     has_encoder = name in subject.amortized
     measured = gap.Gap(fitted.elbo_start.value, fitted.elbo_optimal.value, outcome.evidence.log_evidence)
+    averaged_N = gap.averaged(measured, has_encoder=has_encoder)
+    errors = take(_errors(fitted, outcome.evidence), averaged_N)
     ends = ended.counts(ended.ended(fitted))
     settings = subject.settings.inference[name]
     log_concave = subject.model.concavity is not None
@@ -77,9 +83,10 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
         "split": split,
         "family": name,
         "amortized_by": subject.amortized.get(name),
-        "num_points": len(measured.elbo_optimal),
-        **gap.summarize(measured, has_encoder=has_encoder),
-        "num_unconverged": len(measured.elbo_optimal) - ends[ended.CONVERGED],
+        "num_points": len(averaged_N),
+        "num_left_out": int(np.sum(~averaged_N)),
+        **gap.summarize(take(measured, averaged_N), has_encoder=has_encoder, errors=errors),
+        "num_unconverged": len(averaged_N) - ends[ended.CONVERGED],
         "ended": ends,
         "num_from_prior": int(np.sum(fitted.from_prior)),
         "certificate": certificate.kind(family, log_concave=log_concave),
@@ -105,14 +112,32 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
     if subject.model.exact is not None and has_projection(family):
         x_NxD = outcome.points.inputs.x_NxD
         exact = gap.exact_gap(subject.model, family, subject.theta, x_NxD, fitted.phi_start)
-        row["exact"] = gap.summarize(exact, has_encoder=has_encoder)
+        closed_forms = dict.fromkeys(errors, np.zeros(np.sum(averaged_N)))
+        row["exact"] = gap.summarize(take(exact, averaged_N), has_encoder=has_encoder, errors=closed_forms)
+    if not averaged_N.all():
+        first = outcome.points.inputs.index_N[~averaged_N][0]
+        line = f"the means leave out {row['num_left_out']:,} of {row['num_points']:,} datapoints"
+        row["broken_orders"].insert(0, f"{line}: a number there is not finite, index {first} first")
     return row
+
+
+def _errors(fitted: LocalFit, evidence: Evidence) -> dict[str, np.ndarray]:
+    """The standard error of each datapoint's own value of each statistic of a row, `[N]` each."""
+    start, optimum = fitted.elbo_start.stderr, fitted.elbo_optimal.stderr
+    return {
+        "elbo_amortized": start,
+        "amortization_gap": fitted.gain.stderr,
+        "inference_gap": np.hypot(start, evidence.stderr),
+        "elbo_optimal": optimum,
+        "log_evidence": evidence.stderr,
+        "approximation_gap": np.hypot(optimum, evidence.stderr),
+    }
 
 
 def _orders(name: str, outcome: Outcome, *, has_encoder: bool) -> dict[str, Any]:
     """Which of the orders that theory asks for are broken: in the mean, and at how many datapoints.
 
-    Every family has the diagonal one in it. What is not finite, or was never moved, is named by its index.
+    Every family has the diagonal one in it.
     """
     fits, evidence = outcome.fits, outcome.evidence
     optimum, log_evidence = fits[name].elbo_optimal, Estimate(evidence.log_evidence, evidence.stderr)
@@ -129,32 +154,44 @@ def _orders(name: str, outcome: Outcome, *, has_encoder: bool) -> dict[str, Any]
         pairs.append((amortized, list(chain.items())[-1], None))
     broken, counts = [], {}
     for (low_name, low), (high_name, high), difference in pairs:
-        broken += gap.broken_orders([(low_name, low.value), (high_name, high.value)])
+        errors_N = np.hypot(low.stderr, high.stderr) if difference is None else difference.stderr
+        broken += gap.broken_orders([(low_name, low.value), (high_name, high.value)], errors_N=errors_N)
         counts[f"{low_name} <= {high_name}"] = gap.num_broken(low, high, difference=difference)
+    return {"broken_orders": _suspects(name, outcome) + broken, "num_broken_orders": counts}
+
+
+def _suspects(name: str, outcome: Outcome) -> list[str]:
+    """One line for each kind of number that is not to be trusted, with the datapoints that have it."""
+    bound_N, evidence = outcome.fits[name].elbo_optimal.value, outcome.evidence
+    estimator, outside_N = outcome.estimator.name, bound_N == -np.inf
+    by_nodes = estimator == "quadrature"
+    kinds = (
+        (f"quadrature is off by {UNSURE} nats or more", by_nodes & (evidence.stderr > UNSURE), ""),
+        (f"no move was accepted ({estimator})", evidence.acceptance == 0.0, ""),
+        (f"log p(x) ({estimator}) is not finite", ~np.isfinite(evidence.log_evidence), ""),
+        (f"L[q*_{name}] is not finite", ~np.isfinite(bound_N) & ~outside_N, ""),
+        (f"L[q*_{name}] is -inf", outside_N, OUTSIDE),
+    )
     index_N = outcome.points.inputs.index_N
-    by_nodes = outcome.estimator.name == "quadrature"
-    for what, bad_N in (
-        (f"L[q*_{name}] is not finite", ~np.isfinite(optimum.value)),
-        (f"log p(x) ({outcome.estimator.name}) is not finite", ~np.isfinite(evidence.log_evidence)),
-        (f"no move was accepted ({outcome.estimator.name})", evidence.acceptance == 0.0),
-        (f"quadrature is off by {UNSURE} nats or more", by_nodes & (evidence.stderr > UNSURE)),
-    ):
-        if bad_N.any():
-            broken.insert(0, f"{what} at {bad_N.sum()} datapoints, index {index_N[bad_N][0]} first")
-    return {"broken_orders": broken, "num_broken_orders": counts}
+    return [
+        f"{what} at {np.sum(bad_N):,} of {len(bad_N):,} datapoints, index {index_N[bad_N][0]} first{why}"
+        for what, bad_N, why in kinds
+        if bad_N.any()
+    ]
 
 
 def _two_sided(subject: Subject, outcome: Outcome) -> dict[str, Any]:
     """Both bounds on simulated data, their width, and the temperatures that the wanted width takes."""
     both, settings = outcome.bidirectional, subject.settings.evidence
-    width = gap.mean_and_stderr(both.width)
+    lower, upper = both.lower, both.upper
+    width = gap.mean_and_stderr(both.width, errors_N=np.hypot(lower.stderr, upper.stderr))
     used, wanted = settings.annealing.num_temperatures, settings.wanted_width
     planned = (
         temperatures_for(width["mean"], num_temperatures=used, wanted=wanted) if width["mean"] > 0.0 else None
     )
     return {
-        "lower": gap.mean_and_stderr(both.lower.log_evidence),
-        "upper": gap.mean_and_stderr(both.upper.log_evidence),
+        "lower": gap.mean_and_stderr(lower.log_evidence, errors_N=lower.stderr),
+        "upper": gap.mean_and_stderr(upper.log_evidence, errors_N=upper.stderr),
         "width": width,
         "num_temperatures": used,
         "wanted_width": wanted,
