@@ -151,45 +151,6 @@ def test_a_run_under_its_own_numbers_is_the_run_alone(tmp_path, monkeypatch):
     assert first > 0.1
 
 
-@pytest.mark.parametrize(
-    ("name", "values", "changes"),
-    [
-        ("train.optimizer.learning_rate", (1e-3, 3e-3), {}),
-        ("train.optimizer.final_scale", (0.1, 0.5), {"train.optimizer.schedule": "cosine"}),
-        ("train.optimizer.final_scale", (0.1, 0.5), {"train.optimizer.schedule": "linear"}),
-        ("train.optimizer.final_scale", (0.1, 0.5), {"train.optimizer.schedule": "exponential"}),
-        ("train.optimizer.final_scale", (0.1, 0.5), {"train.optimizer.schedule": "powers_of_three"}),
-        ("train.optimizer.b1", (0.9, 0.5), {}),
-        ("train.optimizer.b2", (0.999, 0.5), {}),
-        ("train.optimizer.eps", (1e-8, 1e-1), {}),
-        ("train.optimizer.weight_decay", (1e-2, 1.0), {"train.optimizer.name": "adamw"}),
-        ("train.optimizer.clip_norm", (200.0, 1e-3), {"train.optimizer.eps": 1e-2}),
-        ("objective.beta", (1.0, 0.3), {"objective.name": "beta_elbo"}),
-        ("objective.warmup_steps", (5, 20), {"objective.name": "beta_elbo"}),
-        ("objective.min_kl", (0.5, 5.0), {"objective.name": "free_bits"}),
-        ("objective.alpha", (0.5, -0.5), {"objective.name": "renyi", "objective.num_samples": 4}),
-    ],
-)
-def test_every_number_does_as_an_argument_what_it_does_in_the_config(name, values, changes):
-    """Two values as one program against each in a config of its own, over 20 steps."""
-    points = read_sweep(swept((name, values), **changes)).points
-    alone = [build(point.configs[0]) for point in points]
-    stage, split = alone[0].stages[0], alone[0].train_split
-    state = train.init_state(stage.system, jax.random.key(0), alone[0].theta)
-    settings = {"num_steps": 20, "batch_size": 20, "chunk_size": 20}
-    data, key = (split.pixels_NxD, split.index_N), jax.random.key(1)
-    starts = [train_loop.Start(state, key, 0, point.numbers) for point in points]
-    ((one, other),) = train_loop.fit(starts, *data, system_of=stage.recipe, **settings)
-    for experiment, start, together in zip(alone, starts, (one, other), strict=True):
-        own = start._replace(numbers={})
-        ((by_itself,),) = train_loop.fit([own], *data, system_of=experiment.stages[0].recipe, **settings)
-        # Its number compiled in, a run that is alone in its program.
-        ((compiled_in,),) = train_loop.fit([start], *data, system_of=stage.recipe, **settings)
-        np.testing.assert_array_equal(compiled_in.metrics.bound, by_itself.metrics.bound)
-        np.testing.assert_allclose(together.metrics.bound, by_itself.metrics.bound, rtol=1e-4)
-    assert np.max(np.abs(one.metrics.bound - other.metrics.bound)) > 0.02
-
-
 def test_what_is_wrong_with_any_point_is_said_before_the_first_begins(tmp_path):
     config = swept(("model.latent_dim", (2, -1)))
     with pytest.raises(ConfigError, match="latent_dim=-1"):
