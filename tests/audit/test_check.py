@@ -1,6 +1,7 @@
 """`check`: what it tells, that it measures nothing, and that an audit says the same of the same arguments."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -32,6 +33,7 @@ def test_each_check_is_a_line_with_what_it_looked_at(capsys):
         ("settings", "diagonal"),
         ("encode", "all 24 datapoints"),
         ("log_likelihood", "4 of 24 datapoints, each at a draw of the encoder's q"),
+        ("log_likelihood", "all 24 datapoints, likewise"),
         ("sample", "a draw at one z"),
         ("normalisation", "1,000 draws of sample at one z"),
         ("encode", "all 3 datapoints drawn by sample"),
@@ -93,3 +95,75 @@ def test_a_directory_is_looked_at_and_stays_as_it_is(tmp_path, monkeypatch):
         with pytest.raises(vaelab.AuditError, match=line):
             looked(directory=new, **changes)
     assert {path: path.read_bytes() for path in new.rglob("*") if path.is_file()} == kept
+
+
+def masked(mask):
+    return np.ma.array(points(), mask=np.zeros((24, D), bool) | mask)
+
+
+def with_nan(row=5):
+    x_NxD = points().copy()
+    x_NxD[row, 1] = np.nan
+    return x_NxD
+
+
+def in_units(x_NxD):
+    return {"x": x_NxD, "log_likelihood": lambda x, z: -jnp.sum(z**2), "encode": None}
+
+
+MISTAKEN = {
+    "a mask": ({"x": masked(points() > 1.5)}, r"x has \d+ masked entries"),
+    "a mask in a pytree": ({"x": {"a": points(), "b": masked(points() > 1.5)}}, "masked entries"),
+    "masked weights": ({"weights": np.ma.array(np.ones(24), mask=np.eye(24)[3])}, "weights has 1 masked"),
+    "masked encode": ({"encode": (masked(points() > 1.5)[:, :K], np.ones((24, K)))}, "encode has"),
+    "milliseconds": (in_units(1_700_000_000_000 + np.arange(24)[:, None]), "which int32 does not hold"),
+    "below int32": (in_units(-(2**31) - np.arange(24)[:, None]), "which int32 does not hold"),
+    "hashes": (in_units((2**63 + np.arange(24, dtype=np.uint64))[:, None]), "which uint32 does not hold"),
+    "an offset": (in_units(1e7 + points().astype(np.float64)), "x is float64 and an audit is in float32"),
+    "too large": (in_units(1e200 * points().astype(np.float64)), "rounds dimension 0 by up to inf"),
+    "one dimension": (
+        in_units(points().astype(np.float64) + 1e8 * (np.arange(D) == 4)), "float32, which rounds dimension 4"
+    ),
+    "NaN in a row that is not tried": (
+        {"x": with_nan(), "encode": None},
+        "log_likelihood is nan at 1 of 24 datapoints, index 5 first, there at z = .* an x with NaN",
+    ),
+    "a density that is no number at one row": (
+        {"log_likelihood": lambda x, z: jnp.where(jnp.all(x == points()[5]), jnp.inf, log_likelihood(x, z))},
+        "log_likelihood is inf at 1 of 24 datapoints, index 5",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MISTAKEN)
+def test_data_that_would_be_taken_for_other_data_are_refused(case):
+    changes, line = MISTAKEN[case]
+    with pytest.raises(vaelab.AuditError, match=line) as raised:
+        looked(**changes)
+    assert "\n" not in str(raised.value)
+
+
+def missing_left_out(x_D, z_K):
+    return jnp.where(jnp.isnan(x_D[1]), 0.0, log_likelihood(jnp.nan_to_num(x_D), z_K))
+
+
+RIGHT = {
+    "a mask that hides nothing": {"x": masked(False)},
+    "NaN as a missing value": {"x": with_nan(), "encode": None, "log_likelihood": missing_left_out},
+    "float64 of about unit scale": {"x": points().astype(np.float64)},
+    "float64 with a constant dimension": in_units(np.concatenate([points(), np.full((24, 1), 0.1)], axis=1)),
+    "a constant but for rounding": in_units(0.1 + 1e-17 * np.arange(24)[:, None] / 3.0),
+    "years": in_units(2000.0 + np.arange(24.0)[:, None] / 7.0),
+    "a wide range": in_units(10.0 ** np.linspace(-6.0, 9.0, 24)[:, None]),
+    "float64 with NaN": in_units(with_nan().astype(np.float64)),
+    "int64 that int32 holds": in_units(2_000_000_000 + np.arange(24)[:, None]),
+    "an offset that was rounded on purpose": in_units((1e7 + points()).astype(np.float32)),
+    "a density that is 0 at one row": {
+        "log_likelihood": lambda x, z: jnp.where(jnp.all(x == points()[5]), -jnp.inf, log_likelihood(x, z))
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RIGHT)
+def test_data_that_are_what_they_seem_raise_no_alarm(case):
+    assert looked(**RIGHT[case]).checks

@@ -14,6 +14,7 @@ from vaelab.audit.checked import Check, NotChecked
 from vaelab.audit.given import AuditError, Choices, Given, as_arrays, shapes, theirs
 from vaelab.audit.normalised import DRAWS, log_constant
 from vaelab.runtime.devices import map_datapoints, take
+from vaelab.runtime.memory import Memory
 from vaelab.types import Array, Key, Params, PosteriorFamily
 
 PROBES = 4  # datapoints on which the functions are tried
@@ -22,11 +23,13 @@ FLOATS = (jnp.float32, jnp.float64)
 Lines = list[Check | NotChecked]
 
 
-def check_density(given: Given, x: Any, z_NxK: np.ndarray, lines: Lines) -> np.ndarray:
+def check_density(
+    given: Given, x: Any, z_NxK: np.ndarray, lines: Lines, *, chunk_size: int | Memory = 1000
+) -> np.ndarray:
     """Tries the density at a few datapoints, each with its z; its values there. Raises AuditError.
 
     A single number of float32, finite with a finite gradient in z, the same when it is called again and under
-    jit and vmap, and no probability above 1 of an x that is discrete.
+    jit and vmap, and no probability above 1 of an x that is discrete. At every other datapoint, a number.
     """
     name, rows = given.name, _probed(len(z_NxK))
     values = np.array([_called(given, x, z_NxK, row) for row in rows])
@@ -57,7 +60,30 @@ def check_density(given: Given, x: Any, z_NxK: np.ndarray, lines: Lines) -> np.n
     whence = "N(0, I)" if given.encode is None else "the encoder's q"
     at = f"{len(rows)} of {len(z_NxK):,} datapoints, each at a draw of {whence}"
     lines.append(Check(name, at, "finite, with a finite gradient in z; the same twice, and compiled"))
+    _check_every_row(given, x, z_NxK, chunk_size)
+    lines.append(Check(name, f"all {len(z_NxK):,} datapoints, likewise", "never NaN or infinite above"))
     return compiled
+
+
+def _check_every_row(given: Given, x: Any, z_NxK: np.ndarray, chunk_size: int | Memory) -> None:
+    """Raises AuditError where the density is not a number. It may be 0 at a z, and its logarithm -inf."""
+
+    def density(params: Params, row: tuple[Any, Array]) -> Array:
+        return given.density(params, *row)
+
+    def mapped(params: Params, *rows: Any) -> np.ndarray:
+        return map_datapoints(density, params, rows, chunk_size=chunk_size)
+
+    value_N = theirs(given.name, mapped, given.params, COMPILED)(x, z_NxK)
+    bad_N = np.isnan(value_N) | (value_N == np.inf)
+    if not bad_N.any():
+        return
+    row = np.flatnonzero(bad_N)[0]
+    of_x = any(np.isnan(a[row]).any() for a in jax.tree.leaves(x) if a.dtype.kind == "f")
+    raise AuditError(
+        f"{given.name} is {value_N[row]} at {_first(bad_N)}, there at z = {_some(z_NxK[row])}"
+        f"{' and an x with NaN in it' if of_x else ''}: it must be finite, or -inf where the density is 0"
+    )
 
 
 COMPILED = " under jax.jit, jax.vmap and jax.grad"

@@ -106,6 +106,9 @@ class Data(NamedTuple):
 def given_data(x: Any, key: Any, **columns: Any) -> Data:
     """The datapoints as NumPy arrays, and the columns that are not None. Raises AuditError."""
     x, count = as_arrays(x)
+    _check_digits(x)
+    for name, values in columns.items():
+        _check_masks(name, values)
     arrays = {name: np.asarray(values) for name, values in columns.items() if values is not None}
     for name, values in arrays.items():
         if values.shape[:1] != (count,) or values.dtype == object:
@@ -152,7 +155,8 @@ def typed(key: Any) -> Key:
 
 
 def as_arrays(x: Any, what: str = "x") -> tuple[Any, int]:
-    """(x as NumPy arrays, N)."""
+    """(x as NumPy arrays, N). Raises AuditError."""
+    _check_masks(what, x)
     x = jax.tree.map(np.asarray, x)
     leaves = jax.tree.leaves(x)
     bad = [a.dtype for a in leaves if not (jnp.issubdtype(a.dtype, jnp.number) or a.dtype == bool)]
@@ -164,7 +168,57 @@ def as_arrays(x: Any, what: str = "x") -> tuple[Any, int]:
         if all(a.ndim == 0 for a in leaves):
             arrays += f"; of lists give np.asarray({what})"
         raise AuditError(f"{what} must have one row a datapoint, the same number in every array: {arrays}")
+    _check_integers(what, leaves)
     return x, leaves[0].shape[0]
+
+
+def _check_masks(what: str, tree: Any) -> None:
+    """Raises AuditError where entries are behind a mask, which JAX arrays do not have."""
+    for leaf in jax.tree.leaves(tree):
+        masked = np.sum(np.ma.getmaskarray(leaf)) if isinstance(leaf, np.ma.MaskedArray) else 0
+        if masked:
+            raise AuditError(
+                f"{what} has {masked:,} masked entries, and what is behind the mask would be taken for data: "
+                f"give {what}.filled(0) with ~{what}.mask beside it, and leave these entries out"
+            )
+
+
+def _check_integers(what: str, leaves: list[np.ndarray]) -> None:
+    """Raises AuditError for integers that wrap in the type that JAX, without 64 bits, makes of theirs."""
+    for a in leaves:
+        if a.dtype.kind not in "iu" or not a.size:
+            continue
+        dtype = jax.dtypes.canonicalize_dtype(a.dtype)
+        least, greatest = int(a.min()), int(a.max())
+        if least < np.iinfo(dtype).min or greatest > np.iinfo(dtype).max:
+            raise AuditError(
+                f"{what} has integers from {least:,} to {greatest:,}, which {dtype.name} does not hold: "
+                "subtract an offset or scale them before, and give float32"
+            )
+
+
+LOST = 1e-3  # of the spread of a dimension: what rounding to float32 may take
+NO_SPREAD = 1e-12  # of the size of the numbers: a spread this small is rounding in float64
+
+
+def _check_digits(x: Any) -> None:
+    """Raises AuditError where float32 rounds what a dimension of x varies by between the datapoints."""
+    for a in jax.tree.leaves(x):
+        if a.dtype.kind != "f" or a.dtype.itemsize <= 4:
+            continue
+        flat_NxD = a.reshape(len(a), -1)
+        kept_NxD = np.where(np.isfinite(flat_NxD), flat_NxD, 0.0)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and its rounding too
+            rounding_D = np.abs(kept_NxD - kept_NxD.astype(np.float32)).max(axis=0)
+            spread_D, size_D = kept_NxD.std(axis=0), np.abs(kept_NxD).max(axis=0)
+        lost_D = np.isinf(rounding_D) | (rounding_D > LOST * spread_D) & (spread_D > NO_SPREAD * size_D)
+        if lost_D.any():
+            first = np.flatnonzero(lost_D)[0]
+            raise AuditError(
+                f"x is {a.dtype} and an audit is in float32, which rounds dimension {first} by up to "
+                f"{rounding_D[first]:.2g} where its standard deviation is {spread_D[first]:.2g}: subtract an "
+                "offset or scale it before; give x.astype(np.float32) if these digits do not matter"
+            )
 
 
 def theirs(name: str, function: Callable[..., Any], params: Params, how: str = "") -> Callable[..., Any]:

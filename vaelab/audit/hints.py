@@ -17,7 +17,7 @@ HINT_POINTS = 200
 
 
 def hints(subject: Subject, outcome: Outcome) -> list[str]:
-    """Whether most of the amortization gap goes with another scale in the place of what the encoder returns.
+    """Tells whether most of the gap goes with another scale in the place of what the encoder returns.
 
     A scale somewhat too small or too large gains by being misread too, but little of what it lacks.
     """
@@ -42,21 +42,21 @@ def hints(subject: Subject, outcome: Outcome) -> list[str]:
         shared = (subject.theta, subject.keys.evaluate)
         return np.float64(map_datapoints(bound, shared, data, chunk_size=settings.memory))
 
-    own_N = score(log_sigma_NxK)
+    as_returned_N = score(log_sigma_NxK)
     readings = {
         "the variance": ("sqrt(sigma)", 0.5 * log_sigma_NxK),
         "log sigma": ("exp(sigma)", sigma_NxK),
         "the logarithm of the variance": ("exp(sigma / 2)", 0.5 * sigma_NxK),
     }
-    found = []
+    better = []
     for what, (formula, other_NxK) in readings.items():
-        lead = mean_and_stderr(score(other_NxK) - own_N)
+        lead = mean_and_stderr(score(other_NxK) - as_returned_N)
         if lead["mean"] > max(5.0 * lead["stderr"], 0.5 * gap):
-            found.append(
+            better.append(
                 (
                     lead["mean"],
                     f"with {formula} in the place of sigma the encoder's bound is "
                     f"{report.cell(lead)} nats higher: does encode return {what}?",
                 )
             )
-    return [line for _, line in sorted(found, reverse=True)[:1]]
+    return [line for _, line in sorted(better, reverse=True)[:1]]

@@ -5,8 +5,8 @@ With x_s ~ p(x given z) and g any normalised density whose mass lies where p's d
     E[g(x) / p(x given z)] = 1,                so that of an unnormalised f = c p    E[g(x) / f(x)] = 1 / c.
 
 g is a product over dimensions, each fitted to other draws: it is close to p where p is such a product. Where
-p has bounded support g must have none beyond it, or the mean is too small: of a law that is not Gaussian a
-histogram between the draws themselves is taken.
+p has bounded support g must have none beyond it, or the mean is too small: where the draws are not
+Gaussian a histogram between themselves is taken.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from vaelab.types import Array, Key
 MAX_VALUES = 300  # a dimension of more different values is a continuous one
 DRAWS = 1000  # for the fit, and again for the test
 BINS = 25
-CLEARLY = 0.05  # nats a dimension: more than a histogram gains on its own draws where the law is Gaussian
+CLEARLY = 0.05  # nats a dimension: more than a histogram gains on its own draws where they are Gaussian
 
 
 class LogConstant(NamedTuple):

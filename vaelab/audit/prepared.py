@@ -71,7 +71,7 @@ def prepare(given: Given, data: Data, choices: Choices) -> Prepared:
     z_NxK = _some_z(subjects[GIVEN], points[GIVEN])
     functions = {
         "encode": subjects[GIVEN].start(next(iter(families)), inputs),
-        given.name: check_density(given, x, z_NxK, lines),
+        given.name: check_density(given, x, z_NxK, lines, chunk_size=settings.memory),
     }
     check_sample(given, x, z_NxK[0], keys.corrupt, lines)
     image_shape = check_decode(given, x, z_NxK[0], lines)
