@@ -38,6 +38,31 @@ def sample_with_density(
     return sample_and_log_prob
 
 
+def location_scale_family(
+    name: str,
+    latent_dim: int,
+    param_size: int,
+    init: Callable[[], Array],
+    reparameterize: Callable[[Array, Array], Array],
+    log_abs_det: Callable[[Array], Array],
+    dist: "Callable[[Array], distrax.Distribution]",
+    kl_to_prior: Callable[[Array], Array],
+    gaussian: GaussianGeometry,
+) -> PosteriorFamily:
+    """A Gaussian family from its parts; log_abs_det(phi_P) -> [] is log|det S|."""
+    return PosteriorFamily(
+        name=name,
+        latent_dim=latent_dim,
+        param_size=param_size,
+        init=init,
+        reparameterize=reparameterize,
+        sample_and_log_prob=sample_with_density(reparameterize, log_abs_det),
+        dist=dist,
+        kl_to_prior=kl_to_prior,
+        gaussian=gaussian,
+    )
+
+
 def _triangular_dual(grad_mu_K: Array, grad_KxK: Array, concavity_KxK: Array) -> Array:
     """[C^-1/2 g_mu, C_j^-1/2 G_j for each column j], C_j the rows and columns of C from j on.
 
@@ -96,22 +121,12 @@ def diagonal(latent_dim: int) -> PosteriorFamily:
         inverse_KxK, _ = inverse_and_log_abs_det(scale_KxK)
         return jnp.concatenate([mu_K, -0.5 * jnp.log(jnp.sum(inverse_KxK**2, axis=0))])
 
-    return PosteriorFamily(
-        name="diagonal",
-        latent_dim=K,
-        param_size=2 * K,
-        init=lambda: jnp.zeros(2 * K),
-        reparameterize=reparameterize,
-        sample_and_log_prob=sample_with_density(reparameterize, log_abs_det),
-        dist=dist,
-        kl_to_prior=kl_to_prior,
-        gaussian=GaussianGeometry(
-            natural_gradient=natural_gradient,
-            certifiable=True,
-            dual_gradient=dual_gradient,
-            location_scale=location_scale,
-            project=project,
-        ),
+    def init() -> Array:
+        return jnp.zeros(2 * K)
+
+    geometry = GaussianGeometry(location_scale, natural_gradient, True, dual_gradient, project)
+    return location_scale_family(
+        "diagonal", K, 2 * K, init, reparameterize, log_abs_det, dist, kl_to_prior, geometry
     )
 
 
@@ -162,25 +177,42 @@ def full(latent_dim: int) -> PosteriorFamily:
         rotation_KxK = qr(location_scale(phi_P)[1].T)[0]  # Q'
         return _triangular_dual(grad_mu_K, jnp.tril(grad_scale_KxK @ rotation_KxK), concavity_KxK)
 
-    return PosteriorFamily(
-        name="full",
-        latent_dim=K,
-        param_size=K + K * K,
-        init=lambda: join(jnp.zeros(K), jnp.eye(K)),
-        reparameterize=reparameterize,
-        sample_and_log_prob=sample_with_density(reparameterize, log_abs_det),
-        dist=dist,
-        kl_to_prior=kl_to_prior,
-        gaussian=GaussianGeometry(
-            natural_gradient=natural_gradient,
-            certifiable=True,
-            dual_gradient=dual_gradient,
-            location_scale=location_scale,
-            project=join,
-            # S (I + A), A symmetric, is a step of length sqrt(2) |A|; I + A is invertible where |A| < 1.
-            longest_step=math.sqrt(2.0),
-        ),
+    def init() -> Array:
+        return join(jnp.zeros(K), jnp.eye(K))
+
+    # S (I + A), A symmetric, is a step of length sqrt(2) |A|; I + A is invertible where |A| < 1.
+    longest = math.sqrt(2.0)
+    geometry = GaussianGeometry(location_scale, natural_gradient, True, dual_gradient, join, longest)
+    return location_scale_family(
+        "full", K, K + K * K, init, reparameterize, log_abs_det, dist, kl_to_prior, geometry
     )
+
+
+def _triangle(K: int) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+    """(x_R -> K x K with R = K(K-1)/2 numbers under its diagonal and 0 elsewhere, what reads them again)."""
+    m = K - 1
+
+    def fill(under_R: Array) -> Array:
+        lower_mxm = jnp.tril(jnp.concatenate([under_R[m:], under_R[::-1]]).reshape(m, m))
+        return jnp.pad(lower_mxm, ((1, 0), (0, 1)))
+
+    # fill is a selection: entry i of the vector stands at flat position position_R[i] of the triangle.
+    size = K * m // 2
+    number = np.concatenate([np.arange(m, size), np.arange(size)[::-1]]).reshape(m, m)
+    row, column = np.tril_indices(m)
+    order = np.argsort(number[row, column])
+    position_R = (row * m + column)[order]
+
+    def strict_part(matrix_KxK: Array) -> Array:
+        return matrix_KxK[1:, :-1].reshape(-1)[position_R]
+
+    return fill, strict_part
+
+
+def _lower_factor(scale_KxK: Array) -> Array:
+    """L with S = L Q, Q orthogonal, from S' = Q' L'; the signs of the diagonal are Q's."""
+    lower_KxK = qr(scale_KxK.T)[1].T
+    return lower_KxK * jnp.sign(jnp.diag(lower_KxK))[None, :]
 
 
 def cholesky(latent_dim: int) -> PosteriorFamily:
@@ -194,25 +226,11 @@ def cholesky(latent_dim: int) -> PosteriorFamily:
 
     from vaelab.posterior.bijectors import DenseLinear
 
-    K, m = latent_dim, latent_dim - 1
-
-    def fill(under_R):
-        """The (K-1) x (K-1) lower triangle, diagonal included, that holds R = K(K-1)/2 numbers."""
-        return jnp.tril(jnp.concatenate([under_R[m:], under_R[::-1]]).reshape(m, m))
-
-    # fill is a selection: entry i of the vector stands at flat position position_R[i] of the triangle.
-    size = K * m // 2
-    number = np.concatenate([np.arange(m, size), np.arange(size)[::-1]]).reshape(m, m)
-    row, column = np.tril_indices(m)
-    order = np.argsort(number[row, column])
-    position_R = (row * m + column)[order]
-
-    def strict_part(matrix_KxK: Array) -> Array:
-        return matrix_KxK[1:, :-1].reshape(-1)[position_R]
+    K, P = latent_dim, 2 * latent_dim + latent_dim * (latent_dim - 1) // 2
+    fill, strict_part = _triangle(K)
 
     def location_scale(phi_P: Array) -> tuple[Array, Array]:
-        under_KxK = jnp.pad(fill(phi_P[2 * K :]), ((1, 0), (0, 1)))
-        return phi_P[:K], jnp.diag(jnp.exp(phi_P[K : 2 * K])) + under_KxK
+        return phi_P[:K], jnp.diag(jnp.exp(phi_P[K : 2 * K])) + fill(phi_P[2 * K :])
 
     def reparameterize(phi_P: Array, eps_K: Array) -> Array:
         mu_K, scale_KxK = location_scale(phi_P)
@@ -235,7 +253,7 @@ def cholesky(latent_dim: int) -> PosteriorFamily:
         # dS = S A with A lower triangular: 1/4 ||A + A'||_F^2 = sum_i A_ii^2 + 1/2 sum_{i>j} A_ij^2.
         _, scale_KxK = location_scale(phi_P)
         grad_diagonal_K = grad_P[K : 2 * K] / jnp.exp(phi_P[K : 2 * K])
-        grad_KxK = jnp.diag(grad_diagonal_K) + jnp.pad(fill(grad_P[2 * K :]), ((1, 0), (0, 1)))
+        grad_KxK = jnp.diag(grad_diagonal_K) + fill(grad_P[2 * K :])
         h_KxK = jnp.tril(scale_KxK.T @ grad_KxK)
         a_KxK = h_KxK - 0.5 * jnp.diag(jnp.diag(h_KxK))
         mean_K = scale_KxK @ (scale_KxK.T @ grad_P[:K])
@@ -243,30 +261,16 @@ def cholesky(latent_dim: int) -> PosteriorFamily:
 
     def dual_gradient(phi_P: Array, grad_P: Array, concavity_KxK: Array) -> Array:
         grad_diagonal_K = grad_P[K : 2 * K] * jnp.exp(-phi_P[K : 2 * K])
-        grad_KxK = jnp.diag(grad_diagonal_K) + jnp.pad(fill(grad_P[2 * K :]), ((1, 0), (0, 1)))
+        grad_KxK = jnp.diag(grad_diagonal_K) + fill(grad_P[2 * K :])
         return _triangular_dual(grad_P[:K], grad_KxK, concavity_KxK)
 
     def project(mu_K: Array, scale_KxK: Array) -> Array:
-        # S = L Q with Q orthogonal, from S' = Q' L'; the signs of the diagonal are Q's.
-        lower_KxK = qr(scale_KxK.T)[1].T
-        lower_KxK = lower_KxK * jnp.sign(jnp.diag(lower_KxK))[None, :]
+        lower_KxK = _lower_factor(scale_KxK)
         return jnp.concatenate([mu_K, jnp.log(jnp.diag(lower_KxK)), strict_part(lower_KxK)])
 
-    return PosteriorFamily(
-        name="cholesky",
-        latent_dim=K,
-        param_size=2 * K + size,
-        init=lambda: jnp.zeros(2 * K + size),
-        reparameterize=reparameterize,
-        sample_and_log_prob=sample_with_density(reparameterize, log_abs_det),
-        dist=dist,
-        kl_to_prior=kl_to_prior,
-        gaussian=GaussianGeometry(
-            natural_gradient=natural_gradient,
-            certifiable=True,
-            dual_gradient=dual_gradient,
-            location_scale=location_scale,
-            project=project,
-            searched_as=full(K),
-        ),
+    geometry = GaussianGeometry(
+        location_scale, natural_gradient, True, dual_gradient, project, searched_as=full(K)
+    )
+    return location_scale_family(
+        "cholesky", K, P, lambda: jnp.zeros(P), reparameterize, log_abs_det, dist, kl_to_prior, geometry
     )

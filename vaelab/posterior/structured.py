@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from vaelab.linalg import cholesky, inverse_lower
-from vaelab.posterior.gaussian import sample_with_density
+from vaelab.posterior.gaussian import location_scale_family
 from vaelab.types import Array, GaussianGeometry, PosteriorFamily
 
 if TYPE_CHECKING:
@@ -49,19 +49,15 @@ def _family(
     def reparameterize(phi_P: Array, eps_K: Array) -> Array:
         return phi_P[:K] + operator(phi_P).forward(eps_K)
 
-    return PosteriorFamily(
-        name=name,
-        latent_dim=K,
-        param_size=init_P.size,
-        init=lambda: init_P,
-        reparameterize=reparameterize,
-        sample_and_log_prob=sample_with_density(reparameterize, log_abs_det),
-        dist=lambda phi_P: distrax.MultivariateNormalFromBijector(phi_P[:K], operator(phi_P)),
-        kl_to_prior=kl_to_prior,
-        gaussian=GaussianGeometry(
-            location_scale=lambda phi_P: (phi_P[:K], operator(phi_P).matrix),
-            natural_gradient=natural_gradient,
-        ),
+    geometry = GaussianGeometry(
+        location_scale=lambda phi_P: (phi_P[:K], operator(phi_P).matrix), natural_gradient=natural_gradient
+    )
+
+    def dist(phi_P: Array) -> "distrax.Distribution":
+        return distrax.MultivariateNormalFromBijector(phi_P[:K], operator(phi_P))
+
+    return location_scale_family(
+        name, K, init_P.size, lambda: init_P, reparameterize, log_abs_det, dist, kl_to_prior, geometry
     )
 
 
@@ -114,32 +110,43 @@ def low_rank(latent_dim: int, *, rank: int) -> PosteriorFamily:
         return 0.5 * (jnp.sum(excess_K) + jnp.sum(mu_K**2)) - log_abs_det(phi_P)
 
     def natural_gradient(phi_P: Array, grad_P: Array) -> Array:
-        # In D^-1 dSigma D^-1 = E = a M + M a + W V' + V W', M = I + V V', for d log d = a (as a diagonal) and
-        # dV = W, KL ~ 1/4 tr (M^-1 E M^-1 E) gives F (a, W) = (diag(E M^-1), M^-1 E M^-1 V); M^-1 V = V C.
-        _, log_d_K, factor_Kxr, cholesky_rxr = split(phi_P)
-        inverse_rxr = inverse_lower(cholesky_rxr)
-        c_rxr = inverse_rxr.T @ inverse_rxr
-        shrunk_Kxr = factor_Kxr @ c_rxr
-        diagonal_K = 1.0 + jnp.sum(factor_Kxr**2, axis=1)
-
-        def times_m(x_Kxr: Array) -> Array:
-            return x_Kxr + factor_Kxr @ (factor_Kxr.T @ x_Kxr)
-
-        def fisher(tangent_R: Array) -> Array:
-            a_K, w_Kxr = tangent_R[:K], tangent_R[K:].reshape(K, r)
-            e_Kxr = a_K[:, None] * times_m(shrunk_Kxr) + times_m(a_K[:, None] * shrunk_Kxr)
-            e_Kxr += w_Kxr @ (factor_Kxr.T @ shrunk_Kxr) + factor_Kxr @ (w_Kxr.T @ shrunk_Kxr)
-            of_log_d_K = 2.0 * a_K * diagonal_K + jnp.sum((2.0 * w_Kxr - e_Kxr) * factor_Kxr, axis=1)
-            of_factor_Kxr = e_Kxr - shrunk_Kxr @ (factor_Kxr.T @ e_Kxr)
-            return jnp.concatenate([of_log_d_K, of_factor_Kxr.reshape(-1)])
-
-        d_K = jnp.exp(log_d_K)
-        mean_K = d_K * times_m((d_K * grad_P[:K])[:, None])[:, 0]
-        return jnp.concatenate([mean_K, _solve(fisher, grad_P[K:])])
+        return _low_rank_natural_gradient(*split(phi_P)[1:], grad_P)
 
     log_d_K = jnp.where(jnp.arange(K) < r, jnp.log(0.8), 0.0)
     init_P = jnp.concatenate([jnp.zeros(K), log_d_K, 0.75 * jnp.eye(K, r).reshape(-1)])
     return _family("low_rank", K, init_P, operator, log_abs_det, kl_to_prior, natural_gradient)
+
+
+def _low_rank_natural_gradient(
+    log_d_K: Array, factor_Kxr: Array, cholesky_rxr: Array, grad_P: Array
+) -> Array:
+    """F^+ grad of `low_rank` at D = diag(exp(log d)), V and the Cholesky factor of I + V' V."""
+    K, r = factor_Kxr.shape
+    # In D^-1 dSigma D^-1 = E = a M + M a + W V' + V W', M = I + V V', for d log d = a (as a diagonal) and
+    # dV = W, KL ~ 1/4 tr (M^-1 E M^-1 E) gives F (a, W) = (diag(E M^-1), M^-1 E M^-1 V); M^-1 V = V C.
+    inverse_rxr = inverse_lower(cholesky_rxr)
+    c_rxr = inverse_rxr.T @ inverse_rxr
+    shrunk_Kxr = factor_Kxr @ c_rxr
+    diagonal_K = 1.0 + jnp.sum(factor_Kxr**2, axis=1)
+
+    def times_m(x_Kxr: Array) -> Array:
+        return x_Kxr + factor_Kxr @ (factor_Kxr.T @ x_Kxr)
+
+    def fisher(tangent_R: Array) -> Array:
+        a_K, w_Kxr = tangent_R[:K], tangent_R[K:].reshape(K, r)
+        e_Kxr = a_K[:, None] * times_m(shrunk_Kxr) + times_m(a_K[:, None] * shrunk_Kxr)
+        e_Kxr += w_Kxr @ (factor_Kxr.T @ shrunk_Kxr) + factor_Kxr @ (w_Kxr.T @ shrunk_Kxr)
+        of_log_d_K = 2.0 * a_K * diagonal_K + jnp.sum((2.0 * w_Kxr - e_Kxr) * factor_Kxr, axis=1)
+        of_factor_Kxr = e_Kxr - shrunk_Kxr @ (factor_Kxr.T @ e_Kxr)
+        return jnp.concatenate([of_log_d_K, of_factor_Kxr.reshape(-1)])
+
+    d_K = jnp.exp(log_d_K)
+    mean_K = d_K * times_m((d_K * grad_P[:K])[:, None])[:, 0]
+    return jnp.concatenate([mean_K, _solve(fisher, grad_P[K:])])
+
+
+def _reflect(x_K: Array, v_K: Array, square: Array) -> Array:
+    return x_K - (2.0 * jnp.vdot(v_K, x_K) / square) * v_K
 
 
 def householder(latent_dim: int, *, num_reflections: int) -> PosteriorFamily:
@@ -160,18 +167,15 @@ def householder(latent_dim: int, *, num_reflections: int) -> PosteriorFamily:
         log_sigma_K, v_mxK = phi_P[K : 2 * K], phi_P[2 * K :].reshape(m, K)
         square_m = jnp.sum(v_mxK**2, axis=1)
 
-        def reflect(x_K: Array, i: int) -> Array:
-            return x_K - (2.0 * jnp.vdot(v_mxK[i], x_K) / square_m[i]) * v_mxK[i]
-
         def apply(x_K: Array) -> Array:
             x_K = jnp.exp(log_sigma_K) * x_K
             for i in reversed(range(m)):
-                x_K = reflect(x_K, i)
+                x_K = _reflect(x_K, v_mxK[i], square_m[i])
             return x_K
 
         def solve(y_K: Array) -> Array:
             for i in range(m):
-                y_K = reflect(y_K, i)
+                y_K = _reflect(y_K, v_mxK[i], square_m[i])
             return jnp.exp(-log_sigma_K) * y_K
 
         return LinearOperator(K, apply, solve, log_abs_det(phi_P))
