@@ -37,7 +37,7 @@ def bytes_per_row(function: Callable[..., Any], shared: Any, rows: Any) -> int:
 
 
 def release_programs() -> bool:
-    """Lets go of all compiled programs where half of the memory maps that a process may have are taken.
+    """Drops all compiled programs where half of the memory maps that a process may have are taken.
 
     On a CPU a program takes dozens of them, and XLA crashes without a word where there are no more (on Linux
     vm.max_map_count). What is called again is then compiled again, or read from the cache on disk.
