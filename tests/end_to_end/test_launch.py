@@ -16,10 +16,10 @@ from vaelab.command.flags import FLAGS
 ROOT = Path(__file__).parents[2]
 
 
-def launch(*arguments, **environment):
+def launch(*arguments, cwd=ROOT, **environment):
     return subprocess.run(
-        [sys.executable, "launch.py", *arguments],
-        cwd=ROOT,
+        [sys.executable, str(ROOT / "launch.py"), *arguments],
+        cwd=cwd,
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -74,14 +74,15 @@ def test_no_workdir():
 @pytest.mark.parametrize(
     ("workdir", "says"),
     [
-        (ROOT, f"{ROOT} is a git checkout: take another --workdir"),
+        ("checkout", "checkout is a git checkout: take another --workdir"),
         ("gs://bucket/run", "gs://bucket/run is the address of a bucket"),
     ],
 )
-def test_a_workdir_that_cannot_be(workdir, says):
-    before = set(ROOT.iterdir())
-    assert_one_line(launch("--config=digits_gap:smoke", f"--workdir={workdir}"), says=says)
-    assert set(ROOT.iterdir()) <= before | {ROOT / "__pycache__"}
+def test_a_workdir_that_cannot_be(workdir, says, tmp_path):
+    (tmp_path / "checkout" / ".git").mkdir(parents=True)
+    arguments = ["--config=digits_gap:smoke", f"--workdir={workdir}"]
+    assert_one_line(launch(*arguments, cwd=tmp_path), says=says)
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["checkout", "checkout/.git"]
 
 
 @pytest.mark.parametrize(

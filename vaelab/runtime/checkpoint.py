@@ -1,4 +1,4 @@
-"""Save a training state and resume from it, bit for bit.
+"""Saves a training state, and resumes from it bit for bit.
 
 Orbax writes a step to a temporary directory in the background and renames it when it is whole, so a
 killed run leaves the last complete step. It does not see later damage (a flipped bit, a truncated
@@ -163,14 +163,20 @@ class Checkpointer:
 
         `template` gives structure, shapes, dtypes and shardings; its values are not read, and
         jax.ShapeDtypeStruct will do. Newer steps that cannot be read or do not match their sha256
-        are moved aside, but not before an older good one is found.
+        are moved aside, but not before there is an older good one.
         """
-        found = of_first(lambda: self._newest(template))
-        if found is None:
+        newest = of_first(lambda: self._newest(template))
+        if newest is None:
             return None
+<<<<<<< HEAD
         step, packed = found
         leaves = leaves_of(template)
         restored = unpack(packed, leaves)
+=======
+        step, packed = newest
+        leaves = _leaves(template)
+        restored = _unpack(packed, leaves)
+>>>>>>> wt_c
         return step, jax.tree.unflatten(jax.tree.structure(template), [restored[p] for p in leaves])
 
     def _newest(self, template: State) -> tuple[int, np.ndarray] | None:
@@ -197,13 +203,13 @@ class Checkpointer:
         return None
 
     def wait(self) -> None:
-        """Until the save in flight is on the disk."""
+        """Waits until the save in flight is on the disk."""
         if self._manager is not None:
             with self._writing():
                 self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits for the save in flight."""
+        """Waits for the save in flight, and closes what Orbax has open."""
         if self._manager is None:
             return
         try:

@@ -1,7 +1,11 @@
-"""How much memory a program takes, by the shapes of its traced arrays alone: nothing is compiled or run."""
+"""How much memory a program takes, by the shapes of its traced arrays alone: nothing is compiled or run.
+
+And how much this machine has.
+"""
 
 import gc
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,17 +13,22 @@ from typing import Any, NamedTuple
 import jax
 import jax.extend as jex
 
-TRACED_ROWS = 64  # so many that what they share counts for little
+TRACED_ROWS = 64  # enough that what they share counts for little
 
 
 class Memory(NamedTuple):
-    """As many rows at a time as fit, by `bytes_per_row`, in so many bytes of each device."""
+    """The bytes of each device that the rows of one chunk may take, by `bytes_per_row`."""
 
     bytes: int
 
 
+def of_machine() -> int:
+    """The bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def bytes_per_row(function: Callable[..., Any], shared: Any, rows: Any) -> int:
-    """About what a row of `map_datapoints` takes: the most of the program's arrays that live at once.
+    """The bytes that a row of `map_datapoints` takes, about: the most of the arrays that live at once.
 
     The compiler keeps less alive where it fuses and more where it copies.
     """
@@ -28,7 +37,7 @@ def bytes_per_row(function: Callable[..., Any], shared: Any, rows: Any) -> int:
 
 
 def release_programs() -> bool:
-    """Lets go of all compiled programs where half of the memory maps that a process may have are taken.
+    """Drops all compiled programs where half of the memory maps that a process may have are taken.
 
     On a CPU a program takes dozens of them, and XLA crashes without a word where there are no more (on Linux
     vm.max_map_count). What is called again is then compiled again, or read from the cache on disk.

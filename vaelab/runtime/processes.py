@@ -1,4 +1,4 @@
-"""Several processes of one run: all do the same, and what the first one reads or decides, every one has.
+"""Several processes of one run: all do the same, and what the first one reads or decides every one has.
 
 The first process alone writes files. A single process is the first one of one.
 """
@@ -38,11 +38,12 @@ class ProcessLost(RuntimeError):
 def join(
     coordinator: str | None, num_processes: int | None, process_id: int | None, *, wait_seconds: int = 300
 ) -> None:
-    """Makes this one of several processes where it is told so, or where its cluster says so.
+    """Joins this process with others where it is told so, or where its cluster says so.
 
     coordinator: "host:port" of the first process, with the other two for a cluster that JAX does not know.
-    Under Slurm (srun, several tasks) and on a Cloud TPU they are found by themselves. Before anything else of
-    JAX. Where they are not together after `wait_seconds`, one line says so and this process ends, status 1.
+    Under Slurm (srun, several tasks) and on a Cloud TPU nothing need be given. To be called before anything
+    else of JAX. Where they are not together after `wait_seconds`, one line says so and this process ends,
+    status 1.
     Raises ProcessLost for what JAX refuses.
     """
     global _watcher
@@ -83,7 +84,7 @@ def _in_cluster() -> bool:
 
 @contextmanager
 def missed() -> Iterator[None]:
-    """Inside, what JAX raises as another process is gone is a ProcessLost."""
+    """Makes a ProcessLost of what JAX raises inside as another process is gone."""
     try:
         yield
     except (jax.errors.JaxRuntimeError, ValueError) as error:
@@ -111,7 +112,7 @@ def _first_line(error: Exception) -> str:
 
 
 def are_several() -> bool:
-    """Whether this is one of several. Without asking JAX for its devices, where nobody has joined others."""
+    """Whether this is one of several; JAX is not asked for its devices where nothing was joined."""
     return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
@@ -120,7 +121,7 @@ def is_first() -> bool:
 
 
 def of_first(compute: Callable[[], T]) -> T:
-    """compute() of the first process, on every process; what it raises there is raised on every one."""
+    """compute() of the first process, on every process; what it raises is raised on every one."""
     if not are_several():
         return compute()
     result: Any = None
@@ -149,7 +150,7 @@ def _broadcast(content: bytes) -> bytes:
 
 
 def as_on_first(tree: Any) -> Any:
-    """The arrays as the first process has them: on an accelerator two may differ in their rounding."""
+    """The arrays that the first process has: on an accelerator two may differ in their rounding."""
     if not are_several():
         return tree
     return jax.tree.map(jnp.asarray, multihost_utils.broadcast_one_to_all(jax.device_get(tree)))

@@ -1,4 +1,4 @@
-"""How far a stage is: a bar on a terminal, a line at its end."""
+"""The progress of a stage: a bar on a terminal, a line at its end."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ from rich.text import Text
 
 
 class _Told(ProgressColumn):
-    """What a function says of the task, cut where the terminal is narrow."""
+    """A column with what a function says of the task, cut where the terminal is narrow."""
 
     def __init__(self, tell: Callable[[Task], str], column: Column | None = None):
         super().__init__(column)
@@ -30,7 +30,7 @@ class _Told(ProgressColumn):
 
 
 def _rate(task: Task) -> str:
-    """Units a second since the first advance, as what comes before it is compilation for the most part."""
+    """Units a second since the first advance: what comes before it is compilation for the most part."""
     speed = task.finished_speed or task.speed
     if speed is None:
         return ""
@@ -47,7 +47,7 @@ def progress_bar(
 ) -> Iterator[Callable[..., None]]:
     """Yields advance(count, **note): on a terminal a bar with the rate and the time left; a line at the end.
 
-    done: of the total, what was there before.
+    done: the part of the total that was done before.
     """
     whole = Column(no_wrap=True)
     columns = (

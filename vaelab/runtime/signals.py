@@ -20,7 +20,7 @@ _waiting: int | None = None
 
 
 def end_with_a_line(program: str) -> None:
-    """From now on, up to `listen`, SIGTERM and SIGINT end the process with one line: nothing is done yet."""
+    """Makes SIGTERM and SIGINT end the process with one line, up to `listen`: nothing is done yet."""
 
     def end(number: int, _: FrameType | None) -> None:
         # In the middle of an import an exception may come out of native code, as a crash.
@@ -32,13 +32,13 @@ def end_with_a_line(program: str) -> None:
 
 
 def end_at_once() -> None:
-    """From now on a further signal ends the process without a word: all has been said."""
+    """Makes a further signal end the process without a word: all has been said."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: os._exit(128 + number))
 
 
 def listen() -> None:
-    """From now on SIGTERM and SIGINT raise Stopped, at once or at the end of `deferred`."""
+    """Makes SIGTERM and SIGINT raise Stopped from now on, at once or at the end of `deferred`."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _on_signal)
 
@@ -53,7 +53,7 @@ def _on_signal(number: int, _: FrameType | None) -> None:
 
 @contextmanager
 def deferred() -> Iterator[Callable[[], int | None]]:
-    """Inside, a first signal waits: what is yielded says which one, and the end of the block raises it."""
+    """Makes a first signal inside wait; what it yields says which one, and the end of the block raises it."""
     global _deferred, _waiting
     _deferred, _waiting = True, None
     try:
