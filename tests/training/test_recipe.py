@@ -94,7 +94,7 @@ def trained(starts, recipe):
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_number_does_as_an_argument_what_it_does_in_the_config(case):
-    """Two values as one program, against each in a recipe of its own, and compiled into a run's own program."""
+    """Two values as one program, against each in a recipe of its own, and compiled into a single run."""
     name, values, changes = CASES[case]
     recipe, key = RECIPE._replace(**changes), jax.random.key(1)
     state = init_state(recipe({}), jax.random.key(0))

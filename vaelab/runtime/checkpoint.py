@@ -168,15 +168,9 @@ class Checkpointer:
         newest = of_first(lambda: self._newest(template))
         if newest is None:
             return None
-<<<<<<< HEAD
-        step, packed = found
+        step, packed = newest
         leaves = leaves_of(template)
         restored = unpack(packed, leaves)
-=======
-        step, packed = newest
-        leaves = _leaves(template)
-        restored = _unpack(packed, leaves)
->>>>>>> wt_c
         return step, jax.tree.unflatten(jax.tree.structure(template), [restored[p] for p in leaves])
 
     def _newest(self, template: State) -> tuple[int, np.ndarray] | None:
