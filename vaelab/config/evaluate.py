@@ -1,7 +1,6 @@
 """What is measured of a trained model, and the inner loop of each family, from a config."""
 
 import math
-import os
 from collections.abc import Callable
 
 import jax
@@ -18,7 +17,7 @@ from vaelab.measure.fit import InferenceSettings
 from vaelab.measure.subject import EvaluateSettings
 from vaelab.posterior import FAMILIES
 from vaelab.posterior.project import searched_as
-from vaelab.runtime.memory import Memory
+from vaelab.runtime.memory import Memory, of_machine
 from vaelab.types import PosteriorFamily
 
 LOOPS = {"diagonal": gaussian_loop, "gaussian": gaussian_loop, "flow": flow_loop}
@@ -97,7 +96,7 @@ def _timed_loops(top: Section, family: PosteriorFamily) -> tuple[Loop, ...]:
 
 def _memory(section: Section) -> Memory:
     limit = int(section.number("memory_bytes", 1))
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if jax.default_backend() == "cpu" and limit > there:
-        raise section.error("memory_bytes", f"this machine has {there:,} bytes: set fewer")
+    available = of_machine()
+    if jax.default_backend() == "cpu" and limit > available:
+        raise section.error("memory_bytes", f"this machine has {available:,} bytes: set fewer")
     return Memory(limit)

@@ -1,12 +1,12 @@
 """Posterior families and their encoders from a config."""
 
-import os
 from collections.abc import Callable
 
 from vaelab.config.model import network
 from vaelab.config.section import Section
 from vaelab.model import networks
 from vaelab.posterior import FAMILIES
+from vaelab.runtime.memory import of_machine
 from vaelab.types import Encoder, Network, PosteriorFamily
 
 
@@ -70,7 +70,7 @@ def check_memory(section: Section, name: str, latent_dim: int, last_width: int, 
         return
     outputs = count(latent_dim)
     needed = 4 * outputs * (4 * (last_width + 1) + 2 * batch_size)
-    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    available = of_machine()
     if needed > available:
         raise section.error(
             "latent_dim",

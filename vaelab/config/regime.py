@@ -1,6 +1,5 @@
 """Learning regimes from a config."""
 
-import os
 from collections.abc import Callable
 
 import numpy as np
@@ -11,6 +10,7 @@ from vaelab.config.section import Section
 from vaelab.data.sources import Split
 from vaelab.inference.loop import Loop
 from vaelab.posterior.project import searched_as
+from vaelab.runtime.memory import of_machine
 from vaelab.training import regime
 from vaelab.training.regime import Regime
 from vaelab.types import Encoder, LatentModel, PosteriorFamily
@@ -92,11 +92,11 @@ def _check_table(section: Section, loop: Loop, split: Split) -> None:
             "regime", "the training examples have no index of their own, which the rows need: take amortized"
         )
     needed = COPIES * regime.table_bytes(loop, count)
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > there:
+    available = of_machine()
+    if needed > available:
         raise section.error(
             "regime",
             f"the table of {count:,} x {loop.family.param_size:,} numbers and what the solver keeps of each "
-            f"row take {needed:,} bytes, and this machine has {there:,}: take a smaller data.num_train, a "
-            "smaller family, or natural_gradient, which keeps nothing",
+            f"row take {needed:,} bytes, and this machine has {available:,}: take a smaller data.num_train, "
+            "a smaller family, or natural_gradient, which keeps nothing",
         )
