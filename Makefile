@@ -4,13 +4,18 @@ WORKDIR ?= runs/digits_gap
 BIN = .venv/bin
 READY = .venv/.ready
 
-.PHONY: demo test test-slow faults bench docs studies studies-smoke lint format requirements
+.PHONY: demo test test-quick test-slow faults bench docs studies studies-smoke lint format requirements
 
 demo: $(READY)
 	$(BIN)/python launch.py --config=experiments/digits_gap.py --workdir=$(WORKDIR)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist=loadgroup
+
+# The mathematics alone.
+test-quick: $(READY)
+	$(BIN)/python -m pytest -n 2 -m 'not slow and not faults and not long' tests/test_linalg.py \
+		$(addprefix tests/,model posterior objective inference evidence)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

@@ -466,14 +466,15 @@ def test_bfloat16_is_for_the_networks_in_training_alone():
     def phi(system):
         return system.regime.encode(state.psi, x_D)
 
-    half, whole = phi(stage.trained), phi(stage.system)
+    trained = stage.recipe({})
+    half, whole = phi(trained), phi(stage.system)
     assert half.dtype == jnp.float32
     np.testing.assert_array_equal(whole, phi(exact.stages[0].system))
     # A bfloat16 has 8 bits; and it is not float32 either.
     error = np.abs(half - whole).max() / np.abs(whole).max()
     assert 1e-5 < error < 2.0**-5
     z_K = jnp.ones(experiment.latent_model.latent_dim)
-    models = stage.trained.model, stage.system.model
+    models = trained.model, stage.system.model
     half, whole = (float(model.log_likelihood(state.theta, x_D, z_K)) for model in models)
     assert half != whole
     assert half == pytest.approx(whole, rel=0.02)
