@@ -5,11 +5,29 @@
 `get_config` has all of them, an audit those of `posterior`, `evaluate`, `inference` and `evidence`.
 """
 
-from collections.abc import Callable
-
 from ml_collections import ConfigDict
 
-from vaelab.types import ConfigError, did_you_mean
+from vaelab.config.variants import apply_variant, shrink, study_gaps, sweep
+
+__all__ = [
+    "apply_variant",
+    "data",
+    "encoder",
+    "evaluate",
+    "evidence",
+    "get_config",
+    "inference",
+    "learning",
+    "local_loop",
+    "model",
+    "objective",
+    "optimizer",
+    "posterior",
+    "shrink",
+    "study_gaps",
+    "sweep",
+    "train",
+]
 
 
 def get_config() -> ConfigDict:
@@ -17,66 +35,15 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
 
-    config.data = ConfigDict()
-    config.data.name = "digits"  # digits, mnist, fashion_mnist, kmnist, omniglot, binarized_mnist
-    config.data.data_dir = "~/tensorflow_datasets"  # where `python -m vaelab.prepare` put it
-    config.data.observation = "binarize"  # binarize, dequantize, rescale
-    # each_step: training draws x anew from the stored example; once: it sees the x of the evaluation.
-    config.data.observe = "each_step"
-    config.data.seed = 0  # of what is observed once
-    config.data.num_train = 0  # the first training examples, this many; 0 is all
-
-    config.model = ConfigDict()
-    config.model.name = "decoder"  # decoder, linear_gaussian
-    config.model.learn = True  # False: the model stays as it was initialised
-    config.model.latent_dim = 10
-    config.model.network = "mlp"  # mlp, convolutional
-    config.model.channels = (32, 64)  # convolutional only: one layer of stride 2 each
-    config.model.hidden = (200, 200)  # convolutional: one width
-    config.model.activation = "relu"  # relu, tanh, elu, softplus, swish
-    config.model.likelihood = ConfigDict()
-    # bernoulli; gaussian, gaussian_one_variance (observation=dequantize); discretized_logistic (rescale)
-    config.model.likelihood.name = "bernoulli"
-    config.model.likelihood.min_variance = 1e-3  # gaussian only: the floor of each dimension's variance
-
-    config.encoder = ConfigDict()
-    config.encoder.network = "mlp"  # mlp, convolutional
-    config.encoder.channels = (32, 64)
-    config.encoder.hidden = (200, 200)  # () is an affine encoder
-    config.encoder.activation = "relu"
-    config.encoder.output_scale = 0.01  # variance scale of the last kernel; the last bias is the prior
-
+    config.data = data()
+    config.model = model()
+    config.encoder = encoder()
     config.posterior = posterior()
 
-    config.objective = ConfigDict()
-    # elbo, elbo_from_draws, stick_the_landing, beta_elbo, free_bits, iwae, dreg, renyi
-    config.objective.name = "elbo"
-    config.objective.num_samples = 1
-    config.objective.antithetic = False
-    config.objective.beta = 1.0  # beta_elbo only: the weight of the KL
-    config.objective.warmup_steps = 0  # beta_elbo only: the weight rises from 0 over these steps
-    config.objective.min_kl = 0.0  # free_bits only: nats a datapoint
-    config.objective.alpha = 0.5  # renyi only
-
+    config.objective = objective()
     config.learning = learning()
 
-    config.train = ConfigDict()
-    config.train.num_steps = 3000
-    config.train.batch_size = 100
-    config.train.chunk_size = 250  # steps compiled and run as one
-    config.train.evaluate_every = 1000  # steps, a multiple of chunk_size; validation ELBO
-    config.train.checkpoint_every = 1000  # steps, a multiple of chunk_size
-    config.train.keep_checkpoints = 2
-    config.train.validation_samples = 10  # draws for each validation datapoint
-    # Steps in a row that may be left out, as their gradient is not finite; 0 stops at the first.
-    config.train.max_skipped = 0
-    # The most devices that share each batch, which they divide. With 1 the trained model does not depend on
-    # how many devices there are; with more it does, by the rounding of each step.
-    config.train.devices = 1
-    # float32, or bfloat16 for the networks in training; what is measured is always float32
-    config.train.dtype = "float32"
-    config.train.optimizer = optimizer("adam", clip_norm=200.0)
-
+    config.train = train()
     # On the trained model, held fixed: an encoder of each family that has none.
     config.refit = ConfigDict()
     config.refit.num_steps = 3000  # 0: no encoder; the family's amortized ELBO is then left out
@@ -85,6 +52,82 @@ def get_config() -> ConfigDict:
     config.evaluate = evaluate()
     config.inference = inference()
     config.evidence = evidence()
+    return config
+
+
+def data() -> ConfigDict:
+    """What x is, and which data it comes from."""
+    config = ConfigDict()
+    config.name = "digits"  # digits, mnist, fashion_mnist, kmnist, omniglot, binarized_mnist
+    config.data_dir = "~/tensorflow_datasets"  # where `python -m vaelab.prepare` put it
+    config.observation = "binarize"  # binarize, dequantize, rescale
+    # each_step: training draws x anew from the stored example; once: it sees the x of the evaluation.
+    config.observe = "each_step"
+    config.seed = 0  # of what is observed once
+    config.num_train = 0  # the first training examples, this many; 0 is all
+    return config
+
+
+def model() -> ConfigDict:
+    """p(x, z): the decoder and its likelihood."""
+    config = ConfigDict()
+    config.name = "decoder"  # decoder, linear_gaussian
+    config.learn = True  # False: the model stays as it was initialised
+    config.latent_dim = 10
+    config.network = "mlp"  # mlp, convolutional
+    config.channels = (32, 64)  # convolutional only: one layer of stride 2 each
+    config.hidden = (200, 200)  # convolutional: one width
+    config.activation = "relu"  # relu, tanh, elu, softplus, swish
+    config.likelihood = ConfigDict()
+    # bernoulli; gaussian, gaussian_one_variance (observation=dequantize); discretized_logistic (rescale)
+    config.likelihood.name = "bernoulli"
+    config.likelihood.min_variance = 1e-3  # gaussian only: the floor of each dimension's variance
+    return config
+
+
+def encoder() -> ConfigDict:
+    """x -> phi."""
+    config = ConfigDict()
+    config.network = "mlp"  # mlp, convolutional
+    config.channels = (32, 64)
+    config.hidden = (200, 200)  # () is an affine encoder
+    config.activation = "relu"
+    config.output_scale = 0.01  # variance scale of the last kernel; the last bias is the prior
+    return config
+
+
+def objective() -> ConfigDict:
+    """The bound that training maximises."""
+    config = ConfigDict()
+    # elbo, elbo_from_draws, stick_the_landing, beta_elbo, free_bits, iwae, dreg, renyi
+    config.name = "elbo"
+    config.num_samples = 1
+    config.antithetic = False
+    config.beta = 1.0  # beta_elbo only: the weight of the KL
+    config.warmup_steps = 0  # beta_elbo only: the weight rises from 0 over these steps
+    config.min_kl = 0.0  # free_bits only: nats a datapoint
+    config.alpha = 0.5  # renyi only
+    return config
+
+
+def train() -> ConfigDict:
+    """The steps of training, and its optimizer."""
+    config = ConfigDict()
+    config.num_steps = 3000
+    config.batch_size = 100
+    config.chunk_size = 250  # steps compiled and run as one
+    config.evaluate_every = 1000  # steps, a multiple of chunk_size; validation ELBO
+    config.checkpoint_every = 1000  # steps, a multiple of chunk_size
+    config.keep_checkpoints = 2
+    config.validation_samples = 10  # draws for each validation datapoint
+    # Steps in a row that may be left out, as their gradient is not finite; 0 stops at the first.
+    config.max_skipped = 0
+    # The most devices that share each batch, which they divide. With 1 the trained model does not depend on
+    # how many devices there are; with more it does, by the rounding of each step.
+    config.devices = 1
+    # float32, or bfloat16 for the networks in training; what is measured is always float32
+    config.dtype = "float32"
+    config.optimizer = optimizer("adam", clip_norm=200.0)
     return config
 
 
@@ -225,69 +268,3 @@ def local_loop(num_steps: int, objective: str, optimizer: ConfigDict) -> ConfigD
     config.objective.antithetic = True
     config.optimizer = optimizer
     return config
-
-
-def study_gaps(config: ConfigDict) -> None:
-    """Makes a config measure one family's gaps on 360 training and 360 test datapoints."""
-    config.inference.families = (config.posterior.family,)
-    config.refit.num_steps = 0
-    config.evaluate.splits = ("train", "test")
-    config.evaluate.max_points = 360
-    config.evidence.num_samples = 2000
-    config.train.evaluate_every = config.train.checkpoint_every = config.train.num_steps
-
-
-def sweep(*axes: tuple, num_seeds: int) -> ConfigDict:
-    """Every combination of the axes, each (name, values) or (names, tuples of values), with `num_seeds` each.
-
-    names are dotted settings of the config. The seeds of each are trained as one program, and with them the
-    points that differ only in numbers that such a program takes as arguments.
-    """
-    config = ConfigDict({"axes": axes, "num_seeds": num_seeds})
-    # The axes whose points are one program: auto is all that can be.
-    config.one_program = ("auto",)
-    config.memory_bytes = 2**32  # what the runs trained at once may take
-    return config
-
-
-def apply_variant(config: ConfigDict, variant: str, **variants: Callable[[ConfigDict], None]) -> ConfigDict:
-    """Makes the named changes, one or several with commas.
-
-    They are made in the order of the names, but for smoke, which comes last: it makes little of what the
-    others ask for, and is in the config, which has no such setting otherwise, for what is printed to say so.
-    Raises ConfigError for a name that is none of `variants`.
-    """
-    names = variant.split(",") if variant else []
-    for name in sorted(names, key=lambda name: name == "smoke"):
-        if name not in variants:
-            hint = did_you_mean(name, variants)
-            known = f"unknown variant {name!r}; there are {', '.join(variants)}"
-            raise ConfigError(f"{known}; {hint}" if hint else known)
-        variants[name](config)
-        if name == "smoke":
-            config.smoke = True
-    return config
-
-
-def shrink(config: ConfigDict) -> None:
-    """Makes any experiment a matter of seconds; what it prints is then of no value."""
-    config.train.num_steps = 40
-    config.train.optimizer.warmup_steps = 0
-    config.train.chunk_size = 20
-    config.train.evaluate_every = 20
-    config.train.checkpoint_every = 20
-    config.refit.num_steps = min(config.refit.num_steps, 20)
-    config.evaluate.max_points = 16
-    config.evaluate.elbo_samples = 20
-    config.evaluate.inference_times = config.evaluate.inference_times[:2]
-    config.inference.diagonal.num_steps = 10
-    config.inference.gaussian.num_steps = 20
-    config.inference.flow.num_steps = 20
-    config.evidence.num_samples = 200
-    config.evidence.annealing.num_temperatures = 10
-    config.evidence.annealing.num_chains = 4
-    config.evidence.smc.num_particles = 16
-    config.evidence.smc.max_temperatures = 20
-    if "sweep" in config:
-        config.sweep.num_seeds = 2
-        config.sweep.axes = tuple((names, values[:2]) for names, values in config.sweep.axes)

@@ -113,7 +113,7 @@ def fit_runs(
 
     Raises DoesNotFit where one datapoint of all runs takes more than the Memory given.
     """
-    fits = [  # [start][run]
+    attempts = [
         _rounds(
             model,
             family,
@@ -126,24 +126,15 @@ def fit_runs(
         )
         for number, start in enumerate(starts)
     ]
-
-    def score(purpose: str, phis: Sequence[tuple[np.ndarray, ...]]) -> list[tuple[Estimate, ...]]:
-        return map_runs(
-            _score,
-            [(problem.theta, problem.key) for problem in problems],
-            [(*problem.data, phi) for problem, phi in zip(problems, phis, strict=True)],
-            static=(model, family, settings, purpose),
-            chunk_size=chunk_size,
-        )
-
-    by_run = list(zip(*fits, strict=True))
+    by_run = [list(attempt) for attempt in zip(*attempts, strict=True)]
+    score = functools.partial(_score_runs, (model, family, settings), problems, chunk_size)
     best = [np.zeros(len(problem.phi_start_NxP), int) for problem in problems]
     if len(starts) > 1:
-        scored = score("select", [tuple(inference.phi_P for inference, _ in fits) for fits in by_run])
+        scored = score("select", [tuple(fit.phi_P for fit, _ in attempts) for attempts in by_run])
         best = [_highest([bound.value for bound in bounds[:-1]]) for bounds in scored]
     chosen = [
-        jax.tree.map(lambda *parts, at=at: np.stack(parts)[at, np.arange(len(at))], *(fit for fit, _ in fits))
-        for fits, at in zip(by_run, best, strict=True)
+        jax.tree.map(lambda *parts, at=at: np.stack(parts)[at, np.arange(len(at))], *(fit for fit, _ in each))
+        for each, at in zip(by_run, best, strict=True)
     ]
     scored = score("score", [(p.phi_start_NxP, fit.phi_P) for p, fit in zip(problems, chosen, strict=True)])
     return [
@@ -153,10 +144,10 @@ def fit_runs(
             inference,
             at_optimum,
             gain,
-            np.sum([rounds for _, rounds in fits], axis=0),
+            np.sum([rounds for _, rounds in each], axis=0),
             np.array(starts)[at] == "prior",
         )
-        for problem, inference, (at_start, at_optimum, gain), fits, at in zip(
+        for problem, inference, (at_start, at_optimum, gain), each, at in zip(
             problems, chosen, scored, by_run, best, strict=True
         )
     ]
@@ -222,6 +213,23 @@ def _score(
     draws = {"num_samples": settings.elbo_samples, "chunk_size": settings.elbo_chunk_size}
     first_M, second_M = (elbo_pairs(log_joint, family, phi_P, key, **draws) for phi_P in phis)
     return estimate_mean(first_M), estimate_mean(second_M), estimate_mean(second_M - first_M)
+
+
+def _score_runs(
+    static: tuple[Any, ...],
+    problems: Sequence[Problem],
+    chunk_size: int | Memory,
+    purpose: str,
+    phis: Sequence[tuple[np.ndarray, ...]],
+) -> list[tuple[Estimate, ...]]:
+    """`_score` of each datapoint of each run, of the two phi_NxP of the run."""
+    return map_runs(
+        _score,
+        [(problem.theta, problem.key) for problem in problems],
+        [(*problem.data, phi) for problem, phi in zip(problems, phis, strict=True)],
+        static=(*static, purpose),
+        chunk_size=chunk_size,
+    )
 
 
 # A further round takes a whole chunk for the few that have not converged. Few rows at a time cost a CPU
