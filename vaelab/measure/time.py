@@ -5,7 +5,6 @@ its own, whose schedule ends with its last step. The bounds are on draws that no
 """
 
 import functools
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,6 +22,7 @@ from vaelab.objective.draws import estimate_elbo
 from vaelab.posterior.project import same_distribution
 from vaelab.runtime.devices import map_datapoints
 from vaelab.runtime.memory import Memory
+from vaelab.runtime.timing import quickest
 from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
 
 REPEATS, MAX_POINTS = 3, 500
@@ -97,13 +97,10 @@ def _score(
 def _timed(
     function: Callable[..., Any], static: tuple[Any, ...], shared: Any, rows: Any, *, chunk_size: Memory
 ) -> tuple[np.ndarray, float]:
-    """(the results, milliseconds a datapoint): the least of some calls after one that compiles."""
-    seconds = []
-    for _ in range(1 + REPEATS):
-        began = time.perf_counter()
-        results = map_datapoints(function, shared, rows, static=static, chunk_size=chunk_size)
-        seconds.append(time.perf_counter() - began)
-    return results, 1e3 * min(seconds[1:]) / len(results)
+    """(the results, milliseconds a datapoint)."""
+    run = functools.partial(map_datapoints, function, shared, rows, static=static, chunk_size=chunk_size)
+    results, milliseconds = quickest(run, repeats=REPEATS)
+    return results, milliseconds / len(results)
 
 
 def _row(

@@ -19,8 +19,8 @@ from vaelab import data, model, objective, report
 from vaelab.data.observe import observe
 from vaelab.model import likelihood, networks
 from vaelab.posterior import FAMILIES
+from vaelab.runtime.timing import quickest
 from vaelab.study.finding import Finding
-from vaelab.study.timing import best_ms
 from vaelab.training import regime
 from vaelab.training import step as train
 from vaelab.types import Array, Key, PosteriorFamily, SharedPhi
@@ -105,15 +105,12 @@ def _density(key: Key, batch_size: int, repeats: int, family: PosteriorFamily) -
 
         return jnp.sum(jax.vmap(one)(phi_NxP, eps_NxK))
 
-    values = {
-        "draw_ms": best_ms(
-            jax.jit(jax.value_and_grad(log_weights, argnums=(0, 1))), phi_NxP, shared_R, repeats=repeats
-        ),
-        "kl_ms": None,
-    }
+    draw = jax.jit(jax.value_and_grad(log_weights, argnums=(0, 1)))
+    drawn = quickest(draw, phi_NxP, shared_R, repeats=repeats)
+    values = {"draw_ms": drawn.milliseconds, "kl_ms": None}
     if family.kl_to_prior is not None:
         kl = jax.jit(jax.vmap(jax.value_and_grad(family.kl_to_prior)))
-        values["kl_ms"] = best_ms(kl, phi_NxP, repeats=repeats)
+        values["kl_ms"] = quickest(kl, phi_NxP, repeats=repeats).milliseconds
     return values
 
 
@@ -146,7 +143,7 @@ def _training_step(key: Key, sizes: Sizes, repeats: int, family: PosteriorFamily
     batch = regime.Batch(x_BxD, index_B, index_B)
     step = jax.jit(partial(train.train_step, system=system)).lower(state, batch, key_step).compile()
     return {
-        "step_ms": best_ms(step, state, batch, key_step, repeats=repeats),
+        "step_ms": quickest(step, state, batch, key_step, repeats=repeats).milliseconds,
         "state_mb": sum(leaf.nbytes for leaf in jax.tree.leaves(state)) / 1e6,
         "temporary_mb": step.memory_analysis().temp_size_in_bytes / 1e6,
     }

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab import posterior, report
+from vaelab.runtime.timing import quickest
 from vaelab.study.finding import Finding
-from vaelab.study.timing import best_ms
 from vaelab.types import Array, Key
 
 
@@ -81,7 +81,7 @@ def _costs(key: Key, K: int, batch_size: int, repeats: int) -> dict[str, float]:
         phi_NxP = jnp.tile(family.gaussian.project(jnp.zeros(K), jnp.eye(K)), (batch_size, 1))
         phi_NxP += 0.1 / np.sqrt(K) * jax.random.normal(jax.random.fold_in(key, number), phi_NxP.shape)
         run = jax.jit(jax.vmap(jax.value_and_grad(family.kl_to_prior)))
-        costs[family.name] = best_ms(run, phi_NxP, repeats=repeats)
+        costs[family.name] = quickest(run, phi_NxP, repeats=repeats).milliseconds
     return costs
 
 
