@@ -8,9 +8,9 @@ leaves nothing that reading would take for a prepared data set.
 
 import argparse
 import sys
-from pathlib import Path
 
 from vaelab import data
+from vaelab.data.sources import folder
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,9 +22,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--manual_dir", help="take the original archives from here")
     parser.add_argument("--data_dir", default=data.DEFAULT_DATA_DIR, help="default: %(default)s")
     args = parser.parse_args(argv)
-    data_dir = Path(args.data_dir).expanduser().absolute()
-    manual_dir = Path(args.manual_dir).expanduser().absolute() if args.manual_dir else None
     try:
+        data_dir = folder(args.data_dir, "--data_dir").absolute()
+        manual_dir = folder(args.manual_dir, "--manual_dir").absolute() if args.manual_dir else None
         source = data.source_of(args.name)
         if source.prepare is None:
             print(f"there is nothing to prepare for {args.name}")

@@ -195,3 +195,18 @@ np.savez(sys.argv[2], **{f"{name}_{i}": field for name in splits for i, field in
         np.testing.assert_array_equal(read["train_1"], np.arange(9))
         np.testing.assert_array_equal(read["test_0"], images["test"].reshape(4, 784))
         np.testing.assert_array_equal(read["test_2"], np.arange(9, 13))
+
+
+@pytest.mark.parametrize(
+    ("data_dir", "line"),
+    [
+        ("gs://bucket/data", "data_dir=gs://bucket/data is an address, which is not supported"),
+        ("~nobody-of-this-name/data", "needs a home directory, and there is none: give a full path"),
+    ],
+)
+def test_a_data_dir_that_is_no_folder_is_one_clear_line(data_dir, line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(data.DataError, match=line) as caught:
+        data.load("mnist", data_dir=data_dir)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())

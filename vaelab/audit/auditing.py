@@ -17,7 +17,7 @@ from vaelab.audit.results import Report
 from vaelab.measure.rows import arrays, rows
 from vaelab.measure.stages import Measurement, measure
 from vaelab.report import page
-from vaelab.runtime.directory import DirectoryError, stored_json
+from vaelab.runtime.directory import DirectoryError, as_directory, stored_json
 from vaelab.types import Array, ConfigError, Key, Params
 
 
@@ -87,7 +87,7 @@ def audit(
     data = given_data(x, key, labels=labels, weights=weights)
     with _one_line(), ExitStack() as held:
         prepared = prepare(given, data, choices)
-        place = Path(directory or held.enter_context(tempfile.TemporaryDirectory())).expanduser()
+        place = as_directory(directory or held.enter_context(tempfile.TemporaryDirectory()))
         held.enter_context(opened(place, prepared, console))
         report = _measured(prepared, place, console)
     if directory:

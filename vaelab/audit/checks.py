@@ -3,7 +3,6 @@
 Each raises an AuditError, one line that names the fix, or writes into `lines` what it looked at.
 """
 
-import difflib
 from typing import Any
 
 import jax
@@ -15,7 +14,7 @@ from vaelab.audit.given import AuditError, Choices, Given, as_arrays, shapes, th
 from vaelab.audit.normalised import DRAWS, log_constant
 from vaelab.runtime.devices import map_datapoints, take
 from vaelab.runtime.memory import Memory
-from vaelab.types import Array, Key, Params, PosteriorFamily
+from vaelab.types import Array, Key, Params, PosteriorFamily, did_you_mean
 
 PROBES = 4  # datapoints on which the functions are tried
 FLOATS = (jnp.float32, jnp.float64)
@@ -141,8 +140,7 @@ def check_encoder(given: Given, x: Any, count: int, choices: Choices, lines: Lin
     if name == "full" and family is None and "full" not in families and "cholesky" in families:
         name = "cholesky"
     if name not in families:
-        near = difflib.get_close_matches(name, families, n=1) if family else ()
-        hint = f"did you mean {near[0]!r}?" if near else f"have it in families={families}"
+        hint = (did_you_mean(name, families) if family else "") or f"have it in families={families}"
         raise AuditError(f"what encode returns is of the family {name!r}: {hint}")
     if callable(given.encode):
         lines.append(Check("encode", f"{len(results)} of {count:,} datapoints", "the same twice"))

@@ -20,7 +20,7 @@ from vaelab.keys import Keys, purpose_key
 from vaelab.measure.datapoints import simulated
 from vaelab.measure.subject import Inputs, Measured, Subject
 from vaelab.posterior.project import project
-from vaelab.runtime.directory import in_use, open_directory, stored_json
+from vaelab.runtime.directory import as_directory, in_use, open_directory, stored_json
 from vaelab.types import PosteriorFamily
 
 GIVEN, SIMULATED = "given", "simulated"
@@ -115,7 +115,7 @@ def looked_up(directory: str | Path | None, prepared: Prepared, console: Console
     """Whether the directory is this audit's; where nothing is stored in it yet, it stays as it is."""
     if directory is None:
         return NotChecked("directory", "none was given")
-    place = Path(directory).expanduser()
+    place = as_directory(directory)
     if not any((place / name).exists() for name in ("config.json", "gap.json", "checkpoints")):
         return NotChecked("directory", f"{place} holds no audit yet; whether it can be written is not tried")
     with opened(place, prepared, console):

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from vaelab import report
 from vaelab.report import page
-from vaelab.runtime.directory import write_whole
+from vaelab.runtime.directory import as_directory, write_whole
 from vaelab.runtime.processes import is_first
 
 
@@ -41,7 +41,7 @@ class Report:
         """Writes gap.json, per_datapoint.npz, gaps.png and report.html there; it is made if need be."""
         if not is_first():
             return
-        directory = Path(directory).expanduser()
+        directory = as_directory(directory)
         directory.mkdir(parents=True, exist_ok=True)
         report.plot_gaps(directory / "gaps.png", self.rows, self.per_datapoint)
         buffer = io.BytesIO()

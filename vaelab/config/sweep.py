@@ -1,6 +1,5 @@
 """The runs of a sweep from a config."""
 
-import difflib
 import itertools
 import re
 from typing import Any, NamedTuple
@@ -9,7 +8,7 @@ from ml_collections import ConfigDict
 
 from vaelab.config.section import Section
 from vaelab.training.recipe import NUMBERS, TOLERANCE
-from vaelab.types import ConfigError
+from vaelab.types import ConfigError, did_you_mean
 
 # The settings whose values are arguments of the compiled program: all else is a program of its own.
 VARYING = (*NUMBERS, TOLERANCE)
@@ -124,9 +123,10 @@ def _known(section: Section, base: ConfigDict, name: str) -> None:
     at, path = base, ""
     for part in name.split("."):
         if not isinstance(at, ConfigDict) or part not in at:
-            near = difflib.get_close_matches(part, list(at) if isinstance(at, ConfigDict) else [], n=1)
-            hint = f"; did you mean {path + near[0]!r}?" if near else ""
-            raise section.error("axes", f"the config has no setting {name!r}{hint}")
+            options = [f"{path}{key}" for key in at] if isinstance(at, ConfigDict) else []
+            raise section.error(
+                "axes", f"the config has no setting {name!r}", fix=did_you_mean(f"{path}{part}", options)
+            )
         at, path = at[part], f"{path}{part}."
     if name == "seed":
         raise section.error("axes", "seeds are varied by sweep.num_seeds, from config.seed on")

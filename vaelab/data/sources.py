@@ -60,3 +60,19 @@ class Description(NamedTuple):
 def first_line(error: Exception) -> str:
     """What an exception says, cut to fit into a message of one line."""
     return str(error).partition("\n")[0] or type(error).__name__
+
+
+def folder(path: str | os.PathLike[str], what: str = "data_dir") -> Path:
+    """The folder that a user names, with `~`.
+
+    Raises DataError for the address of a bucket, which would be a folder of that name here, and for `~` where
+    the user has no home.
+    """
+    if "://" in str(path):
+        raise DataError(f"{what}={path} is an address, which is not supported: copy it to a local folder")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise DataError(
+            f"{what}={path} needs a home directory, and there is none: give a full path"
+        ) from None

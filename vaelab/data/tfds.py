@@ -17,7 +17,7 @@ import numpy as np
 
 from vaelab.data import archives, cache
 from vaelab.data.cache import Parts
-from vaelab.data.sources import SPLITS, DataError, DataSet, Source, Split, first_line
+from vaelab.data.sources import SPLITS, DataError, DataSet, Source, Split, first_line, folder
 
 SIDE = 28
 
@@ -62,7 +62,7 @@ def load(recipe: Recipe, data_dir: str | os.PathLike[str]) -> DataSet:
     The first reading decodes all images into DATA_DIR/vaelab/NAME-VERSION.npz, where that folder can be
     written. Raises DataError where the data is not prepared, or is damaged.
     """
-    data_dir = Path(data_dir).expanduser()
+    data_dir = folder(data_dir)
     path = data_dir / "vaelab" / f"{recipe.name}-{recipe.version}.npz"
     prepared = _fingerprint(recipe, data_dir)
     parts = cache.read(path, recipe.splits, prepared, num_pixels=SIDE**2)

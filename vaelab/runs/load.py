@@ -21,6 +21,7 @@ from vaelab.config.train import read_encoders, train_settings
 from vaelab.model.latent import bind, simulate
 from vaelab.report.weights import FILE, fill, read_weights
 from vaelab.runtime.checkpoint import CheckpointError, read_newest
+from vaelab.runtime.directory import as_directory
 from vaelab.types import Array, ConfigError, Encoder, Key, LatentModel, Params, PosteriorFamily
 
 FIRST = "train"  # the stage that trains the model
@@ -142,7 +143,7 @@ def load(workdir: str | Path) -> FinishedRun:
     Raises ConfigError, one line, for a folder that holds no run, or an unfinished one, or one that another
     version of vaelab has made and this one cannot read.
     """
-    directory = Path(workdir).expanduser()
+    directory = as_directory(workdir)
     config, rows = _read(directory)
     try:
         top = Section(config)

@@ -30,7 +30,7 @@ from vaelab.report.log import log_results
 from vaelab.report.time import flat, plot
 from vaelab.runs.trained import Trained, points_of, subject_of
 from vaelab.runs.training import Run, train
-from vaelab.runtime.directory import finished, in_use, open_directory, stored_json, write_whole
+from vaelab.runtime.directory import as_directory, finished, in_use, open_directory, stored_json, write_whole
 from vaelab.runtime.processes import is_first
 from vaelab.training.loop import NonFiniteError
 from vaelab.types import ConfigError, Key
@@ -58,7 +58,7 @@ def run(config: ConfigDict, workdir: str | Path, console: Console | None = None)
 
     Raises ConfigError, DataError, CheckpointError or NonFiniteError, each with one line that says what to do.
     """
-    console, directory = console or Console(), Path(workdir).expanduser()
+    console, directory = console or Console(), as_directory(workdir)
     if "study" in config:
         _study(config, directory, console)
         return []

@@ -25,7 +25,7 @@ from vaelab.runs.run import Rows, complete
 from vaelab.runs.sweep_rows import rows_of, to_csv
 from vaelab.runs.training import Run, bytes_of_run
 from vaelab.runtime.devices import training_mesh
-from vaelab.runtime.directory import finished, in_use, open_directory, write_whole
+from vaelab.runtime.directory import as_directory, finished, in_use, open_directory, write_whole
 from vaelab.runtime.memory import release_programs
 from vaelab.runtime.processes import is_first
 
@@ -38,7 +38,7 @@ def run_sweep(config: ConfigDict, workdir: str | Path, console: Console | None =
 
     Raises ConfigError, DataError or CheckpointError, each with one line that says what to do.
     """
-    console, directory = console or Console(), Path(workdir).expanduser()
+    console, directory = console or Console(), as_directory(workdir)
     done = finished(directory / "sweep.json", config, console)
     if done is not None:
         _show(done["rows"], console, smoke=done.get("smoke", False))

@@ -220,9 +220,11 @@ def rows_at_a_time(
     needed = len(rows) * bytes_per_row(functools.partial(function, *static), shared[0], rows[0])
     if needed > chunk_size.bytes:
         of_runs = "" if len(rows) == 1 else f" of {len(rows)} runs"
-        raise DoesNotFit(
-            f"one datapoint{of_runs} takes {needed:,} bytes: set --config.evaluate.memory_bytes to that at "
-            f"least, not {chunk_size.bytes:,}, or take fewer draws at a time"
+        raise DoesNotFit.of(
+            setting="evaluate.memory_bytes",
+            value=chunk_size.bytes,
+            problem=f"one datapoint{of_runs} takes {needed:,} bytes",
+            fix="set that at least, or take fewer draws at a time",
         )
     # As few chunks as there can be, of about the same size: the last one is filled up with copies.
     num_chunks = -(-num_rows // min(chunk_size.bytes // needed, at_most or num_rows, num_rows))
