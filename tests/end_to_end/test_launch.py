@@ -99,6 +99,7 @@ def test_a_setting_that_cannot_be(arguments, says, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_cpu_as_several_devices(tmp_path):
     (tmp_path / "mine.py").write_text(f"""
 import atexit, jax

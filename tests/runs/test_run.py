@@ -281,7 +281,7 @@ def test_results_without_a_config_are_refused(tmp_path):
     assert (tmp_path / "gap.json").read_text() == "{}"
 
 
-@pytest.mark.parametrize("start", ["encoder", "prior"])
+@pytest.mark.parametrize("start", ["encoder", pytest.param("prior", marks=pytest.mark.slow)])
 def test_linear_gaussian_gaps_are_their_closed_forms_and_in_order(start, tmp_path):
     config = linear_gaussian.get_config()
     config.inference.start = start
@@ -300,14 +300,14 @@ def smoke(experiment):
     return importlib.import_module(f"experiments.{experiment}").get_config("smoke")
 
 
-LIKE_MNIST_GAP = ("fashion_gap", "mnist_convolutional")  # but for the data and the networks, tested elsewhere
+QUICK = ("reparameterization", "mnist_gap")  # a study and a run; the others are more of each kind
 
 
 # Sweeps have tests of their own; their smokes are `make studies-smoke`.
 @pytest.mark.parametrize(
     "experiment",
     [
-        pytest.param(name, marks=[pytest.mark.slow] if name in LIKE_MNIST_GAP else [])
+        pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
         for name in EXPERIMENTS
         if name != "digits_gap" and "sweep" not in smoke(name)
     ],
@@ -409,7 +409,7 @@ def test_a_datapoint_without_an_estimate_or_a_move_is_named_and_the_rest_kept(
     assert np.isfinite(arrays["simulated/log_evidence"]).sum() == 13
 
 
-@pytest.mark.parametrize("regime", ["mean_field", "semi_amortized"])
+@pytest.mark.parametrize("regime", ["mean_field", pytest.param("semi_amortized", marks=pytest.mark.slow)])
 def test_a_regime_runs_and_says_what_gave_phi(regime, tmp_path):
     config = digits_gap.get_config("smoke")
     config.data.observe = "once"

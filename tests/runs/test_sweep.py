@@ -121,6 +121,7 @@ def test_what_cannot_be_one_program_is_one_clear_line(one_program, message):
         read_sweep(config)
 
 
+@pytest.mark.slow
 def test_a_run_under_its_own_numbers_is_the_run_alone(tmp_path, monkeypatch):
     """Two rates and two tolerances as one program, two runs at a time; the rates make the difference."""
     config = swept(

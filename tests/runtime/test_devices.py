@@ -140,7 +140,6 @@ def test_a_memory_holds_as_many_rows_as_fit_and_changes_no_result():
     assert counts == [8, 8, 8, 6]
     whole = map_datapoints(network, shared, rows_NxD, chunk_size=Memory(2**30))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, whole)
-    with pytest.raises(
-        ConfigError, match=rf"--config.evaluate.memory_bytes=.* takes {needed:,} bytes; set that"
-    ):
+    line = rf"--config.evaluate.memory_bytes=.* takes {needed:,} bytes; set that"
+    with pytest.raises(ConfigError, match=line):
         map_datapoints(network, shared, rows_NxD, chunk_size=Memory(needed - 1))

@@ -43,6 +43,7 @@ def test_closed_form_kl_agrees_with_everything():
     assert all(row[name] > 0 for row in costs for name in ("diagonal", "cholesky", "full"))
 
 
+@pytest.mark.slow
 def test_variances_have_the_published_order():
     finding = study.gradient_variance(
         jax.random.key(0), singular_values=(2.0, 1.0, 0.5), distances=(0.0, 0.01), num_samples=8, repeats=1000
@@ -57,7 +58,13 @@ def test_variances_have_the_published_order():
     assert all(error[name] < 0.2 * near[name] for name in ("elbo", "stick_the_landing", "dreg"))
 
 
-@pytest.mark.parametrize("experiment", [reparameterization, full_covariance_kl, gradient_variance])
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        reparameterization,
+        *(pytest.param(one, marks=pytest.mark.slow) for one in (full_covariance_kl, gradient_variance)),
+    ],
+)
 def test_every_study_draws_its_figure(experiment, tmp_path):
     build_study(experiment.get_config("smoke"))().plot(tmp_path / "study.png")
     assert (tmp_path / "study.png").stat().st_size > 10_000

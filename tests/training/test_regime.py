@@ -282,6 +282,9 @@ def test_a_later_model_step_that_is_not_finite_shows():
         assert metrics.bad_index == (-1 if finite else INDEX[5])
 
 
+QUICK = (("diagonal", "natural_gradient"), ("full", "adam"))  # each family and each solver, once
+
+
 def nonlinear():
     """A model in which the steps' own derivative matters, with a datapoint: a decoder with a tanh layer."""
     decoder = networks.mlp_decoder(K, (8,), D, activation=jnp.tanh)
@@ -290,8 +293,14 @@ def nonlinear():
     return latent_model, latent_model.init(jax.random.key(2)), x_D
 
 
-@pytest.mark.parametrize("solver", ["natural_gradient", "adam"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "solver"),
+    [
+        pytest.param(family, solver, marks=[] if (family, solver) in QUICK else [pytest.mark.slow])
+        for family in FAMILIES
+        for solver in ("natural_gradient", "adam")
+    ],
+)
 def test_the_unrolled_gradient_is_that_of_the_whole(family, solver):
     """Against central differences along random directions of theta and of psi; the draws are fixed."""
     latent_model, theta, x_D = nonlinear()
