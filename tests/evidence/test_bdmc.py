@@ -30,7 +30,7 @@ def bounds(settings, count, seed=0):
 
     def one(key):
         key_data, key_bounds = jax.random.split(key)
-        z_K, x_D = bdmc.simulate(MODEL, THETA, key_data)
+        z_K, x_D = models.simulate(MODEL, THETA, key_data)
         log_joint = models.bind(MODEL, THETA, x_D)
         pair = bdmc.bidirectional(log_joint, DIAGONAL, DIAGONAL.init(), z_K, key_bounds, settings=settings)
         return x_D, pair, pair.width
@@ -49,8 +49,8 @@ def divergence():
     return 0.5 * sum(np.trace(part) for part in parts) - K
 
 
-def test_simulated_pairs_have_the_law_of_the_model():
-    z_NxK, x_NxD = jax.vmap(lambda key: bdmc.simulate(MODEL, THETA, key))(
+def test_simulated_pairs_have_the_distribution_of_the_model():
+    z_NxK, x_NxD = jax.vmap(lambda key: models.simulate(MODEL, THETA, key))(
         jax.random.split(jax.random.key(0), 20_000)
     )
     x_NxD = np.float64(x_NxD) - EXACT.bias
@@ -123,7 +123,7 @@ def test_bounds_from_the_posterior_itself_meet():
     """q = posterior: every weight is p(x), in both directions."""
 
     def one(key):
-        z_K, x_D = bdmc.simulate(MODEL, THETA, key)
+        z_K, x_D = models.simulate(MODEL, THETA, key)
         mean_K, precision_KxK = MODEL.exact.posterior(THETA, x_D)
         phi_P = FULL.gaussian.project(mean_K, jnp.linalg.inv(jnp.linalg.cholesky(precision_KxK)).T)
         log_joint = models.bind(MODEL, THETA, x_D)

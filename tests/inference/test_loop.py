@@ -303,7 +303,7 @@ def test_natural_gradient_is_that_of_the_family_up_to_its_longest_step(family):
     np.testing.assert_allclose(lengths, [0.01, 1.0, 1.9, 2.0, 2.0, 2.0], rtol=1e-4)
 
 
-def test_a_step_of_rate_r_moves_the_law_by_half_its_squared_length(family):
+def test_a_step_of_rate_r_moves_q_by_half_its_squared_length(family):
     """KL between q before and after, from a start whose gradient is far over the longest step."""
     _, x_D, phi_P = problems(family, count=1, starts=("bad",))[2]
     rate, longest = 0.02, 5.0

@@ -388,7 +388,7 @@ def test_location_scale_is_that_of_the_distribution(family):
         np.testing.assert_allclose(drawn_KxK, scale_KxK, atol=bound)
 
 
-def test_entropy_is_that_of_the_law(family):
+def test_entropy_is_that_of_the_distribution(family):
     """K/2 (1 + log 2 pi) + log|det S|."""
     for phi_P in cases(family):
         log_abs_det = oracles.log_abs_det(oracles.mean_and_scale(family.name, phi_P)[1])
@@ -405,7 +405,7 @@ def test_project_returns_a_member_to_itself(name):
         np.testing.assert_allclose(projected_P, phi_P, rtol=rounding, atol=rounding)
 
 
-def test_project_to_cholesky_is_the_law_itself():
+def test_project_to_cholesky_is_the_distribution_itself():
     family, rng = posterior.cholesky(K), np.random.default_rng(5)
     for condition in (1.0, 10.0, 100.0):
         scale = oracles.random_scale(rng, K, condition).astype(np.float32)
@@ -414,7 +414,7 @@ def test_project_to_cholesky_is_the_law_itself():
         assert np.all(np.diag(lower_KxK) > 0)
 
 
-def test_project_to_diagonal_minimises_the_kl_to_the_given_law():
+def test_project_to_diagonal_minimises_the_kl_to_the_given_distribution():
     family, rng = posterior.diagonal(K), np.random.default_rng(4)
     for condition in (1.0, 10.0, 100.0):
         mean = rng.normal(size=K).astype(np.float32)
