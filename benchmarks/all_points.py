@@ -16,39 +16,38 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import jax
+import numpy as np
+
+from benchmarks.trained import encode, load
+from vaelab.measure.fit import fit_locally
+from vaelab.measure.gap import mean_and_stderr
+
 
 def main() -> None:
-    import jax
-    import numpy as np
-
-    from benchmarks.trained import encode, load
-    from vaelab.measure import fit as local_fit
-    from vaelab.measure import gap
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", required=True, type=Path, help="directory of a finished run")
-    parser.add_argument("--points", type=int, default=0, help="the first so many; 0 is all")
+    parser.add_argument("--points", type=int, default=0, help="only the first POINTS; 0 is all")
     parser.add_argument("--elbo_samples", type=int, default=100, help="of each bound of a point")
     arguments = parser.parse_args()
     changes = {"max_points": arguments.points, "elbo_samples": arguments.elbo_samples}
-    experiment, state = load(arguments.run, "diagonal", evaluate=changes)
-    system, settings = experiment.stages[0].system, experiment.evaluate
-    inputs = experiment.inputs["test"]
+    experiment, run = load(arguments.run, "diagonal", evaluate=changes)
+    settings, inputs = experiment.evaluate, experiment.inputs["test"]
 
     began = time.perf_counter()
-    encoded_NxP = encode(system, state, inputs.x_NxD)
-    fitted = local_fit.fit_locally(
+    fitted = fit_locally(
         experiment.latent_model,
-        system.family,
+        experiment.families["diagonal"],
         settings.inference["diagonal"],
-        state.theta,
+        run.theta,
         inputs,
-        encoded_NxP,
+        encode(experiment, run, inputs.x_NxD),
         experiment.keys.inference,
+        tolerance=settings.tolerance,
         chunk_size=settings.memory,
     )
     seconds = time.perf_counter() - began
-    measured = gap.mean_and_stderr(fitted.elbo_optimal.value - fitted.elbo_start.value)
     result = {
         "benchmark": "all_points",
         "device": str(jax.devices()[0]),
@@ -56,7 +55,7 @@ def main() -> None:
         "points": len(inputs.index_N),
         "elbo_samples": arguments.elbo_samples,
         "seconds": seconds,
-        "amortization_gap": measured,
+        "amortization_gap": mean_and_stderr(fitted.elbo_optimal.value - fitted.elbo_start.value),
         "unconverged": int(np.sum(~fitted.inference.converged)),
         "mean_rounds": float(np.mean(fitted.rounds)),
     }
@@ -64,5 +63,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     main()

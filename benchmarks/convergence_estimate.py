@@ -13,8 +13,24 @@ log p(x) - L[q], which is too large by what the family lacks. Prints one JSON li
 
 import argparse
 import json
-import os
 import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import linear_gaussian
+from vaelab import model
+from vaelab.config.experiment import Experiment, build
+from vaelab.measure.fit import LocalFit, fit_locally
+from vaelab.measure.gap import exact_gap
+from vaelab.posterior import FAMILIES
+from vaelab.posterior.project import has_projection
+from vaelab.types import Array, LatentModel, Params, PosteriorFamily
 
 LATENT_DIM, DATA_DIM, POINTS = 3, 6, 50
 TOLERANCE, MAX_ROUNDS = 1e-3, 10
@@ -26,92 +42,98 @@ SPECTRA = {
 }
 
 
-def main() -> None:
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-
-    from experiments import linear_gaussian
-    from vaelab import model
-    from vaelab.config.experiment import build
-    from vaelab.config.posterior import FAMILIES
-    from vaelab.measure import fit as local_fit
-    from vaelab.measure import gap
-    from vaelab.posterior.project import has_projection
-    from vaelab.types import Array, LatentModel, Params, PosteriorFamily
-
-    def excess(
-        latent_model: LatentModel,
-        family: PosteriorFamily,
-        theta: Params,
-        x_NxD: Array,
-        fit: local_fit.LocalFit,
-    ) -> np.ndarray:
-        phi_NxP = fit.inference.phi_P
-        if has_projection(family):
-            # The amortization gap of the phi it is given: here the true excess.
-            return gap.exact_gap(latent_model, family, theta, x_NxD, phi_NxP).amortization
-        log_evidence_N = np.asarray(jax.vmap(latent_model.exact.log_evidence, (None, 0))(theta, x_NxD))
-        if family.gaussian is None:
-            return log_evidence_N - fit.elbo_optimal.value
-
-        def elbo(x_D: Array, phi_P: Array) -> Array:
-            return latent_model.exact.elbo(theta, x_D, *family.gaussian.location_scale(phi_P))
-
-        return log_evidence_N - np.asarray(jax.vmap(elbo)(x_NxD, phi_NxP))
-
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
-    families = tuple(parser.parse_args().families)
+def settings_of(families: Sequence[str]) -> Experiment:
+    """The experiment whose inner loops are tried."""
     config = linear_gaussian.get_config()
-    config.inference.families, config.posterior.family = families, families[0]
+    config.inference.families, config.posterior.family = tuple(families), families[0]
     config.inference.tolerance, config.inference.max_rounds = TOLERANCE, MAX_ROUNDS
     config.model.latent_dim, config.model.data_dim = LATENT_DIM, DATA_DIM
     config.model.singular_values = SPECTRA[4]
     config.posterior.rank = config.posterior.num_reflections = LATENT_DIM
     config.objective.name = "elbo_from_draws"  # that a flow has too; nothing is trained
     config.evaluate.elbo_samples = 20_000
-    experiment = build(config)
-    rows = []
-    for condition, singular_values in SPECTRA.items():
-        latent_model = model.linear_gaussian(LATENT_DIM, singular_values, 1.0, DATA_DIM)
-        latent_model = latent_model._replace(concavity=None)  # the estimate, and not the proved bound
-        theta = latent_model.init(jax.random.key(1))
-        keys_N = jax.random.split(jax.random.key(2), POINTS)
-        z_NxK = jax.random.normal(jax.random.key(3), (POINTS, LATENT_DIM))
-        x_NxD = np.asarray(jax.vmap(latent_model.sample, (None, 0, 0))(theta, keys_N, z_NxK))
-        for name, family in experiment.families.items():
-            if has_projection(family):
-                far_P = family.gaussian.project(jnp.full(LATENT_DIM, 5.0), 3.0 * jnp.eye(LATENT_DIM))
-            else:  # phi = [mean, log of scales, the rest]
-                far_P = family.init().at[:LATENT_DIM].set(5.0)
-                far_P = far_P.at[LATENT_DIM : 2 * LATENT_DIM].add(jnp.log(3.0))
-            for start, phi_P in {"prior": family.init(), "far": far_P}.items():
-                fitted = local_fit.fit_locally(
-                    latent_model,
-                    family,
-                    experiment.evaluate.inference[name],
-                    theta,
-                    (x_NxD, np.arange(POINTS)),
-                    np.tile(np.asarray(phi_P), (POINTS, 1)),
-                    jax.random.key(4),
-                    chunk_size=POINTS,
-                )
-                excess_N = excess(latent_model, family, theta, x_NxD, fitted)
-                verdict_N = fitted.inference.converged
-                worst = float(excess_N[verdict_N].max()) if verdict_N.any() else None
-                row = {
-                    "condition": condition,
-                    "family": name,
-                    "start": start,
-                    "max_excess": float(excess_N.max()),
-                }
-                verdict = {"max_excess_of_converged": worst, "num_converged": int(verdict_N.sum())}
-                rows.append({**row, **verdict, "mean_rounds": float(fitted.rounds.mean())})
-    about = {"benchmark": "convergence_estimate", "points": POINTS, "tolerance": config.inference.tolerance}
-    print(json.dumps({**about, "rows": rows}))
+    return build(config)
+
+
+def simulated(singular_values: tuple[float, ...]) -> tuple[LatentModel, Params, np.ndarray]:
+    """(the model, theta, datapoints drawn from it)."""
+    latent_model = model.linear_gaussian(LATENT_DIM, singular_values, 1.0, DATA_DIM)
+    latent_model = latent_model._replace(concavity=None)  # the estimate, and not the proved bound
+    theta = latent_model.init(jax.random.key(1))
+    keys_N = jax.random.split(jax.random.key(2), POINTS)
+    z_NxK = jax.random.normal(jax.random.key(3), (POINTS, LATENT_DIM))
+    return latent_model, theta, np.asarray(jax.vmap(latent_model.sample, (None, 0, 0))(theta, keys_N, z_NxK))
+
+
+def far(family: PosteriorFamily) -> Array:
+    """phi of mean 5 in every dimension and scale 3."""
+    if has_projection(family):
+        return family.gaussian.project(jnp.full(LATENT_DIM, 5.0), 3.0 * jnp.eye(LATENT_DIM))
+    # phi = [mean, log of scales, the rest]
+    phi_P = family.init().at[:LATENT_DIM].set(5.0)
+    return phi_P.at[LATENT_DIM : 2 * LATENT_DIM].add(jnp.log(3.0))
+
+
+def excess(
+    latent_model: LatentModel, family: PosteriorFamily, theta: Params, x_NxD: Array, fit: LocalFit
+) -> np.ndarray:
+    """L[q*] - L[q] of each datapoint, by the closed forms of the model."""
+    phi_NxP = fit.inference.phi_P
+    if has_projection(family):
+        # The amortization gap of the phi it is given: here the true excess.
+        return exact_gap(latent_model, family, theta, x_NxD, phi_NxP).amortization
+    log_evidence_N = np.asarray(jax.vmap(latent_model.exact.log_evidence, (None, 0))(theta, x_NxD))
+    if family.gaussian is None:
+        return log_evidence_N - fit.elbo_optimal.value
+
+    def elbo(x_D: Array, phi_P: Array) -> Array:
+        return latent_model.exact.elbo(theta, x_D, *family.gaussian.location_scale(phi_P))
+
+    return log_evidence_N - np.asarray(jax.vmap(elbo)(x_NxD, phi_NxP))
+
+
+def rows(
+    experiment: Experiment, condition: int, singular_values: tuple[float, ...]
+) -> Iterator[dict[str, Any]]:
+    """A row for each family and start."""
+    latent_model, theta, x_NxD = simulated(singular_values)
+    for name, family in experiment.families.items():
+        for start, phi_P in {"prior": family.init(), "far": far(family)}.items():
+            fit = fit_locally(
+                latent_model,
+                family,
+                experiment.evaluate.inference[name],
+                theta,
+                (x_NxD, np.arange(POINTS)),
+                np.tile(np.asarray(phi_P), (POINTS, 1)),
+                jax.random.key(4),
+                tolerance=experiment.evaluate.tolerance,
+                chunk_size=POINTS,
+            )
+            excess_N, converged_N = excess(latent_model, family, theta, x_NxD, fit), fit.inference.converged
+            yield {
+                "condition": condition,
+                "family": name,
+                "start": start,
+                "max_excess": float(excess_N.max()),
+                "max_excess_of_converged": float(excess_N[converged_N].max()) if converged_N.any() else None,
+                "num_converged": int(converged_N.sum()),
+                "mean_rounds": float(fit.rounds.mean()),
+            }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
+    experiment = settings_of(parser.parse_args().families)
+    every = [row for spectrum in SPECTRA.items() for row in rows(experiment, *spectrum)]
+    about = {
+        "benchmark": "convergence_estimate",
+        "points": POINTS,
+        "tolerance": experiment.evaluate.tolerance,
+    }
+    print(json.dumps({**about, "rows": every}))
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     main()

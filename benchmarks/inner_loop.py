@@ -3,10 +3,9 @@
     python benchmarks/inner_loop.py            # needs: pip install -r benchmarks/requirements.txt
 
 The same algorithm (`vaelab.inference.solver.quasi_newton`, 40 steps of 10 antithetic draws) on the same
-weights and 100 datapoints at once, started at the prior: vaelab's
-compiled loop, and one written in batched PyTorch,
-eager and by torch.compile. Each runs in a process of its own, in turn, several times, after a first run
-that compiles; a time ends when the last phi is there. Prints one JSON line: median milliseconds a
+weights and 100 datapoints at once, started at the prior: vaelab's compiled loop, and one written in batched
+PyTorch, eager and by torch.compile. Each runs in a process of its own, in turn, several times, after a first
+run that compiles; a time ends when the last phi is there. Prints one JSON line: median milliseconds a
 datapoint, their range, the ratios round by round, the mean ELBO that each comes to (nats), and the part of
 the machine's own rate of large matrix products that the decoder's products alone make up; and what the
 parts of vaelab's loop take when each runs alone, 40 times: its random numbers, its gradients of log p(x, z),
@@ -113,7 +112,7 @@ def time_vaelab() -> dict[str, float]:
 
 
 def time_parts() -> dict[str, float]:
-    """Seconds of the parts of the loop, each alone in a scan of as many steps and on draws that change."""
+    """Seconds of the parts of the loop, each alone in a scan of the same length and on draws that change."""
     import jax
     import jax.numpy as jnp
 
@@ -157,6 +156,21 @@ def time_parts() -> dict[str, float]:
     }
 
 
+def learn(B, P, offset, slope):
+    """Learns from pairs of draws in PyTorch: the curvature B and its inverse P, batched; see `solver`."""
+    for i in range(offset.shape[1]):
+        d, y = offset[:, i, :, None], slope[:, i, :, None]
+        Bd = B @ d
+        dBd = (d * Bd).sum((1, 2), keepdim=True)
+        y = y + (MIN_RATIO - (d * y).sum((1, 2), keepdim=True) / dBd).clamp(min=0.0) * Bd
+        dy = (d * y).sum((1, 2), keepdim=True)
+        B = B - Bd @ Bd.mT / dBd + y @ y.mT / dy
+        Py = P @ y
+        cross = d @ Py.mT
+        P = P - (cross + cross.mT) / dy + ((y * Py).sum((1, 2), keepdim=True) / dy + 1.0) / dy * (d @ d.mT)
+    return B, P
+
+
 def time_torch(compiled: bool) -> dict[str, float]:
     import torch
     from torch.nn import functional as F
@@ -173,23 +187,6 @@ def time_torch(compiled: bool) -> dict[str, float]:
             h = F.elu(h) if number < len(layers) - 1 else h
         log_likelihood = -F.binary_cross_entropy_with_logits(h, x.expand_as(h), reduction="none").sum(-1)
         return log_likelihood - 0.5 * (z**2 + math.log(2 * math.pi)).sum(-1)
-
-    def learn(B, P, offset, slope):
-        for i in range(offset.shape[1]):
-            d, y = offset[:, i, :, None], slope[:, i, :, None]
-            Bd = B @ d
-            dBd = (d * Bd).sum((1, 2), keepdim=True)
-            y = y + (MIN_RATIO - (d * y).sum((1, 2), keepdim=True) / dBd).clamp(min=0.0) * Bd
-            dy = (d * y).sum((1, 2), keepdim=True)
-            B = B - Bd @ Bd.mT / dBd + y @ y.mT / dy
-            Py = P @ y
-            cross = d @ Py.mT
-            P = (
-                P
-                - (cross + cross.mT) / dy
-                + ((y * Py).sum((1, 2), keepdim=True) / dy + 1.0) / dy * (d @ d.mT)
-            )
-        return B, P
 
     def step(mu, log_sigma, B, P, half, rate):
         sigma = log_sigma.exp()
@@ -244,24 +241,24 @@ def main() -> None:
     if arguments.only:
         print(json.dumps((TIMERS | {PARTS: time_parts})[arguments.only]()))
         return
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in TIMERS}
+    by_name: dict[str, list[dict[str, float]]] = {name: [] for name in TIMERS}
     for _ in range(arguments.rounds):
         for name in TIMERS:
-            found[name].append(_alone(name))
+            by_name[name].append(_alone(name))
     result = {}
-    for name, runs in found.items():
+    for name, runs in by_name.items():
         ms = [1e3 * run["seconds"] / POINTS for run in runs]
         result[name] = {"median_ms": statistics.median(ms), "min_ms": min(ms), "max_ms": max(ms)}
         result[name]["elbo"] = runs[0]["elbo"]
     for name in ("torch_eager", "torch_compiled"):
-        ratios = [t["seconds"] / v["seconds"] for t, v in zip(found[name], found["vaelab"], strict=True)]
+        ratios = [t["seconds"] / v["seconds"] for t, v in zip(by_name[name], by_name["vaelab"], strict=True)]
         result[f"{name}_over_vaelab"] = {
             "median": statistics.median(ratios),
             "min": min(ratios),
             "max": max(ratios),
         }
     for key in ("share_of_products", "gflops"):
-        result[key] = statistics.median(run[key] for run in found["vaelab"])
+        result[key] = statistics.median(run[key] for run in by_name["vaelab"])
     result["parts_ms"] = {name: 1e3 * seconds / POINTS for name, seconds in _alone(PARTS).items()}
     about = {"benchmark": "inner_loop", "cores": os.cpu_count(), "rounds": arguments.rounds}
     print(json.dumps({**about, **result}))

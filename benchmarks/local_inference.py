@@ -12,11 +12,27 @@ experiments/defaults.py.
 
 import argparse
 import json
-import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from scipy.special import ndtri
+from scipy.stats import qmc
+
+from benchmarks.trained import encode, load, nearest
+from vaelab import objective, posterior
+from vaelab.inference.solver import Solver, natural_gradient, quasi_newton, stochastic_gradient
+from vaelab.measure.fit import InferenceSettings, fit_locally
+from vaelab.measure.gap import mean_and_stderr
+from vaelab.posterior.project import has_projection
+from vaelab.types import Array, Key, LatentModel, LogJoint, Objective, Params, PosteriorFamily
 
 SCORE_DRAWS, CHUNK = 2000, 50
 
@@ -28,12 +44,11 @@ class Recipe(NamedTuple):
     draws: int = 10
     start: str = "encoder"
     kind_of_draws: str = "antithetic"  # antithetic, independent, quasi-random, fixed
-    gradient: str = (
-        "stick_the_landing"  # of the solvers that take one: elbo, stick_the_landing, elbo_from_draws
-    )
+    # For the solvers that take one: elbo, stick_the_landing, elbo_from_draws.
+    gradient: str = "stick_the_landing"
     schedule: str = "cosine"
-    b2: float = 0.9  # of adam
-    averaged: int = 0  # so many last iterates
+    b2: float = 0.9  # for adam
+    averaged: int = 0  # the number of last iterates that are averaged
 
 
 RECIPES = {
@@ -91,127 +106,144 @@ FLOW = {"num_layers": 2, "hidden": 64}
 SIZES = {"low_rank": {"rank": 5}, "real_nvp": FLOW, "iaf": FLOW}
 
 
+class Subject(NamedTuple):
+    """What every recipe is tried on.
+
+    data: (x_NxD, index_N). encoded, encoded_NxP: the family of the run's encoder, and its phi there.
+    """
+
+    model: LatentModel
+    theta: Params
+    data: tuple[np.ndarray, np.ndarray]
+    encoded: PosteriorFamily
+    encoded_NxP: np.ndarray
+
+
+def sobol(latent_dim: int, draws: int) -> np.ndarray:
+    return qmc.Sobol(latent_dim, rng=0).random_base2(max(draws - 1, 1).bit_length())[:draws]
+
+
+def on_points(
+    draw: Callable[[Key], Array],
+    log_joint: LogJoint,
+    family: PosteriorFamily,
+    phi_P: Array,
+    key: Key,
+    *,
+    gradient: str,
+) -> Array:
+    """The gradients of `objective`, on points that `draw(key)` gives."""
+    held_P = jax.lax.stop_gradient(phi_P) if gradient == "stick_the_landing" else phi_P
+    weight = objective.log_weight(log_joint, family, phi_P, held_P)
+    return jnp.mean(jax.vmap(weight)(draw(key)))
+
+
+def bound(recipe: Recipe, latent_dim: int) -> Objective:
+    """What the recipe maximises, on its kind of draws."""
+    uniform_SxK = sobol(latent_dim, recipe.draws)
+    fixed_SxK = jnp.asarray(ndtri(uniform_SxK * 0.998 + 0.001), jnp.float32)
+    unit_SxK = jnp.asarray(uniform_SxK, jnp.float32)
+
+    def shifted(key: Key) -> Array:
+        """Sobol points moved by one uniform draw modulo 1 (Cranley & Patterson 1976): unbiased."""
+        moved_SxK = (unit_SxK + jax.random.uniform(key, (1, latent_dim))) % 1.0
+        return jax.scipy.special.ndtri(jnp.clip(moved_SxK, 1e-6, 1.0 - 1e-6))
+
+    drawn = partial(objective.OBJECTIVES[recipe.gradient].bound, num_samples=recipe.draws)
+    return {
+        "antithetic": partial(drawn, antithetic=True),
+        "independent": drawn,
+        "quasi-random": partial(on_points, shifted, gradient=recipe.gradient),
+        "fixed": partial(on_points, lambda key: fixed_SxK, gradient=recipe.gradient),
+    }[recipe.kind_of_draws]
+
+
+def solver(recipe: Recipe, family: PosteriorFamily) -> Solver:
+    schedule = (
+        optax.cosine_decay_schedule(recipe.rate, recipe.steps)
+        if recipe.schedule == "cosine"
+        else optax.constant_schedule(recipe.rate)
+    )
+    if recipe.solver == "quasi_newton":
+        return quasi_newton(family, schedule, num_samples=recipe.draws, max_norm=5.0)
+    rate = optax.scale_by_learning_rate(schedule)
+    optimizer = {
+        "natural_gradient": lambda: optax.chain(natural_gradient(family, max_norm=5.0), rate),
+        "adam": lambda: optax.adam(schedule, b2=recipe.b2),
+        # No line search: under vmap each would wait for the slowest. A step of length 1 at most instead.
+        "lbfgs": lambda: optax.chain(optax.scale_by_lbfgs(20), optax.clip_by_global_norm(1.0), rate),
+    }[recipe.solver]()
+    return stochastic_gradient(family, bound(recipe, family.latent_dim), optimizer, num_samples=recipe.draws)
+
+
+def elbo(subject: Subject, family: PosteriorFamily, recipe: Recipe) -> np.ndarray:
+    """L[q] where the recipe ends, at each datapoint."""
+    settings = InferenceSettings(
+        solver=partial(solver, recipe),
+        num_steps=recipe.steps,
+        max_rounds=1,
+        certificate_groups=3,
+        elbo_samples=SCORE_DRAWS,
+        elbo_chunk_size=100,
+        average_last=recipe.averaged,
+    )
+    return fit_locally(
+        subject.model,
+        family,
+        settings,
+        subject.theta,
+        subject.data,
+        starting_phi(subject, family),
+        jax.random.key(0),
+        tolerance=1.0,
+        starts=(recipe.start,),
+        chunk_size=CHUNK,
+    ).elbo_optimal.value
+
+
+def starting_phi(subject: Subject, family: PosteriorFamily) -> np.ndarray:
+    """The encoder's phi in the coordinates of the family."""
+    if has_projection(family):
+        return nearest(subject.encoded_NxP, subject.encoded, family)
+    # The first 2 K numbers of a low_rank q or of a flow are the mean and log sigma without the rest.
+    start_NxP = np.tile(np.asarray(family.init()), (len(subject.encoded_NxP), 1))
+    start_NxP[:, : 2 * family.latent_dim] = subject.encoded_NxP
+    return start_NxP
+
+
+def rows_of(subject: Subject, name: str) -> list[dict[str, Any]]:
+    """A row for each recipe of a family, each also to standard error, as it is done."""
+    family = posterior.FAMILIES[name].make(subject.encoded.latent_dim, **SIZES.get(name, {}))
+    reference_N = elbo(subject, family, REFERENCE[name])
+    rows = []
+    for recipe in RECIPES[name]:
+        loss_N = reference_N - elbo(subject, family, recipe)
+        loss = mean_and_stderr(loss_N)
+        row = {"family": name, **recipe._asdict(), "evaluations": recipe.steps * recipe.draws}
+        rows.append({**row, "loss": loss["mean"], "stderr": loss["stderr"], "max": float(loss_N.max())})
+        print(rows[-1], file=sys.stderr, flush=True)
+    return rows
+
+
 def main() -> None:
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-    import optax
-    from scipy.special import ndtri
-    from scipy.stats import qmc
-
-    from benchmarks.trained import encode, load
-    from vaelab import objective, posterior
-    from vaelab.inference.solver import Solver, natural_gradient, quasi_newton, stochastic_gradient
-    from vaelab.measure import fit as local_fit
-    from vaelab.measure import gap
-    from vaelab.posterior.project import has_projection
-    from vaelab.types import Array, Key, LogJoint, PosteriorFamily
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", required=True, type=Path, help="directory of a finished run")
     parser.add_argument("--points", type=int, default=100)
     parser.add_argument("--families", nargs="+", default=list(RECIPES), choices=RECIPES)
     arguments = parser.parse_args()
-    experiment, state = load(arguments.run, "diagonal")
-    system = experiment.stages[0].system
-    latent_dim = system.family.latent_dim
+    experiment, run = load(arguments.run, "diagonal")
     x_NxD, index_N = (array[: arguments.points] for array in experiment.inputs["test"])
-    encoded_NxP = encode(system, state, x_NxD)
-
-    def sobol(draws: int) -> np.ndarray:
-        return qmc.Sobol(latent_dim, rng=0).random_base2(max(draws - 1, 1).bit_length())[:draws]
-
-    def on_points(
-        draw, log_joint: LogJoint, family: PosteriorFamily, phi_P: Array, key: Key, *, gradient: str
-    ) -> Array:
-        """The gradients of `objective`, on points that `draw(key)` gives."""
-        held_P = jax.lax.stop_gradient(phi_P) if gradient == "stick_the_landing" else phi_P
-        weight = objective.log_weight(log_joint, family, phi_P, held_P)
-        return jnp.mean(jax.vmap(weight)(draw(key)))
-
-    def solver(recipe: Recipe, family: PosteriorFamily) -> Solver:
-        schedule = (
-            optax.cosine_decay_schedule(recipe.rate, recipe.steps)
-            if recipe.schedule == "cosine"
-            else optax.constant_schedule(recipe.rate)
-        )
-        if recipe.solver == "quasi_newton":
-            return quasi_newton(family, schedule, num_samples=recipe.draws, max_norm=5.0)
-        uniform_SxK = sobol(recipe.draws)
-        fixed_SxK = jnp.asarray(ndtri(uniform_SxK * 0.998 + 0.001), jnp.float32)
-        unit_SxK = jnp.asarray(uniform_SxK, jnp.float32)
-
-        def shifted(key: Key) -> Array:
-            """Sobol points moved by one uniform draw modulo 1 (Cranley & Patterson 1976): unbiased."""
-            moved_SxK = (unit_SxK + jax.random.uniform(key, (1, latent_dim))) % 1.0
-            return jax.scipy.special.ndtri(jnp.clip(moved_SxK, 1e-6, 1.0 - 1e-6))
-
-        bound = {
-            "antithetic": partial(
-                getattr(objective, recipe.gradient), num_samples=recipe.draws, antithetic=True
-            ),
-            "independent": partial(getattr(objective, recipe.gradient), num_samples=recipe.draws),
-            "quasi-random": partial(on_points, shifted, gradient=recipe.gradient),
-            "fixed": partial(on_points, lambda key: fixed_SxK, gradient=recipe.gradient),
-        }[recipe.kind_of_draws]
-        rate = optax.scale_by_learning_rate(schedule)
-        optimizer = {
-            "natural_gradient": lambda: optax.chain(natural_gradient(family, max_norm=5.0), rate),
-            "adam": lambda: optax.adam(schedule, b2=recipe.b2),
-            # No line search: under vmap each would wait for the slowest. A step of length 1 at most instead.
-            "lbfgs": lambda: optax.chain(optax.scale_by_lbfgs(20), optax.clip_by_global_norm(1.0), rate),
-        }[recipe.solver]()
-        return stochastic_gradient(family, bound, optimizer, num_samples=recipe.draws)
-
-    def elbo(family: PosteriorFamily, recipe: Recipe) -> np.ndarray:
-        settings = local_fit.InferenceSettings(
-            solver=partial(solver, recipe),
-            num_steps=recipe.steps,
-            max_rounds=1,
-            certificate_groups=3,
-            tolerance=1.0,
-            elbo_samples=SCORE_DRAWS,
-            elbo_chunk_size=100,
-            average_last=recipe.averaged,
-        )
-        start_NxP = np.tile(np.asarray(family.init()), (len(index_N), 1))
-        if has_projection(family):
-            project = family.gaussian.project
-            start_NxP = np.asarray(
-                jax.vmap(lambda p: project(*system.family.gaussian.location_scale(p)))(encoded_NxP)
-            )
-        else:
-            # The first 2 K numbers of a low_rank q or of a flow are the mean and log sigma without the rest.
-            start_NxP[:, : 2 * latent_dim] = encoded_NxP
-        fitted = local_fit.fit_locally(
-            experiment.latent_model,
-            family,
-            settings,
-            state.theta,
-            (x_NxD, index_N),
-            start_NxP,
-            jax.random.key(0),
-            starts=(recipe.start,),
-            chunk_size=CHUNK,
-        )
-        return fitted.elbo_optimal.value
-
-    rows = []
-    for name in arguments.families:
-        family = getattr(posterior, name)(latent_dim, **SIZES.get(name, {}))
-        reference_N = elbo(family, REFERENCE[name])
-        for recipe in RECIPES[name]:
-            loss_N = reference_N - elbo(family, recipe)
-            loss = gap.mean_and_stderr(loss_N)
-            found = {"loss": loss["mean"], "stderr": loss["stderr"], "max": float(loss_N.max())}
-            rows.append(
-                {"family": name, **recipe._asdict(), "evaluations": recipe.steps * recipe.draws, **found}
-            )
-            print(rows[-1], file=sys.stderr, flush=True)
+    subject = Subject(
+        experiment.latent_model,
+        run.theta,
+        (x_NxD, index_N),
+        experiment.families["diagonal"],
+        encode(experiment, run, x_NxD),
+    )
+    rows = [row for name in arguments.families for row in rows_of(subject, name)]
     about = {"benchmark": "local_inference", "device": str(jax.devices()[0]), "points": len(index_N)}
     print(json.dumps({**about, "rows": rows}))
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     main()

@@ -74,7 +74,7 @@ def images(count: int) -> np.ndarray:
 
 
 def expectation(rounds: int) -> dict[str, list[float]]:
-    """Seconds of an evaluation in each way, of every round."""
+    """Seconds of an evaluation in each way, in every round."""
     import jax
     import jax.numpy as jnp
 
@@ -109,7 +109,7 @@ def expectation(rounds: int) -> dict[str, list[float]]:
 
         return jax.lax.scan(visit, rows, jnp.arange(VISITS))[0]
 
-    found: dict[str, list[float]] = {"expect": [], "inner_loop": []}
+    taken: dict[str, list[float]] = {"expect": [], "inner_loop": []}
     kept = {"expect": table, "inner_loop": start}
     for number in range(rounds + 1):  # the first compiles
         for name, run in (("expect", learn), ("inner_loop", infer)):
@@ -117,8 +117,8 @@ def expectation(rounds: int) -> dict[str, list[float]]:
             kept[name] = jax.block_until_ready(run(kept[name], theta))
             seconds = time.perf_counter() - began
             if number:
-                found[name].append(seconds / (VISITS * BATCH * EXPECT_STEPS * DRAWS))
-    return found
+                taken[name].append(seconds / (VISITS * BATCH * EXPECT_STEPS * DRAWS))
+    return taken
 
 
 def training(num_steps: int) -> dict[str, float]:
@@ -126,7 +126,7 @@ def training(num_steps: int) -> dict[str, float]:
     import jax
 
     from vaelab.runtime.checkpoint import Checkpointer
-    from vaelab.training.loop import fit
+    from vaelab.training.loop import Start, fit
     from vaelab.training.regime import table_bytes
     from vaelab.training.step import init_state
 
@@ -135,13 +135,11 @@ def training(num_steps: int) -> dict[str, float]:
     seconds = []
     with tempfile.TemporaryDirectory() as folder, Checkpointer(Path(folder), max_to_keep=2) as checkpoints:
         began = time.perf_counter()
-        for progress in fit(
-            init_state(system, jax.random.key(0)),
+        for (progress,) in fit(
+            [Start(init_state(system, jax.random.key(0)), jax.random.key(1), order_seed=0)],
             x_NxD,
             index_N,
-            jax.random.key(1),
-            system=system,
-            order_seed=0,
+            system_of=lambda numbers: system,
             num_steps=num_steps,
             batch_size=BATCH,
             chunk_size=num_steps // 4,
@@ -169,13 +167,13 @@ def main() -> None:
         return
     command = [sys.executable, __file__, "--only_training", f"--num_steps={arguments.num_steps}"]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    found = expectation(arguments.rounds)
-    ratios = [a / b for a, b in zip(found["expect"], found["inner_loop"], strict=True)]
+    taken = expectation(arguments.rounds)
+    ratios = [a / b for a, b in zip(taken["expect"], taken["inner_loop"], strict=True)]
     result = {
         "benchmark": "mean_field_table",
         "cores": os.cpu_count(),
         "points": NUM_POINTS,
-        **{f"{name}_us": 1e6 * statistics.median(seconds) for name, seconds in found.items()},
+        **{f"{name}_us": 1e6 * statistics.median(seconds) for name, seconds in taken.items()},
         "expect_over_inner_loop": {
             "median": statistics.median(ratios),
             "min": min(ratios),

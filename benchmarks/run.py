@@ -46,15 +46,15 @@ def main() -> int:
             failed.append(name)
             print(f"{name} failed: {(done.stderr.strip() or 'no message').splitlines()[-1]}", file=sys.stderr)
             continue
-        found = json.loads(done.stdout.splitlines()[-1])
-        (arguments.results / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+        result = json.loads(done.stdout.splitlines()[-1])
+        (arguments.results / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
         print(f"{name:<22} {time.perf_counter() - began:5.0f} s", flush=True)
     plot(arguments.results)
     return 1 if failed else 0
 
 
 def plot(results: Path) -> None:
-    """Whatever can be drawn of the results that are there."""
+    """Draws the figures of the results that the folder holds."""
     sys.path.insert(0, str(ROOT))
     from vaelab.report.plots import figure
 

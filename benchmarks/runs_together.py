@@ -2,9 +2,9 @@
 
     python benchmarks/runs_together.py --config=experiments/digits_gap.py --runs=8
 
-Chunks of steps of the runs of a sweep (`train_chunk_together`) and of a single one (`train_chunk`), compiled
-before and in turn. Prints one JSON line: milliseconds a step of one run, in each way, of every round, and
-their ratio (below 1 the runs are faster together).
+Chunks of steps (`train_chunk`) of the runs of a sweep and of a single one, compiled before and in turn.
+Prints one JSON line: milliseconds a step of one run, in each way and round, and their ratio; below 1 the
+runs are faster together.
 """
 
 import argparse
@@ -30,13 +30,13 @@ def config_of(path: str):
 
 
 def milliseconds(config, num_runs: int, num_steps: int, rounds: int) -> tuple[list[float], list[float]]:
-    """A step of one run: (alone, together), of every round."""
+    """(alone, together): a step of one run, in every round."""
     import jax
     import jax.numpy as jnp
 
     from vaelab.config.experiment import build
     from vaelab.data.observe import batch_indices
-    from vaelab.training import loop as train_loop
+    from vaelab.training.loop import train_chunk
     from vaelab.training.step import init_state
 
     experiment = build(config)
@@ -53,24 +53,23 @@ def milliseconds(config, num_runs: int, num_steps: int, rounds: int) -> tuple[li
     keys = jax.random.split(jax.random.key(0), num_runs)
 
     def states():
-        found = [init_state(stage.system, key, experiment.theta) for key in keys]
+        each = [init_state(stage.system, key, experiment.theta) for key in keys]
         # A copy: a step takes the buffers that it is given, the initialisers' constants among them.
-        return jax.tree.map(jnp.copy, found[0]), jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
+        return jax.tree.map(jnp.copy, each[0]), jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
-    def timed(train, *arguments, **static) -> float:
-        jax.block_until_ready(arguments)
+    def timed(state, rows, keys, *, several: bool) -> float:
+        jax.block_until_ready((state, data, keys))
         began = time.perf_counter()
-        jax.block_until_ready(train(*arguments, **static))
+        jax.block_until_ready(
+            train_chunk(state, rows, *data, keys, {}, system_of=stage.recipe, several=several)
+        )
         return 1e3 * (time.perf_counter() - began) / num_steps
 
     alone, together = [], []
     for _ in range(1 + rounds):  # the first compiles
         state, stacked = states()
-        alone.append(timed(train_loop.train_chunk, state, rows[0], *data, keys[0], system=stage.trained))
-        of_all = timed(
-            train_loop.train_chunk_together, stacked, rows, *data, keys, {}, system_of=stage.system_of
-        )
-        together.append(of_all / num_runs)
+        alone.append(timed(state, rows[0], keys[0], several=False))
+        together.append(timed(stacked, rows, keys, several=True) / num_runs)
     return alone[1:], together[1:]
 
 
@@ -86,7 +85,7 @@ def main() -> None:
         config_of(arguments.config), arguments.runs, arguments.num_steps, arguments.rounds
     )
     ratios = [b / a for a, b in zip(alone, together, strict=True)]
-    found = {
+    result = {
         "benchmark": "runs_together",
         "config": arguments.config,
         "cores": os.cpu_count(),
@@ -95,7 +94,7 @@ def main() -> None:
         "together_ms": together,
         "ratio": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
     }
-    print(json.dumps(found))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,19 @@ import functools
 import json
 import os
 import sys
-import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import flax.linen as nn
+import jax
+import numpy as np
+import optax
+
+from vaelab import model, posterior
+from vaelab.inference.solver import quasi_newton
+from vaelab.measure.fit import InferenceSettings, fit_locally
+from vaelab.model import likelihood, networks
+from vaelab.runtime.timing import quickest
 
 BASE = {"points": 100, "draws": 10, "steps": 40, "latent_dim": 20, "width": 200}
 VALUES = {
@@ -26,56 +38,44 @@ VALUES = {
 DATA_DIM, REPEATS, CHUNK = 784, 2, 50
 
 
+@functools.cache  # the same functions are compiled once
+def functions(draws: int, steps: int, latent_dim: int, width: int) -> tuple:
+    """(model, family, settings, theta)."""
+    decoder = networks.mlp_decoder(latent_dim, (width, width), DATA_DIM, activation=nn.elu)
+    latent_model = model.decoder_model(latent_dim, decoder, likelihood.bernoulli())
+    family, schedule = posterior.diagonal(latent_dim), optax.cosine_decay_schedule(0.5, steps)
+    settings = InferenceSettings(
+        solver=lambda family: quasi_newton(family, schedule, num_samples=draws, max_norm=5.0),
+        num_steps=steps,
+        max_rounds=1,
+        certificate_groups=8,
+        elbo_samples=200,
+        elbo_chunk_size=100,
+    )
+    return latent_model, family, settings, latent_model.init(jax.random.key(0))
+
+
+@functools.cache
+def seconds(*, points: int, draws: int, steps: int, latent_dim: int, width: int) -> float:
+    latent_model, family, settings, theta = functions(draws, steps, latent_dim, width)
+    x_NxD = np.float32(np.random.default_rng(0).random((points, DATA_DIM)) < 0.3)
+    data, start_NxP = (x_NxD, np.arange(points)), np.zeros((points, family.param_size), np.float32)
+    fit = functools.partial(fit_locally, tolerance=0.05, chunk_size=CHUNK)
+    arguments = latent_model, family, settings, theta, data, start_NxP, jax.random.key(1)
+    return quickest(fit, *arguments, repeats=REPEATS).milliseconds / 1e3
+
+
 def main() -> None:
-    import flax.linen as nn
-    import jax
-    import numpy as np
-    import optax
-
-    from vaelab import model, posterior
-    from vaelab.inference.solver import quasi_newton
-    from vaelab.measure import fit as local_fit
-    from vaelab.model import likelihood, networks
-
-    @functools.cache  # the same functions are compiled once
-    def functions(draws: int, steps: int, latent_dim: int, width: int) -> tuple:
-        decoder = networks.mlp_decoder(latent_dim, (width, width), DATA_DIM, activation=nn.elu)
-        latent_model = model.decoder_model(latent_dim, decoder, likelihood.bernoulli())
-        family, schedule = posterior.diagonal(latent_dim), optax.cosine_decay_schedule(0.5, steps)
-        settings = local_fit.InferenceSettings(
-            solver=lambda family: quasi_newton(family, schedule, num_samples=draws, max_norm=5.0),
-            num_steps=steps,
-            max_rounds=1,
-            certificate_groups=8,
-            tolerance=0.05,
-            elbo_samples=200,
-            elbo_chunk_size=100,
-        )
-        return latent_model, family, settings, latent_model.init(jax.random.key(0))
-
-    @functools.cache
-    def seconds(*, points: int, draws: int, steps: int, latent_dim: int, width: int) -> float:
-        arguments = functions(draws, steps, latent_dim, width)
-        x_NxD = np.float32(np.random.default_rng(0).random((points, DATA_DIM)) < 0.3)
-        data, start_NxP = (x_NxD, np.arange(points)), np.zeros((points, arguments[1].param_size), np.float32)
-        taken = []
-        for _ in range(1 + REPEATS):
-            began = time.perf_counter()
-            local_fit.fit_locally(*arguments, data, start_NxP, jax.random.key(1), chunk_size=CHUNK)
-            taken.append(time.perf_counter() - began)
-        return min(taken[1:])
-
     rows = []
     for name, values in VALUES.items():
-        found = [seconds(**{**BASE, name: value}) for value in values]
+        taken = [seconds(**{**BASE, name: value}) for value in values]
         upper = slice(len(values) // 2, None)
-        slope = float(np.polyfit(np.log(values[upper]), np.log(found[upper]), 1)[0])
-        rows.append({"size": name, "values": values, "seconds": found, "exponent": slope})
+        slope = float(np.polyfit(np.log(values[upper]), np.log(taken[upper]), 1)[0])
+        rows.append({"size": name, "values": values, "seconds": taken, "exponent": slope})
         print(rows[-1], file=sys.stderr, flush=True)
     about = {"benchmark": "scaling", "device": str(jax.devices()[0]), "cores": os.cpu_count(), "base": BASE}
     print(json.dumps({**about, "rows": rows}))
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     main()

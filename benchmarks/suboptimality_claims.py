@@ -11,54 +11,55 @@ mean certificate of each fit, by which a gap can still be too small. Prints one 
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from vaelab import compare
+from vaelab.measure.gap import mean_and_stderr
 
 DIAGONAL, SMALL, LARGE = "diagonal", (200, 200), (500, 500)
 
 
-def claims(runs: dict, split: str) -> dict[str, dict[str, float]]:
-    """runs: (family, encoder's layers) -> the model trained with them."""
-    from vaelab import compare
-    from vaelab.measure.gap import mean_and_stderr
+def claims(runs: dict[tuple, compare.Run], split: str) -> dict[str, dict[str, float]]:
+    """Each claim's difference. runs: (family, encoder's layers) -> the model trained with them."""
 
-    def of(key: tuple, family: str, quantity: str):
+    def of(key: tuple, family: str, quantity: str) -> np.ndarray:
         (seed,) = runs[key].arrays
         return compare.quantity(runs[key], seed, (split, family), quantity)
 
     base = (DIAGONAL, SMALL)
-    found = {}
+    differences = {}
     for key in ((DIAGONAL, SMALL), (DIAGONAL, LARGE)):
         less = of(key, DIAGONAL, "amortization_gap") - of(key, DIAGONAL, "approximation_gap")
-        found[f"amortization less approximation, encoder {key[1]}"] = mean_and_stderr(less)
+        differences[f"amortization less approximation, encoder {key[1]}"] = mean_and_stderr(less)
     for quantity in ("amortization_gap", "approximation_gap", "log_evidence"):
         more = of((DIAGONAL, LARGE), DIAGONAL, quantity) - of(base, DIAGONAL, quantity)
-        found[f"larger encoder, more {quantity.replace('_', ' ')}"] = mean_and_stderr(more)
+        differences[f"larger encoder, more {quantity.replace('_', ' ')}"] = mean_and_stderr(more)
     for family, hidden in runs:
         if family == DIAGONAL:
             continue
         more = of((family, hidden), DIAGONAL, "approximation_gap") - of(base, DIAGONAL, "approximation_gap")
-        found[f"diagonal q lacks more on the decoder of {family}"] = mean_and_stderr(more)
+        differences[f"diagonal q lacks more on the decoder of {family}"] = mean_and_stderr(more)
         for quantity in ("amortization_gap", "inference_gap"):
             more = of((family, hidden), family, quantity) - of(base, DIAGONAL, quantity)
-            found[f"{family}, more {quantity.replace('_', ' ')}"] = mean_and_stderr(more)
+            differences[f"{family}, more {quantity.replace('_', ' ')}"] = mean_and_stderr(more)
     for (family, hidden), run in runs.items():
         (arrays,) = run.arrays.values()
         certificate = mean_and_stderr(arrays[f"{split}/{family}/excess"])
-        found[f"certificate of {family}, encoder {hidden}"] = certificate
-    return found
+        differences[f"certificate of {family}, encoder {hidden}"] = certificate
+    return differences
 
 
 def main() -> None:
-    from vaelab import compare
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", required=True, type=Path, help="directory of the finished sweep")
     directory = parser.parse_args().run
     models: dict[str, dict[tuple, compare.Run]] = {}
-    for place in sorted(path.parent.parent for path in directory.glob("*/seed=0/gap.json")):
-        run = compare.read(place)
+    for folder in sorted(path.parent.parent for path in directory.glob("*/seed=0/gap.json")):
+        run = compare.read(folder)
         (config,) = run.configs.values()
         key = config["posterior"]["family"], tuple(config["encoder"]["hidden"])
         models.setdefault(config["data"]["name"], {})[key] = run
@@ -73,5 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     main()

@@ -52,17 +52,17 @@ def main() -> None:
     parser.add_argument("--cpu_devices", type=int, default=1, help="of the sweep and of each launch")
     arguments = parser.parse_args()
     devices = f"--cpu_devices={arguments.cpu_devices}"
-    with tempfile.TemporaryDirectory() as folder:
-        place, cache = Path(folder), Path(folder) / "cache"
-        swept = place / "swept.py"
+    with tempfile.TemporaryDirectory() as name:
+        folder, cache = Path(name), Path(name) / "cache"
+        swept = folder / "swept.py"
         swept.write_text(SWEPT.format(config=arguments.config, root=str(ROOT), runs=arguments.runs))
-        for name in ("cold", "sweep"):
-            together = seconds([f"--config={swept}", devices, f"--workdir={place / name}"], cache)
+        for start in ("cold", "sweep"):
+            together = seconds([f"--config={swept}", devices, f"--workdir={folder / start}"], cache)
         launches = []
         for seed in range(-1, arguments.runs):  # the first compiles
             flags = [f"--config={arguments.config}", devices, f"--config.seed={max(seed, 0)}"]
-            launches.append(seconds([*flags, f"--workdir={place / str(seed)}"], cache))
-    found = {
+            launches.append(seconds([*flags, f"--workdir={folder / str(seed)}"], cache))
+    result = {
         "benchmark": "sweep_against_launches",
         "config": arguments.config,
         "cores": os.cpu_count(),
@@ -72,7 +72,7 @@ def main() -> None:
         "launch_seconds": launches[1:],
         "ratio": together / sum(launches[1:]),
     }
-    print(json.dumps(found))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

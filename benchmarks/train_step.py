@@ -60,13 +60,11 @@ def time_vaelab(num_steps: int) -> float:
     index_N = np.arange(NUM_POINTS, dtype=np.int32)
     state = train.init_state(system, jax.random.key(0))
     start = 0.0
-    for progress in train_loop.fit(
-        state,
+    for (progress,) in train_loop.fit(
+        [train_loop.Start(state, jax.random.key(1), order_seed=0)],
         pixels_NxD,
         index_N,
-        jax.random.key(1),
-        system=system,
-        order_seed=0,
+        system_of=lambda numbers: system,
         num_steps=num_steps + CHUNK,
         batch_size=BATCH,
         chunk_size=CHUNK,

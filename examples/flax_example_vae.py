@@ -114,9 +114,9 @@ def audit(params, x_NxD, **settings):
 
 def images(name: str, data_dir: str, *, max_points: int = 200):
     """Grey images to train on, and others, binarised once."""
-    found = data.load(name, data_dir=data_dir)
-    train_NxD = np.float32(found.splits["train"].pixels_NxD / found.max_value)
-    test_NxD = np.float32(found.splits["test"].pixels_NxD[:max_points] / found.max_value)
+    dataset = data.load(name, data_dir=data_dir)
+    train_NxD = np.float32(dataset.splits["train"].pixels_NxD / dataset.max_value)
+    test_NxD = np.float32(dataset.splits["test"].pixels_NxD[:max_points] / dataset.max_value)
     return train_NxD, np.float32(np.random.RandomState(0).uniform(size=test_NxD.shape) < test_NxD)
 
 
