@@ -17,35 +17,36 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from vaelab import compare
+from vaelab.compare import read
 from vaelab.measure.gap import mean_and_stderr
+from vaelab.report.paired import Measured, quantity
 
 DIAGONAL, SMALL, LARGE = "diagonal", (200, 200), (500, 500)
 
 
-def claims(runs: dict[tuple, compare.Run], split: str) -> dict[str, dict[str, float]]:
+def claims(runs: dict[tuple, Measured], split: str) -> dict[str, dict[str, float]]:
     """Each claim's difference. runs: (family, encoder's layers) -> the model trained with them."""
 
-    def of(key: tuple, family: str, quantity: str) -> np.ndarray:
+    def of(key: tuple, family: str, name: str) -> np.ndarray:
         (seed,) = runs[key].arrays
-        return compare.quantity(runs[key], seed, (split, family), quantity)
+        return quantity(runs[key], seed, (split, family), name)
 
     base = (DIAGONAL, SMALL)
     differences = {}
     for key in ((DIAGONAL, SMALL), (DIAGONAL, LARGE)):
         less = of(key, DIAGONAL, "amortization_gap") - of(key, DIAGONAL, "approximation_gap")
         differences[f"amortization less approximation, encoder {key[1]}"] = mean_and_stderr(less)
-    for quantity in ("amortization_gap", "approximation_gap", "log_evidence"):
-        more = of((DIAGONAL, LARGE), DIAGONAL, quantity) - of(base, DIAGONAL, quantity)
-        differences[f"larger encoder, more {quantity.replace('_', ' ')}"] = mean_and_stderr(more)
+    for name in ("amortization_gap", "approximation_gap", "log_evidence"):
+        more = of((DIAGONAL, LARGE), DIAGONAL, name) - of(base, DIAGONAL, name)
+        differences[f"larger encoder, more {name.replace('_', ' ')}"] = mean_and_stderr(more)
     for family, hidden in runs:
         if family == DIAGONAL:
             continue
         more = of((family, hidden), DIAGONAL, "approximation_gap") - of(base, DIAGONAL, "approximation_gap")
         differences[f"diagonal q lacks more on the decoder of {family}"] = mean_and_stderr(more)
-        for quantity in ("amortization_gap", "inference_gap"):
-            more = of((family, hidden), family, quantity) - of(base, DIAGONAL, quantity)
-            differences[f"{family}, more {quantity.replace('_', ' ')}"] = mean_and_stderr(more)
+        for name in ("amortization_gap", "inference_gap"):
+            more = of((family, hidden), family, name) - of(base, DIAGONAL, name)
+            differences[f"{family}, more {name.replace('_', ' ')}"] = mean_and_stderr(more)
     for (family, hidden), run in runs.items():
         (arrays,) = run.arrays.values()
         certificate = mean_and_stderr(arrays[f"{split}/{family}/excess"])
@@ -57,9 +58,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", required=True, type=Path, help="directory of the finished sweep")
     directory = parser.parse_args().run
-    models: dict[str, dict[tuple, compare.Run]] = {}
+    models: dict[str, dict[tuple, Measured]] = {}
     for folder in sorted(path.parent.parent for path in directory.glob("*/seed=0/gap.json")):
-        run = compare.read(folder)
+        run = read(folder)
         (config,) = run.configs.values()
         key = config["posterior"]["family"], tuple(config["encoder"]["hidden"])
         models.setdefault(config["data"]["name"], {})[key] = run

@@ -61,7 +61,7 @@ def loss(vae, x_BxD, keys_B):
 
 
 def train(grey_NxD, *, num_steps: int = 3000, batch_size: int = 100) -> VAE:
-    """On pixels in [0, 1], binarised anew at each step."""
+    """Trains on pixels in [0, 1], binarised anew at each step."""
     vae, optimizer = VAE(jax.random.key(0)), optax.adam(1e-3)
     opt_state = optimizer.init(eqx.filter(vae, eqx.is_array))
 

@@ -75,7 +75,7 @@ def loss(params, x_BxD, keys_B):
 
 
 def train(grey_NxD, *, num_steps: int = 3000, batch_size: int = 128):
-    """On pixels in [0, 1], binarised anew at each step."""
+    """Trains on pixels in [0, 1], binarised anew at each step."""
     key_encoder, key_decoder, key_steps = jax.random.split(jax.random.key(0), 3)
     data_dim, optimizer = grey_NxD.shape[1], optax.adam(1e-3)
     params = {

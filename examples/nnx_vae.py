@@ -75,7 +75,7 @@ def step(vae, optimizer, grey_BxD, key):
 
 
 def train(grey_NxD, *, num_steps: int = 3000, batch_size: int = 100) -> VAE:
-    """On pixels in [0, 1], binarised anew at each step."""
+    """Trains on pixels in [0, 1], binarised anew at each step."""
     vae = VAE(nnx.Rngs(0))
     optimizer = nnx.Optimizer(vae, optax.adam(1e-3), wrt=nnx.Param)
     rng = np.random.RandomState(0)

@@ -61,7 +61,7 @@ class VAE(nn.Module):
 
 
 def train(grey_NxD, *, num_steps: int = 3000, batch_size: int = 100) -> VAE:
-    """On pixels in [0, 1], binarised anew at each step."""
+    """Trains on pixels in [0, 1], binarised anew at each step."""
     torch.manual_seed(0)
     torch.set_num_threads(1)  # so small products gain nothing by more
     vae, grey_NxD = VAE(), torch.from_numpy(grey_NxD)

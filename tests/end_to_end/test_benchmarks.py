@@ -67,58 +67,58 @@ def test_the_claims_of_the_published_study_are_differences_of_gaps(tmp_path):
 
 @pytest.mark.slow
 def test_all_points(trained):
-    found = output("benchmarks/all_points.py", "--run", trained)
-    assert found["points"] == 360
-    assert found["amortization_gap"]["mean"] > 0.0
+    result = output("benchmarks/all_points.py", "--run", trained)
+    assert result["points"] == 360
+    assert result["amortization_gap"]["mean"] > 0.0
 
 
 @pytest.mark.slow
 def test_published_protocol(trained):
-    found = output("benchmarks/published_protocol.py", "--run", trained, "--points", "3")
-    for ours in found["vaelab"]:
-        assert found["published"]["evaluations"] > 10 * ours["evaluations"]
+    result = output("benchmarks/published_protocol.py", "--run", trained, "--points", "3")
+    for ours in result["vaelab"]:
+        assert result["published"]["evaluations"] > 10 * ours["evaluations"]
         assert abs(ours["elbo_gained"]["mean"]) < 1.0
 
 
 @pytest.mark.slow
 def test_local_inference_loses_little(trained):
-    found = output("benchmarks/local_inference.py", "--run", trained)
-    first = found["rows"][0]
+    result = output("benchmarks/local_inference.py", "--run", trained)
+    first = result["rows"][0]
     assert (first["solver"], first["family"]) == ("quasi_newton", "diagonal")
     assert -0.01 < first["loss"] < 0.1
 
 
 @pytest.mark.slow
 def test_runs_together_are_timed_against_one_alone():
-    found = output("benchmarks/runs_together.py", "--runs", "2", "--num_steps", "20", "--rounds", "2")
-    assert found["ratio"]["min"] <= found["ratio"]["median"] <= found["ratio"]["max"]
-    assert len(found["alone_ms"]) == len(found["together_ms"]) == 2
+    result = output("benchmarks/runs_together.py", "--runs", "2", "--num_steps", "20", "--rounds", "2")
+    assert result["ratio"]["min"] <= result["ratio"]["median"] <= result["ratio"]["max"]
+    assert len(result["alone_ms"]) == len(result["together_ms"]) == 2
 
 
 @pytest.mark.slow
 def test_a_sweep_is_timed_against_its_launches():
-    found = output(
+    result = output(
         "benchmarks/sweep_against_launches.py", "--config=experiments/digits_gap.py:smoke", "--runs=2"
     )
-    assert len(found["launch_seconds"]) == 2
-    assert found["ratio"] == pytest.approx(found["sweep_seconds"] / sum(found["launch_seconds"]))
+    assert len(result["launch_seconds"]) == 2
+    assert result["ratio"] == pytest.approx(result["sweep_seconds"] / sum(result["launch_seconds"]))
 
 
 @pytest.mark.slow
 def test_a_table_of_sixty_thousand_rows_fits_two_gigabytes():
-    found = output("benchmarks/mean_field_table.py", "--rounds", "1", "--num_steps", "40")
-    assert found["table_bytes"] == 60_000 * 100 * 4
-    assert found["table_bytes"] < found["peak_bytes"] < 2e9
-    assert found["expect_over_inner_loop"]["median"] > 0.0
+    result = output("benchmarks/mean_field_table.py", "--rounds", "1", "--num_steps", "40")
+    assert result["table_bytes"] == 60_000 * 100 * 4
+    assert result["table_bytes"] < result["peak_bytes"] < 2e9
+    assert result["expect_over_inner_loop"]["median"] > 0.0
 
 
 @pytest.mark.slow
 def test_no_verdict_of_convergence_is_wrong():
-    found = output("benchmarks/convergence_estimate.py")
-    gaussian = [row for row in found["rows"] if row["family"] not in ("real_nvp", "iaf")]
+    result = output("benchmarks/convergence_estimate.py")
+    gaussian = [row for row in result["rows"] if row["family"] not in ("real_nvp", "iaf")]
     for row in gaussian:
         if row["num_converged"]:
-            assert row["max_excess_of_converged"] <= found["tolerance"]
+            assert row["max_excess_of_converged"] <= result["tolerance"]
         # A low-rank q of full rank does not arrive at a posterior of this condition number, and says so.
         if (row["family"], row["condition"]) != ("low_rank", 10_000):
             assert row["num_converged"] == 50
@@ -126,12 +126,12 @@ def test_no_verdict_of_convergence_is_wrong():
 
 @pytest.mark.slow
 def test_estimators_of_log_evidence_agree(trained):
-    found = output("benchmarks/log_evidence.py", "--run", trained, "--points", "50")
-    assert len(found["rows"]) == 6
-    for row in found["rows"]:
+    result = output("benchmarks/log_evidence.py", "--run", trained, "--points", "50")
+    assert len(result["rows"]) == 6
+    for row in result["rows"]:
         assert row["not_finite"] == 0
         assert row["evaluations"] > 1000
-    for pair in found["pairs"]:
+    for pair in result["pairs"]:
         difference = pair["difference"]
         assert abs(difference["mean"]) <= 5.0 * difference["stderr"] + 0.01
 

@@ -1,4 +1,4 @@
-"""What each example hands to `vaelab.audit`, and what it finds, against vaelab's networks of its weights."""
+"""What each example hands to `vaelab.audit`, and its report, against vaelab's networks of its weights."""
 
 import functools
 import importlib
@@ -148,15 +148,16 @@ def as_params(layers: Layers):
 
 @each_example
 def test_log_density_is_that_of_the_same_weights(case):
-    ((log_density, _, x_NxD), named), (own, theta, _, _) = handed(case), ours(case)
-    z_NxK = 2.0 * jax.random.normal(jax.random.key(0), (NUM_POINTS, own.latent_dim))
+    ((log_density, _, x_NxD), named), (reference, theta, _, _) = handed(case), ours(case)
+    z_NxK = 2.0 * jax.random.normal(jax.random.key(0), (NUM_POINTS, reference.latent_dim))
 
     def expected(x_D, z_K):
-        return own.log_likelihood(theta, x_D, z_K) + (own.log_prior(z_K) if log_density is None else 0.0)
+        log_prior = reference.log_prior(z_K) if log_density is None else 0.0
+        return reference.log_likelihood(theta, x_D, z_K) + log_prior
 
-    found_N = jax.vmap(bound(log_density or named["log_joint"], named))(x_NxD, z_NxK)
+    density_N = jax.vmap(bound(log_density or named["log_joint"], named))(x_NxD, z_NxK)
     expected_N = jax.vmap(expected)(x_NxD, z_NxK)
-    np.testing.assert_allclose(found_N, expected_N, rtol=0, atol=NATS)
+    np.testing.assert_allclose(density_N, expected_N, rtol=0, atol=NATS)
     assert np.std(expected_N) > 100 * NATS
 
 
@@ -172,17 +173,17 @@ def test_the_encoder_is_that_of_the_same_weights(case):
 @pytest.mark.slow
 @each_example
 def test_the_audit_is_that_of_the_same_weights(case):
-    (arguments, named), (own, theta, encoder, psi) = handed(case), ours(case)
-    found = vaelab.audit(*arguments, **named, families=("diagonal",), **QUICK)
+    (arguments, named), (reference, theta, encoder, psi) = handed(case), ours(case)
+    report = vaelab.audit(*arguments, **named, families=("diagonal",), **QUICK)
     density = {
-        "log_likelihood": lambda params, x_D, z_K: own.log_likelihood(params[0], x_D, z_K),
-        "log_joint": lambda params, x_D, z_K: model.bind(own, params[0], x_D)(z_K),
+        "log_likelihood": lambda params, x_D, z_K: reference.log_likelihood(params[0], x_D, z_K),
+        "log_joint": lambda params, x_D, z_K: model.bind(reference, params[0], x_D)(z_K),
     }
     density["log_likelihood" if arguments[0] is None else "log_joint"] = None
     expected = vaelab.audit(
         encode=lambda params, x_D: encoder.apply(params[1], x_D),
         x=arguments[2],
-        latent_dim=own.latent_dim,
+        latent_dim=reference.latent_dim,
         key=named["key"],
         params=(theta, psi),
         family="diagonal",
@@ -191,7 +192,7 @@ def test_the_audit_is_that_of_the_same_weights(case):
         **density,
         **QUICK,
     )
-    for row, other in zip(found.rows, expected.rows, strict=True):
+    for row, other in zip(report.rows, expected.rows, strict=True):
         for name in ("elbo_amortized", "elbo_optimal", "log_evidence"):
             assert row[name]["mean"] == pytest.approx(other[name]["mean"], abs=NATS)
 
