@@ -70,7 +70,7 @@ def audit_settings(
 ) -> tuple[dict[str, PosteriorFamily], EvaluateSettings]:
     """(the families that are fitted, the encoder's first; how). Raises ConfigError.
 
-    two_sided: whether log p(x) is bounded from above too, on a path from a Gaussian law.
+    two_sided: whether log p(x) is bounded from above too, on a path from a Gaussian distribution.
     """
     top = Section(config)
     names = top.section("inference").choices("families", FAMILIES)
@@ -80,6 +80,6 @@ def audit_settings(
     start = settings.evidence.start if settings.evidence.start in made else names[0]
     if two_sided and made[start].gaussian is None:
         raise ConfigError(
-            f"num_simulated anneals from a Gaussian law, not {start!r}: have diagonal first in families"
+            f"num_simulated anneals from a Gaussian family, not {start!r}: have diagonal first in families"
         )
     return made, settings

@@ -62,16 +62,16 @@ def read_sweep(config: ConfigDict) -> Sweep:
         del base.sweep
     changes = [_changes(section, base, axis) for axis in axes]
     together = _together(section, one_program, {name for places in changes for name in places[0]})
-    found = []
+    points = []
     for combination in itertools.product(*changes):
         settings = {name: value for part in combination for name, value in part.items()}
         configs = tuple(_changed(base, settings, base.seed + number) for number in range(num_seeds))
         numbers = {name: value for name, value in settings.items() if name in together}
-        found.append(Point(_directory(settings), settings, numbers, configs))
-    names = [point.name for point in found]
+        points.append(Point(_directory(settings), settings, numbers, configs))
+    names = [point.name for point in points]
     if len(set(names)) < len(names):
         raise section.error("axes", "has a place twice")
-    return Sweep(tuple(found), _programs(found), memory_bytes)
+    return Sweep(tuple(points), _programs(points), memory_bytes)
 
 
 def _together(section: Section, one_program: Any, varied: set[str]) -> tuple[str, ...]:
@@ -93,12 +93,12 @@ def _together(section: Section, one_program: Any, varied: set[str]) -> tuple[str
 
 def _programs(points: list[Point]) -> tuple[tuple[int, ...], ...]:
     """Points with the same settings but for their numbers; a number that is 0 may take a part out."""
-    found: dict[str, list[int]] = {}
+    programs: dict[str, list[int]] = {}
     for i, point in enumerate(points):
         apart = {name: value for name, value in point.settings.items() if name not in point.numbers}
         zero = [name for name, value in point.numbers.items() if value == 0]
-        found.setdefault(repr((apart, zero)), []).append(i)
-    return tuple(map(tuple, found.values()))
+        programs.setdefault(repr((apart, zero)), []).append(i)
+    return tuple(map(tuple, programs.values()))
 
 
 def _changes(section: Section, base: ConfigDict, axis: Any) -> list[dict[str, Any]]:

@@ -54,9 +54,9 @@ def simulated(model: LatentModel, theta: Params, key: Key, *, num_points: int) -
 def corrupted(key: Key, inputs: Inputs, probability: float) -> Inputs:
     """Each dimension of each datapoint, with this probability, as it is in another datapoint drawn at random.
 
-    Whatever the likelihood, what comes out is in the range of the data; the law of each dimension alone stays
-    the same, that of several together does not. Indices are kept, so that draws are those of the clean
-    datapoint.
+    Whatever the likelihood, what comes out is in the range of the data; the distribution of each dimension
+    alone stays the same, that of several together does not. Indices are kept, so that draws are those of the
+    clean datapoint.
     """
 
     def one(x_D: Array, index: Array) -> Array:

@@ -54,7 +54,7 @@ class EvaluateSettings(NamedTuple):
         `splits.corrupted`), of at most max_points datapoints each where that is not 0.
     tolerance: nats, by which a fit may fall short of its optimum and is called converged.
     points_per_save: datapoints after which a stage keeps what it has.
-    inference_times: loops of the trained family, of so many steps each, to be timed.
+    inference_times: loops of the trained family, each with a number of steps, to be timed.
     """
 
     splits: tuple[str, ...]

@@ -100,7 +100,7 @@ def on_host(tree: Any) -> Any:
 
 
 def local(tree: Any) -> Any:
-    """Of arrays that are copied over the mesh, this process's own copy, which is the same memory."""
+    """This process's own copy of arrays that are copied over the mesh, which is the same memory."""
     return jax.tree.map(lambda a: a.addressable_data(0), tree)
 
 

@@ -43,7 +43,7 @@ class Table(NamedTuple):
 class Regime(NamedTuple):
     """How psi is learned together with theta; one datapoint each, but for `expect`.
 
-    family: in whose coordinates `phi` is; of the same laws as the family that is learned.
+    family: in whose coordinates `phi` is; of the same distributions as the family that is learned.
     init(key) -> psi
     phi(theta, psi, x_D, row, key) -> phi_P     of a training datapoint: where the bound is taken
     recognise(theta, psi, x_D, key) -> phi_P    of any datapoint, in the coordinates of the family learned
@@ -165,7 +165,7 @@ def mean_field(
 
 
 def table_bytes(loop: Loop, num_points: int) -> int:
-    """Of the table of mean-field learning, in the memory and in a checkpoint alike."""
+    """Bytes of the table of mean-field learning, in the memory and in a checkpoint alike."""
     phi_P = jax.eval_shape(loop.family.init)
     leaves = jax.tree.leaves((phi_P, jax.eval_shape(loop.solver.init, phi_P)))
     return num_points * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)

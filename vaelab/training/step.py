@@ -18,7 +18,7 @@ REFINE = 1  # folded into a datapoint's key for the draws of its refinement
 class System(NamedTuple):
     """What is trained and how; fixed during a run.
 
-    family: the laws that are learned; regime: how phi is, in coordinates of its own.
+    family: the distributions that are learned; regime: how phi is, in coordinates of its own.
     observe(key, pixels_D) -> x_D: the observation made of one stored example.
     learn_model: whether theta is trained with psi, or held fixed.
     kl_weight(step) -> []: where given, the `beta` that the objective takes at each step.
