@@ -393,7 +393,7 @@ def test_powers_of_three_are_eight_stages_each_three_times_as_long_as_the_last()
     config = digits_gap.get_config()
     changes = {"schedule": "powers_of_three", "final_scale": 0.1, "learning_rate": 1e-3}
     config.train.optimizer.update(changes)
-    schedule = optimizer._schedule(Section(config.train.optimizer), 3280)
+    schedule = learning_rates(optimizer.read_optimizer(Section(config.train.optimizer), 3280), 3280)
     ends = np.cumsum([3**i for i in range(8)])
     assert ends[-1] == 3280
     for i, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):

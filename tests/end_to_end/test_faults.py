@@ -149,7 +149,7 @@ def test_a_second_signal_does_not_wait(listening):
 def test_a_signal_after_the_last_word_adds_nothing_to_it():
     root = Path(__file__).parents[2]
     script = (
-        "import signal, sys; from vaelab import stop; stop.listen(); stop.end_at_once(); "
+        "import signal, sys; from vaelab.runtime import signals as stop; stop.listen(); stop.end_at_once(); "
         "signal.raise_signal(signal.SIGTERM); print('still here')"
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=root)

@@ -75,18 +75,19 @@ def build(config: Any) -> Experiment:
     seed = top.integer("seed", 0)
     keys, data_section = run_keys(seed), top.section("data")
     is_simulated = data_section.value("name") == "simulated"
-    dataset = None if is_simulated else load_dataset(data_section)
+    dataset, observe = None, data.identity
+    if not is_simulated:
+        dataset = load_dataset(data_section)
+        observe = partial(data_section.choice("observation", OBSERVATIONS), max_value=dataset.max_value)
     latent_model = read_model(top, dataset, _as_it_is)
     # Checked before any parameter is made, as there may be too many for the memory.
     train = train_settings(top)
     family_of = read_families(top, latent_model.latent_dim, train.batch_size)
     theta = latent_model.init(keys.model)
     if is_simulated:
-        dataset, observe = simulated(data_section, latent_model, theta), data.identity
+        dataset = simulated(data_section, latent_model, theta)
         # What is learned starts elsewhere than at the model that the data come from.
         theta = latent_model.init(keys.learned) if top.section("model").boolean("learn") else theta
-    else:
-        observe = partial(data_section.choice("observation", OBSERVATIONS), max_value=dataset.max_value)
 
     observed = partial(_observed, named_key(data_section.integer("seed", 0), "observe"), observe=observe)
     train_split, observe_training = dataset.splits["train"], observe
