@@ -83,14 +83,14 @@ def fitted():
         num_steps=200,
         max_rounds=2,
         certificate_groups=32,
-        tolerance=0.1,
         elbo_samples=400,
         elbo_chunk_size=400,
     )
     family, x_Nx1 = posterior.diagonal(K), np.float32([[0.0], [1.0], [2.0], [3.0]])
     start_NxP = np.tile(np.asarray(family.init()), (4, 1))
     data = x_Nx1, np.arange(4, dtype=np.int32)
-    return fit_locally(model, family, settings, (), data, start_NxP, jax.random.key(0), chunk_size=4)
+    more = {"tolerance": 0.1, "chunk_size": 4}
+    return fit_locally(model, family, settings, (), data, start_NxP, jax.random.key(0), **more)
 
 
 def test_fits_of_the_inner_loop_end_in_all_four_ways():

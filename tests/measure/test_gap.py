@@ -16,6 +16,7 @@ from vaelab import model as models
 from vaelab.inference.solver import natural_gradient, quasi_newton, stochastic_gradient
 from vaelab.measure import fit as local_fit
 from vaelab.measure import gap, rows
+from vaelab.measure.evidence import estimate_log_evidence
 from vaelab.objective.draws import Estimate, estimate_elbo
 from vaelab.objective.elbo import elbo_from_draws, stick_the_landing
 
@@ -113,7 +114,7 @@ def fit(name, chosen, *, rows=slice(None), starts=("encoder",), chunk_size=16, p
 
 def weigh(names, phis, *, rows=slice(None), chunk_size=16):
     families = tuple(FAMILIES[name] for name in names)
-    return evidence.estimate_log_evidence(
+    return estimate_log_evidence(
         MODEL,
         evidence.by_importance(families, num_samples=2000, chunk_size=500),
         THETA,
@@ -487,7 +488,7 @@ def test_everything_runs_at_the_highest_matmul_precision():
     local_fit.fit_locally(watched, family, chosen, THETA, data, phi_NxP, key, chunk_size=2)
     number = len(seen)
     estimator = evidence.by_importance((family,), num_samples=4, chunk_size=4)
-    evidence.estimate_log_evidence(watched, estimator, THETA, data, (phi_NxP,), key, chunk_size=2)
+    estimate_log_evidence(watched, estimator, THETA, data, (phi_NxP,), key, chunk_size=2)
     assert len(seen) > number
     number = len(seen)
     gap.exact_gap(watched, family, THETA, X_NxD[:2], phi_NxP)
