@@ -53,7 +53,7 @@ def test_the_bounds_of_its_encoders_are_those_of_the_run(loaded):
     eps_NxSxK = jax.random.normal(jax.random.key(1), (len(x_NxD), 2000, 10))
     for name in ("diagonal", "full"):
         mu_NxK, scale = loaded.encode(x_NxD, family=name)
-        dense = scale[:, :, None] * jnp.eye(10) if scale.ndim == 2 else scale
+        dense = scale[:, :, None] * jnp.eye(10)[None] if scale.ndim == 2 else scale
         z_NxSxK = mu_NxK[:, None] + jnp.einsum("nkj,nsj->nsk", dense, eps_NxSxK)
         log_p = jax.vmap(lambda x, z: loaded.log_joint(jnp.broadcast_to(x, (2000, 64)), z))(x_NxD, z_NxSxK)
         log_det_N = jnp.linalg.slogdet(dense)[1]
@@ -182,7 +182,7 @@ def test_what_cannot_be_loaded_is_one_clear_line(workdir, tmp_path):
     refused(other, r"theta/Dense_0/kernel is float32\[10, 200\] and should be float32\[7, 200\]")
     del config["model"]["hidden"]
     (other / "config.json").write_text(json.dumps(config))
-    refused(other, "model.hidden is needed")
+    refused(other, "model.hidden: is needed")
     (other / "config.json").write_text("{")
     refused(other, "is damaged")
 
