@@ -412,7 +412,7 @@ NOISE_SIZE = 6_000_000  # incompressible, so that a save takes long enough to be
 SAVE_WITHOUT_END = f"""
 import itertools, sys
 import jax, jax.numpy as jnp
-from vaelab.checkpoint import Checkpointer
+from vaelab.runtime.checkpoint import Checkpointer
 noise = jax.random.bits(jax.random.key(0), ({NOISE_SIZE},))
 checkpointer = Checkpointer(sys.argv[1], max_to_keep=2)
 for step in itertools.count(1):
