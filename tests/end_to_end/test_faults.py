@@ -263,7 +263,10 @@ def files_of(step):
 
 @pytest.mark.parametrize(
     "harm",
-    [*(pytest.param(harm, marks=pytest.mark.faults) for harm in ("truncated", "flipped")), "half deleted"],
+    [
+        *(pytest.param(harm, marks=pytest.mark.faults) for harm in ("truncated", "flipped")),
+        pytest.param("half deleted", marks=pytest.mark.slow),
+    ],
 )
 def test_a_damaged_checkpoint_is_said_and_the_one_before_goes_on(harm, checkpointed, tmp_path):
     original, expected = checkpointed
@@ -317,6 +320,7 @@ def test_a_full_disk_at_a_save_leaves_the_last_good_state(checkpointed, tmp_path
         subprocess.run(["umount", disk], check=True)
 
 
+@pytest.mark.slow
 def test_a_save_that_has_no_room_is_one_line_and_the_last_state_stays(checkpointed, tmp_path):
     """By a limit on the size of a file, which every user can set."""
     original, expected = checkpointed

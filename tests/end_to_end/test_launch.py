@@ -142,6 +142,7 @@ def test_a_workdir_of_another_run(tmp_path):
     assert (tmp_path / "config.json").read_text() == '{"seed": 3}\n'
 
 
+@pytest.mark.slow
 def test_a_quiet_run_prints_nothing(tmp_path):
     cache = os.environ["VAELAB_TEST_CACHE"]
     result = launch("--quiet", *TINY, f"--workdir={tmp_path}", JAX_COMPILATION_CACHE_DIR=cache)

@@ -186,7 +186,8 @@ def test_slurm_says_what_the_flags_would(tmp_path):
 
 def test_a_single_process_is_told_so_without_its_devices(tmp_path):
     """vaelab.compare writes files, and should not take a GPU for it."""
-    code = "from vaelab.runtime.processes import is_first, of_first; assert is_first() and of_first(lambda: 1) == 1"
+    names = "is_first, of_first"
+    code = f"from vaelab.runtime.processes import {names}; assert is_first() and of_first(lambda: 1) == 1"
     env = {**os.environ, "JAX_PLATFORMS": "none_such"}
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, check=True)
 

@@ -92,7 +92,12 @@ def trained(starts, recipe):
     return [progress.metrics.bound for progress in chunk]
 
 
-@pytest.mark.parametrize("case", CASES)
+MORE = ("linear", "powers_of_three", "b2", "eps")  # more of a kind
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[pytest.mark.slow] if case in MORE else []) for case in CASES]
+)
 def test_every_number_does_as_an_argument_what_it_does_in_the_config(case):
     """Two values as one program, against each in a recipe of its own, and compiled into a single run."""
     name, values, changes = CASES[case]

@@ -23,9 +23,9 @@ from vaelab.config.sweep import varied
 from vaelab.data.sources import DataError
 from vaelab.runs.run import run
 from vaelab.runs.sweep import run_sweep
-from vaelab.runtime.checkpoint import CheckpointError
 from vaelab.runtime.devices import on_devices
 from vaelab.runtime.directory import as_directory
+from vaelab.runtime.packing import CheckpointError
 from vaelab.runtime.processes import ProcessLost, are_several, is_first, join, leave, missed
 from vaelab.runtime.signals import Stopped, end_at_once, end_with_a_line, listen
 from vaelab.training.loop import NonFiniteError

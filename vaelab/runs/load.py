@@ -20,8 +20,8 @@ from vaelab.config.section import Section
 from vaelab.config.train import read_encoders, train_settings
 from vaelab.model.latent import bind, simulate
 from vaelab.report.weights import FILE, fill, read_weights
-from vaelab.runtime.checkpoint import CheckpointError, read_newest
 from vaelab.runtime.directory import as_directory
+from vaelab.runtime.packing import CheckpointError
 from vaelab.types import Array, ConfigError, Encoder, Key, LatentModel, Params, PosteriorFamily
 
 FIRST = "train"  # the stage that trains the model
@@ -203,6 +203,8 @@ def _weights(directory: Path) -> dict[str, np.ndarray]:
     """The arrays of `model.safetensors`, by name, or those of the newest checkpoint of each stage."""
     if (directory / FILE).is_file():
         return read_weights(directory / FILE)
+    from vaelab.runtime.checkpoint import read_newest  # Orbax is half a second that other runs do not need
+
     config, weights = json.loads((directory / "config.json").read_text()), {}
     for path in sorted((directory / "checkpoints").iterdir()):
         family = config["posterior"]["family"] if path.name == FIRST else path.name.removeprefix("refit_")

@@ -15,7 +15,6 @@ from vaelab.config.experiment import Experiment
 from vaelab.config.train import Stage
 from vaelab.report.log import MetricsLog
 from vaelab.runs.trained import Trained
-from vaelab.runtime.checkpoint import Checkpointer
 from vaelab.runtime.processes import greatest
 from vaelab.runtime.progress import progress_bar
 from vaelab.runtime.signals import Stopped, deferred
@@ -96,6 +95,8 @@ class _Store:
     """What one run keeps of its training: where it is, its log and its checkpoints."""
 
     def __init__(self, run: Run, theta: Params, number: int, stack: ExitStack):
+        from vaelab.runtime.checkpoint import Checkpointer  # half a second of Orbax, once a run is trained
+
         experiment, stage = run.experiment, run.experiment.stages[number]
         self.experiment, self.numbers = experiment, run.numbers
         self.key = jax.random.fold_in(experiment.keys.train, number)
