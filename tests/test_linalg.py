@@ -19,6 +19,7 @@ def positive(*shape):
     return jnp.asarray(root @ root.swapaxes(-1, -2) + np.eye(shape[-1], dtype=np.float32))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["cholesky", "qr"])
 def test_factors_and_their_derivatives_are_those_of_jax(name):
     factor, known = getattr(linalg, name), getattr(jnp.linalg, name)
@@ -36,6 +37,7 @@ def test_factors_and_their_derivatives_are_those_of_jax(name):
     np.testing.assert_allclose(*second, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", [(3, 4, 50, 50), (2, 150, 10, 10), (7, 60, 60)])
 def test_batches_in_pieces_are_the_same_factors(shape):
     over = jax.vmap if len(shape) == 3 else lambda f: jax.vmap(jax.vmap(f))
@@ -67,6 +69,7 @@ def divided_calls(function, *arguments):
     return [call for call in batches if WORK[call[0]] * call[1] * call[2] ** 3 >= 200_000]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not linalg.DIVIDES, reason="this jaxlib divides no LAPACK call")
 @pytest.mark.parametrize("shape", [(800, 10, 10), (2, 100, 10, 10), (500, 50, 50)])
 def test_no_batch_is_enough_work_to_be_divided(shape):
@@ -78,6 +81,7 @@ def test_no_batch_is_enough_work_to_be_divided(shape):
         assert not divided_calls(over(function), positive(*shape))
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not linalg.DIVIDES, reason="this jaxlib divides no LAPACK call")
 @pytest.mark.parametrize("family", [full(50), low_rank(50, rank=10)], ids=lambda family: family.name)
 def test_no_family_has_a_batch_that_is_divided(family):

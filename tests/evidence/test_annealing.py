@@ -55,6 +55,7 @@ def estimates(settings, phi_P, count, **case):
     return jax.tree.map(np.asarray, annealed)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("start", ["prior", "optimum"])
 def test_unbiased_for_the_evidence_and_from_below_for_its_logarithm(start):
     """However coarse the path and short the pilot, as long as the pilot is over before the chains begin."""
@@ -66,6 +67,7 @@ def test_unbiased_for_the_evidence_and_from_below_for_its_logarithm(start):
     assert np.mean(error) < -5.0 * np.std(error) / np.sqrt(error.size)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("start", ["prior", "optimum"])
 def test_intervals_hold_log_evidence_as_often_as_they_say(start):
     """With the bias that is stated, Var[W] / (2 C p^2) = stderr^2 / 2 below."""
@@ -79,6 +81,7 @@ def test_intervals_hold_log_evidence_as_often_as_they_say(start):
     assert np.mean(annealed.pareto_k) < 0.5  # one, of a tail of 20, has an error of 0.25
 
 
+@pytest.mark.long
 def test_the_default_is_good_to_two_hundredths_of_a_nat():
     case = Case(np.geomspace(1.5, 0.3, 10), 20)
     assert case.exact.mean_field_gap() > 0.1  # there is something to anneal
@@ -88,6 +91,7 @@ def test_the_default_is_good_to_two_hundredths_of_a_nat():
     assert np.all(annealed.acceptance > 0.7)
 
 
+@pytest.mark.long
 def test_one_temperature_is_importance_sampling():
     settings = COARSE._replace(num_temperatures=1, num_chains=1)
     annealed = estimates(settings, SMALL.phi_P, 4000)
@@ -96,6 +100,7 @@ def test_one_temperature_is_importance_sampling():
     assert np.all(np.isinf(annealed.evidence.stderr))  # of one weight there is no error to go by
 
 
+@pytest.mark.long
 def test_moments_of_the_weight_at_perfect_mixing(monkeypatch):
     """Mean log p - J / (2 T) and variance J / T, J = KL(q || posterior) + KL(posterior || q).
 
@@ -120,6 +125,7 @@ def test_moments_of_the_weight_at_perfect_mixing(monkeypatch):
     np.testing.assert_allclose(np.var(error), leading, rtol=0.1 + 5.0 * np.sqrt(2.0 / error.size))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("schedule", [annealing.linear, annealing.sigmoid, annealing.equal_length])
 @pytest.mark.parametrize("deviation", [0.0, 1.0, 1e6])
 def test_schedules_rise_from_0_to_1(schedule, deviation):
@@ -143,6 +149,7 @@ def test_equal_length_is_the_schedule_of_equal_lengths():
     np.testing.assert_allclose(middle, np.mean(middle), rtol=0.05)
 
 
+@pytest.mark.long
 def test_steps_stay_within_a_quarter_turn_and_give_the_wanted_acceptance():
     case = Case(np.geomspace(10.0, 0.3, 10), 20)
     settings = Annealing(target_acceptance=0.7)
@@ -154,6 +161,7 @@ def test_steps_stay_within_a_quarter_turn_and_give_the_wanted_acceptance():
     np.testing.assert_allclose(annealed.acceptance, 0.7, atol=0.08)
 
 
+@pytest.mark.long
 def test_what_cannot_be_annealed_is_marked():
     """No weight anywhere; not a number anywhere; chains that no proposal can move."""
     offset_N = np.float32([0.0, -np.inf, np.nan])
@@ -172,6 +180,7 @@ def test_what_cannot_be_annealed_is_marked():
     assert np.all(annealed.evidence.pareto_k[1:] == np.inf)
 
 
+@pytest.mark.long
 def test_chains_that_never_move_are_importance_sampling():
     def stiff(z_K):  # the value is that of the model, the derivative is not a number
         return SMALL.log_joint(z_K) + jnp.sqrt(0.0 * jnp.sum(z_K**2))
@@ -184,6 +193,7 @@ def test_chains_that_never_move_are_importance_sampling():
     oracles.assert_mean(np.exp(error), 1.0, rounding=SMALL.rounding)
 
 
+@pytest.mark.long
 def test_a_datapoint_does_not_depend_on_its_neighbours():
     def one(shared, row):
         x_D, index = row
@@ -201,6 +211,7 @@ def test_a_datapoint_does_not_depend_on_its_neighbours():
     np.testing.assert_allclose(annealed, again[::-1], rtol=40 * EPS)
 
 
+@pytest.mark.long
 def test_evaluations_counts_what_is_evaluated():
     """Each evaluation of the decoder calls back once, in the number that was promised."""
     calls = []
@@ -223,6 +234,7 @@ def test_evaluations_counts_what_is_evaluated():
     assert len(calls) == annealing.evaluations(settings)
 
 
+@pytest.mark.long
 def test_no_key_is_used_twice():
     with jax.debug_key_reuse(True):
         settings = COARSE._replace(num_temperatures=3, pilot_temperatures=3)

@@ -58,6 +58,7 @@ def test_simulated_pairs_have_the_distribution_of_the_model():
     oracles.assert_mean(x_NxD[:, :, None] * np.float64(z_NxK)[:, None, :], EXACT.weight)
 
 
+@pytest.mark.long
 def test_both_weights_are_unbiased_and_the_truth_is_between_the_bounds():
     count = 10_000
     settings = SETTINGS._replace(num_temperatures=24, num_chains=2, schedule=annealing.equal_length)
@@ -71,6 +72,7 @@ def test_both_weights_are_unbiased_and_the_truth_is_between_the_bounds():
         assert np.mean(side) > 5.0 * np.std(side) / np.sqrt(count)
 
 
+@pytest.mark.long
 def test_chains_and_temperatures_bring_the_truth_inside_within_hundredths():
     settings = SETTINGS._replace(num_temperatures=100, num_chains=16, schedule=annealing.equal_length)
     x_NxD, pair, width_N = bounds(settings, 100)
@@ -119,6 +121,7 @@ def test_a_plan_for_no_width_is_refused():
             bdmc.temperatures_for(width, num_temperatures=10, wanted=wanted)
 
 
+@pytest.mark.long
 def test_bounds_from_the_posterior_itself_meet():
     """q = posterior: every weight is p(x), in both directions."""
 

@@ -36,6 +36,7 @@ def name(request):
     return request.param
 
 
+@pytest.mark.long
 def test_it_weighs_a_model_whose_evidence_is_known(name):
     """From q that are not the posterior, in expectation not above log p(x), and near it."""
     estimator, exact = make(name), float(MODEL.exact.log_evidence(THETA, X_D))

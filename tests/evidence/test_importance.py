@@ -75,6 +75,7 @@ def test_posterior_as_the_proposal_is_exact():
     np.testing.assert_allclose(weighed.effective_sample_size, 50.0, rtol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("num_samples", "chunk_size", "num_proposals", "used"),
     [(10, 4, 1, 12), (3, 100, 1, 100), (9, 5, 2, 12), (3, 1, 2, 4)],
@@ -99,6 +100,7 @@ def by_size():
     }
 
 
+@pytest.mark.long
 def test_the_weight_is_unbiased_for_the_evidence(by_size):
     for weighed in by_size.values():
         oracles.assert_mean(np.exp(weighed.log_evidence - LOG_EVIDENCE), 1.0, rounding=ROUNDING)
@@ -198,6 +200,7 @@ def test_no_weight_at_all_gives_minus_infinity_and_spoils_no_neighbour():
     assert not np.any(weighed.stderr[np.array([1, 3])] < 1.0)  # no error bar that would pass for a good one
 
 
+@pytest.mark.long
 def test_no_key_is_used_twice():
     with jax.debug_key_reuse(True):
         proposals = ((FULL, POSTERIOR_P), (DIAGONAL, DIAGONAL.init()))
@@ -205,6 +208,7 @@ def test_no_key_is_used_twice():
     assert abs(weighed.log_evidence - LOG_EVIDENCE) < 1.0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [1, 2])
 def test_evidence_and_elbo_of_a_neural_decoder_equal_quadrature(size):
     data_dim, families = 6, {"diagonal": posterior.diagonal(size)}

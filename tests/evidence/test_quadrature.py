@@ -37,6 +37,7 @@ def test_equals_the_closed_form_from_any_q_that_covers_the_posterior(K):
         assert integral.error <= 40 * EPS * abs(truth)
 
 
+@pytest.mark.long
 def test_a_grid_that_is_too_coarse_says_so():
     exact, x_D, log_joint = linear(2)
     family = posterior.diagonal(2)
@@ -50,6 +51,7 @@ def test_a_grid_that_is_too_coarse_says_so():
 NODES = {1: 1025, 2: 513}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("K", [1, 2])
 def test_of_a_neural_decoder_equals_a_grid_under_the_prior_and_importance_sampling(K):
     decoder = networks.mlp_decoder(K, (8,), 6, activation=jnp.tanh)
@@ -75,6 +77,7 @@ def test_of_a_neural_decoder_equals_a_grid_under_the_prior_and_importance_sampli
     oracles.assert_calibrated(weighed.log_evidence, float(integral.log_evidence), np.asarray(weighed.stderr))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("K", [1, 2])
 def test_a_mode_that_q_does_not_cover_is_found_and_is_an_error(K):
     """Two modes of equal mass, log p = -1, seen from one of them."""

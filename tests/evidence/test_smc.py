@@ -42,6 +42,7 @@ def estimates(settings, phi_P, count, offset=0.0):
     return jax.tree.map(np.asarray, tempered)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("start", ["prior", "optimum"])
 def test_intervals_hold_log_evidence_as_often_as_they_say(start):
     """Within t quantiles of 8 runs, after the stated bias of the logarithm, stderr^2 / 2 below."""
@@ -65,6 +66,7 @@ def test_more_is_tempered_from_the_prior_than_from_near_the_posterior():
     assert count == 8 * 32 * (3 + 2 * 2)
 
 
+@pytest.mark.long
 def test_a_run_that_does_not_arrive_counts_as_no_weight():
     tempered = estimates(SMALL._replace(max_temperatures=2), DIAGONAL.init(), 2)
     np.testing.assert_array_equal(tempered.unfinished, 1.0)
@@ -72,6 +74,7 @@ def test_a_run_that_does_not_arrive_counts_as_no_weight():
     assert not np.any(tempered.evidence.finite)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("offset", [-np.inf, np.nan])
 def test_no_density_is_marked(offset):
     tempered = estimates(SMALL, OPTIMUM_P, 2, offset)

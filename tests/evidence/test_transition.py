@@ -57,6 +57,7 @@ def test_moves_leave_the_posterior_alone():
     assert np.all(np.abs(geweke(20_000)) < 5.0)
 
 
+@pytest.mark.long
 def test_geweke_finds_an_accept_rule_that_is_off(monkeypatch):
     """The test above has the power to see every proposal accepted, and half of the energy forgotten."""
 

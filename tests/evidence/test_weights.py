@@ -62,6 +62,7 @@ def test_k_is_near_the_maximum_of_the_likelihood(k):
         assert abs(k_of()(np.float32(log_w_S)[None])[0] - expected) < 0.25 * (1 + k) / np.sqrt(TAIL)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("k", [-0.4, 0.3, 1.0, 2.0])
 def test_k_equals_that_of_blackjax(k):
     for log_w_S in np.float32(tails()[k][:3]):
@@ -69,6 +70,7 @@ def test_k_equals_that_of_blackjax(k):
         np.testing.assert_allclose(k_of()(log_w_S[None])[0], other, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("spread", [0.01, 1.0, 30.0, 300.0])
 def test_k_of_weights_that_span_more_than_float32(spread):
     """Against the same fit in float64 NumPy, and unmoved by a factor of the weights."""
@@ -101,6 +103,7 @@ def test_a_tail_that_cannot_be_fitted_is_marked():
         assert from_log_weights(jnp.float32(log_w_S)).pareto_k == np.inf
 
 
+@pytest.mark.long
 def test_a_stream_has_the_evidence_of_its_weights():
     log_w_S = np.float32(np.random.default_rng(0).normal(size=1000) * 3.0 - 500.0)
     moments = no_weights(1000)
@@ -135,6 +138,7 @@ def shrunk(factor):
     return np.concatenate([POSTERIOR_P[:K], np.float32(factor) * POSTERIOR_P[K:]])
 
 
+@pytest.mark.long
 def test_k_of_a_proposal_that_is_too_narrow_in_one_direction():
     """q = N(m, r^2 C) of the posterior N(m, C): w ~ exp(-(1 - r^2)/2 |y|^2...) has the tail index 1 - r^2."""
     for ratio, low, high in ((0.6, 0.5, 0.75), (1.3, -1.0, 0.3)):
@@ -156,6 +160,7 @@ def test_student_t_has_the_density_of_its_draws():
     oracles.assert_mean(z_SxK, mean)
 
 
+@pytest.mark.long
 def test_student_t_mends_a_narrow_proposal():
     narrow = shrunk(0.6)
     numbers = {"num_samples": 1000, "chunk_size": 1000}
@@ -166,12 +171,14 @@ def test_student_t_mends_a_narrow_proposal():
     assert np.mean(heavy.pareto_k) < 0.3 < 0.5 < np.mean(thin.pareto_k)
 
 
+@pytest.mark.long
 def test_a_mixture_of_kinds_is_unbiased():
     proposals = (FULL, shrunk(0.8)), student_t(FULL, POSTERIOR_P, degrees_of_freedom=3)
     weighed = weigh(proposals, 4000, num_samples=20, chunk_size=20)
     oracles.assert_mean(np.exp(np.float64(weighed.log_evidence) - LOG_EVIDENCE), 1.0, rounding=1e-4)
 
 
+@pytest.mark.long
 def test_memory_is_that_of_a_chunk_and_of_the_largest_weights():
     """The compiled program's temporary memory, at 16 datapoints, in float32 numbers a draw."""
 
@@ -191,6 +198,7 @@ def test_memory_is_that_of_a_chunk_and_of_the_largest_weights():
     np.testing.assert_allclose(weighed.log_evidence, LOG_EVIDENCE, rtol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("num_samples", "chunk_size", "number"), [(10, 4, 1), (9, 5, 2), (3, 1, 2)])
 def test_evaluations_counts_the_draws(num_samples, chunk_size, number):
     """Equal weights have an effective size of as many draws as there are."""

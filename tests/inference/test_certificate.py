@@ -46,6 +46,7 @@ def bound_of(family, gradient, concavity_KxK):
     return jax.jit(jax.vmap(one))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("condition", SPECTRA)
 def test_the_bound_is_never_below_the_true_excess(family, condition):
     """Over members from the optimum to far off; and within a factor of two close to it."""
@@ -81,6 +82,7 @@ def test_the_bound_is_never_below_the_true_excess(family, condition):
     assert np.all(bound_N[near] <= 2.5 * excess_N[near] + rounding)
 
 
+@pytest.mark.long
 def test_the_bound_holds_between_any_two_members_under_an_affine_bernoulli_decoder(family):
     """L[b] - L[a] <= bound(a) for every pair, by quadrature."""
     K = 2
@@ -158,6 +160,7 @@ def fit(family, exact, x_D, phi_P, *, num_steps, rate, concavity_KxK=None):
     )
 
 
+@pytest.mark.long
 def test_a_fit_of_a_concave_model_is_called_converged_by_its_bound(family):
     exact = LinearGaussian.random(np.random.default_rng(1), D, SPECTRA[4], 1.0)
     x_D = exact.sample(np.random.default_rng(4), 1)[0]
@@ -177,6 +180,7 @@ def test_a_fit_of_a_concave_model_is_called_converged_by_its_bound(family):
     assert evaluations(solver, family, **settings) == 1320
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["low_rank"])
 def test_progress_is_what_the_second_half_of_the_round_gained(name):
     family, exact = FAMILIES[name], LinearGaussian.random(np.random.default_rng(1), D, SPECTRA[4], 1.0)
@@ -202,6 +206,7 @@ def test_progress_is_what_the_second_half_of_the_round_gained(name):
 SLOW = {**FAMILIES, "real_nvp": posterior.real_nvp(K, num_layers=2, hidden=4)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["diagonal", "full", "low_rank", "real_nvp"])
 def test_a_slow_valley_is_not_the_optimum(name):
     """Steps so short that a round gains nothing, with a nat to go along the flattest direction."""
@@ -236,6 +241,7 @@ def test_a_slow_valley_is_not_the_optimum(name):
     assert not outcome.converged
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["diagonal", "low_rank", "real_nvp"])
 def test_a_flat_objective_under_its_noise_is_not_called_converged(name):
     """A likelihood that is only noise: a verdict under it is as rare as two standard errors make it."""
@@ -256,6 +262,7 @@ def test_a_flat_objective_under_its_noise_is_not_called_converged(name):
     assert verdicts[1e-4].all()
 
 
+@pytest.mark.long
 def test_the_error_of_progress_is_that_of_its_draws():
     """Over many keys: of a gain that is all noise around its truth, with nothing to gain by a shift."""
     family = FAMILIES["low_rank"]

@@ -41,6 +41,7 @@ def test_expected_curvature_is_the_precision_of_a_gaussian_posterior(family):
     np.testing.assert_allclose(updated, precision, atol=200 * EPS * np.abs(precision).max())
 
 
+@pytest.mark.long
 def test_expected_curvature_is_that_of_the_hessian_under_q_and_the_step(family):
     """Of -sum z^4 / 12 - 0.3 (z1 z2)^2, where a step of h adds h^2 / 3 to each square along it."""
     phi_P = phi(family)
@@ -72,6 +73,7 @@ def test_a_kink_counts_with_its_mass_under_q():
     np.testing.assert_array_equal(jax.hessian(kink)(jnp.array([0.3])), 0.0)
 
 
+@pytest.mark.long
 def test_controlled_gradient_of_a_gaussian_posterior_has_no_noise(family):
     """Draw by draw the exact gradient of the bound, away from the optimum too."""
     precision, mean, log_joint = quadratic()
@@ -92,6 +94,7 @@ def test_controlled_gradient_of_a_gaussian_posterior_has_no_noise(family):
         np.testing.assert_allclose(updated, exact, atol=2e-4 * np.abs(exact).max())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("known", ["identity", "wrong"])
 def test_controlled_gradient_is_unbiased_whatever_the_curvature(family, known):
     phi_P, keys = phi(family), jax.random.split(jax.random.key(1), 20_000)

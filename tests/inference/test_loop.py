@@ -131,6 +131,7 @@ def outcome(name, loop):
     return tuple(part.reshape(shape) for part in parts)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loop", LOOPS)
 def test_inner_loop_reaches_the_exact_optimum(family, loop):
     start, excess, converged = outcome(family.name, loop)
@@ -262,6 +263,7 @@ def noisy_certificates():
     return fitted
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [0.0, 3.0], ids=["at the optimum", "away from it"])
 def test_excess_is_unbiased_with_the_variance_of_its_kind(family, size, noisy_certificates):
     """For a U-statistic of order 2: its parts of first and second order are uncorrelated."""
@@ -303,6 +305,7 @@ def test_natural_gradient_is_that_of_the_family_up_to_its_longest_step(family):
     np.testing.assert_allclose(lengths, [0.01, 1.0, 1.9, 2.0, 2.0, 2.0], rtol=1e-4)
 
 
+@pytest.mark.long
 def test_a_step_of_rate_r_moves_q_by_half_its_squared_length(family):
     """KL between q before and after, from a start whose gradient is far over the longest step."""
     _, x_D, phi_P = problems(family, count=1, starts=("bad",))[2]
@@ -378,6 +381,7 @@ def kinked(z_K):
     return -0.5 * z_K @ z_K - 5.0 * jnp.sum(residual**2)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("log_joint", [banana, kinked])
 def test_quasi_newton_gains_from_every_start_whatever_the_posterior(log_joint):
     """A start far off and too narrow, where what the draws teach is soon out of date."""
@@ -441,6 +445,7 @@ def test_every_step_and_every_group_of_the_certificate_has_its_own_draws():
     assert len(seen) == len(set(seen)) == 12
 
 
+@pytest.mark.long
 def test_no_key_is_used_twice():
     family = FAMILIES["full"]
     theta = models.LinearGaussianParams(*EXACTS[0].theta)
@@ -480,6 +485,7 @@ def test_jit_and_batch_change_nothing():
         np.testing.assert_allclose(alone.excess.value, together.excess.value[i], rtol=1e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("make", [natural, newton])
 def test_evaluations_are_those_that_are_made(make, family):
     """Counted where they happen: each gradient of log p(x, z) in z."""
@@ -503,6 +509,7 @@ def test_evaluations_are_those_that_are_made(make, family):
     assert len(counts) == evaluations(solver, family, **settings) == 7 * 10 + (K + 1) * difference_draws(K)
 
 
+@pytest.mark.long
 def test_the_mean_of_the_last_iterates_is_less_noisy_than_the_last_one():
     """At a constant rate the iterates wander about the optimum; the result is their mean, exactly."""
     family, iterates = FAMILIES["diagonal"], []
@@ -533,6 +540,7 @@ def skewed(z_K):
     return -0.5 * jnp.sum(z_K**2) - jnp.sum(jnp.exp(2.0 * z_K))
 
 
+@pytest.mark.long
 def test_quasi_newton_settles_at_the_optimum_of_a_skewed_posterior():
     """A step that took what its own draws taught would settle 0.02 standard deviations beside it."""
     family = posterior.diagonal(1)
@@ -553,6 +561,7 @@ def test_quasi_newton_settles_at_the_optimum_of_a_skewed_posterior():
     assert abs(np.mean(error[:, 0])) < 0.004 + 5.0 * np.std(error[:, 0]) / np.sqrt(4000)
 
 
+@pytest.mark.long
 def test_more_steps_of_quasi_newton_are_never_worse():
     """On a decoder with kinks, where an inverse that drifts from its matrix would lead uphill and down."""
     rng = np.random.default_rng(0)
@@ -595,6 +604,7 @@ def test_the_schedule_of_quasi_newton_moves_with_its_steps():
     np.testing.assert_array_equal(ends[1], ends[2])
 
 
+@pytest.mark.long
 def test_the_curvature_of_the_certificate_has_draws_of_its_own(monkeypatch):
     """All keys that the gradients of the certificate and its curvature are given differ."""
     family, keys = FAMILIES["diagonal"], []

@@ -90,6 +90,7 @@ def test_a_fresh_encoder_with_no_scale_gives_its_phi(kind):
     assert np.all(np.abs(slope_PxD).max(axis=0) > 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("outputs_per_dim", [1, 2])
 def test_a_decoder_has_every_output_hang_on_z(kind, outputs_per_dim):
     decoder = kind.decoder(3, SHAPE, HIDDEN, CHANNELS, outputs_per_dim, activation=jnp.tanh)

@@ -15,6 +15,7 @@ def encoder(**changes):
     return networks.convolutional_encoder((28, 28), (4, 8), 16, PHI_P, **settings)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("side", [28, 32])
 def test_convolutional_decoder_has_an_output_for_each_pixel_and_parameter(side):
     decoder = networks.convolutional_decoder(3, (side, side), (4, 8), 16, 2, activation=jnp.tanh)

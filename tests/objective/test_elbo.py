@@ -60,6 +60,7 @@ def values_and_grads(family, log_joint=LOG_JOINT, **settings):
     return jax.jit(jax.vmap(one, (None, 0)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("num_samples", "antithetic"),
     [(1, False), (2, False), (2, True)],
@@ -123,6 +124,7 @@ def test_beta_weighs_the_kl_from_draws_where_there_is_no_closed_form(family, bet
     oracles.assert_mean(grad_NxP, oracles.gradient(exact, phi_P), rounding=1e-4)
 
 
+@pytest.mark.long
 def test_free_bits_charge_no_less_than_their_floor(family):
     phi_P = member(family)
     kl = oracles.kl_to_prior(*oracles.mean_and_scale(family.name, phi_P))

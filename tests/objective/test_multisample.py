@@ -51,6 +51,7 @@ def run(objective, family, count, **settings):
     return np.float64(value_N), np.float64(grad_NxP)
 
 
+@pytest.mark.long
 def test_iwae_rises_with_the_draws_and_stays_below_log_evidence(family):
     elbo = EXACT.elbo(X_D, *oracles.mean_and_scale(family.name, member(family)))
     values = {S: run(iwae, family, 20_000, num_samples=S)[0] for S in (1, 2, 8, 32)}
@@ -68,6 +69,7 @@ def test_exponential_of_iwae_is_unbiased_for_the_evidence(family):
     oracles.assert_mean(np.exp(value_N - EXACT.log_evidence(X_D)), 1.0, rounding=1e-5)
 
 
+@pytest.mark.long
 def test_one_draw_is_the_elbo(family):
     for objective, plain in [(iwae, elbo_from_draws), (dreg, stick_the_landing)]:
         (value_N, grad_NxP), (plain_N, plain_NxP) = (
@@ -77,6 +79,7 @@ def test_one_draw_is_the_elbo(family):
         np.testing.assert_allclose(grad_NxP, plain_NxP, atol=40 * EPS * np.abs(plain_NxP).max())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("num_samples", [2, 16])
 def test_dreg_has_the_value_and_mean_gradient_of_iwae_with_less_variance(family, num_samples):
     value_N, grad_NxP = run(iwae, family, 20_000, num_samples=num_samples)
@@ -90,6 +93,7 @@ def test_dreg_has_the_value_and_mean_gradient_of_iwae_with_less_variance(family,
         assert np.all(np.var(grad_NxP, 0) / np.var(dreg_grad_NxP, 0) > np.var(few[0], 0) / np.var(few[1], 0))
 
 
+@pytest.mark.long
 def test_dreg_has_no_variance_at_the_posterior():
     family = FAMILIES["full"]
     phi_P = EXACT.optimum("full", X_D).astype(np.float32)
@@ -98,6 +102,7 @@ def test_dreg_has_no_variance_at_the_posterior():
     np.testing.assert_allclose(grad_NxP, 0.0, atol=200 * EPS)
 
 
+@pytest.mark.long
 def test_dreg_leaves_the_gradient_of_the_model_and_a_factor_behind_it_alone(family):
     """d/dtheta as that of IWAE; and the gradient of c times the bound is c times its gradient."""
     key, phi_P = jax.random.key(3), member(family)
@@ -122,6 +127,7 @@ def renyi_divergence(alpha, mean, covariance, other_mean, other_covariance):
     return 0.5 * alpha * delta @ np.linalg.solve(mixed, delta) - 0.5 * ratio / (alpha - 1.0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("alpha", [0.25, 0.5, 0.9, 1.3, -0.3])
 def test_renyi_tends_to_log_evidence_less_the_divergence(family, alpha):
     mean, scale = oracles.mean_and_scale(family.name, member(family))
@@ -134,6 +140,7 @@ def test_renyi_tends_to_log_evidence_less_the_divergence(family, alpha):
     assert (limit <= EXACT.log_evidence(X_D)) == (alpha > 0)
 
 
+@pytest.mark.long
 def test_renyi_falls_with_alpha_draws_by_draws(family):
     """The power-mean inequality, whatever the draws: the bound for alpha >= 0 is never above IWAE."""
     values = [run(partial(renyi, alpha=a), family, 200, num_samples=8)[0] for a in (-0.5, 0.0, 0.5, 2.0)]
@@ -142,6 +149,7 @@ def test_renyi_falls_with_alpha_draws_by_draws(family):
         assert np.mean(higher_N - lower_N) > 1e-3
 
 
+@pytest.mark.long
 def test_renyi_at_zero_is_iwae_and_near_one_the_elbo(family):
     iwae_N, _ = run(iwae, family, 100, num_samples=8)
     zero_N, _ = run(partial(renyi, alpha=0.0), family, 100, num_samples=8)
@@ -151,6 +159,7 @@ def test_renyi_at_zero_is_iwae_and_near_one_the_elbo(family):
     np.testing.assert_allclose(near_N, draws_N, atol=1e-2)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_bad_weights_leave_a_finite_bound(name):
     """A draw of density zero counts as zero; it takes no other draw with it."""

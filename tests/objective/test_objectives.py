@@ -43,6 +43,7 @@ def values(entry):
     return np.float64(jax.jit(jax.vmap(bound(entry), (None, 0)))(phi(), KEYS))
 
 
+@pytest.mark.long
 def test_it_is_below_log_p(entry):
     value_R = values(entry)
     log_evidence = float(MODEL.exact.log_evidence(THETA, X_D))
@@ -67,6 +68,7 @@ def test_it_takes_its_settings_and_no_others(entry):
     assert keywords == {"log_joint", "family", "phi_P", "key", "num_samples", "antithetic", *entry.settings}
 
 
+@pytest.mark.long
 def test_what_it_needs_is_told(entry):
     key = jax.random.key(3)
     if entry.needs_closed_kl:

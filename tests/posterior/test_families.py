@@ -39,6 +39,7 @@ def test_its_name_is_that_of_its_entry_and_its_init_a_vector_of_its_size(name):
     assert 0 <= family.shared_size < family.param_size
 
 
+@pytest.mark.long
 def test_samples_have_the_density_that_is_said_and_that_of_its_distribution(name):
     family = make(name)
     phi_P, eps_SxK = member(family), jax.random.normal(jax.random.key(0), (20, K))
@@ -99,6 +100,7 @@ def test_its_loop_suits_it(name):
         np.testing.assert_array_equal(family.gaussian.location_scale(phi_P)[0], phi_P[:K])
 
 
+@pytest.mark.long
 def test_its_outputs_are_told_where_they_grow_faster_than_the_latent_dimension(name):
     count = FAMILIES[name].outputs
     families = {size: make(name, latent_dim=size) for size in (20, 40)}

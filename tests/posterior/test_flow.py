@@ -34,6 +34,7 @@ def log_density_by_jacobian(family, phi_P, eps_SxK):
     return -0.5 * np.sum(np.float64(eps_SxK) ** 2 + oracles.LOG_2PI, axis=1) - log_det_S
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("K", [2, 5, 10])
 def test_density_is_that_of_the_change_of_variables(make, K):
     family = make(K, num_layers=3, hidden=12)
@@ -51,6 +52,7 @@ def test_density_integrates_to_one(make):
     assert abs(np.sum(density_S) * (axis[1] - axis[0]) ** 2 - 1.0) < 1e-3
 
 
+@pytest.mark.long
 def test_a_fresh_flow_is_the_prior_and_can_be_trained(make):
     family = make(5, num_layers=4, hidden=8)
     phi_P, eps_K = family.init(), jax.random.normal(jax.random.key(0), (5,))
@@ -96,6 +98,7 @@ def test_draws_of_dist_and_reparameterized_draws_have_the_same_distribution(make
         assert np.all(np.abs(difference) <= 5 * stderr)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("bound", [objective.elbo_from_draws, objective.stick_the_landing])
 def test_an_encoders_two_parts_are_the_one_vector(make, bound):
     """Values and gradients with the shared weights apart are those with all in one phi."""
@@ -130,6 +133,7 @@ def test_score_of_a_draw_is_the_gradient_of_the_log_density(K):
     np.testing.assert_allclose(score_SxK, expected_SxK, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.long
 def test_sticking_the_landing_by_the_score_is_sticking_it_by_the_inverse():
     """Value, gradient and the gradient of the gradient, without the K passes of the inverse."""
     family = posterior.iaf(4, num_layers=2, hidden=8)

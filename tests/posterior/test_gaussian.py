@@ -106,6 +106,7 @@ def test_prior_is_exact(family):
     np.testing.assert_allclose(grad_P, 0.0, atol=rounding)
 
 
+@pytest.mark.long
 def test_at_the_prior_every_parameter_but_a_saddle_has_a_gradient(family):
     """A V of zero would never leave it. Reflections are one: they do nothing while every sigma is 1."""
     precision_KxK = np.linalg.inv(oracles.random_scale(np.random.default_rng(8), K, 10.0)).astype(np.float32)
@@ -183,6 +184,7 @@ def draw(family, phi_P, eps_SxK):
     return z_SxK, jax.vmap(family.dist(phi_P).log_prob)(z_SxK)
 
 
+@pytest.mark.long
 def test_kl_and_moments_equal_those_of_draws(family):
     phi_NxP = cases(family, (1.0, 3.0, 10.0, 30.0), repeats=1)
     eps_SxK = jax.random.normal(jax.random.key(0), (20_000, K))
@@ -218,6 +220,7 @@ def points(family, phi_NxP, seed=2):
     return np.stack([m + S @ rng.normal(size=K) for m, S in moments]).astype(np.float32)
 
 
+@pytest.mark.long
 def test_a_sample_brings_its_density_and_their_derivatives(family):
     def by_dist(phi_P, eps_K):
         z_K = family.reparameterize(phi_P, eps_K)
@@ -255,6 +258,7 @@ def test_log_prob_equals_that_of_scipy(family):
         assert abs(log_q - exact) <= 4 * K * EPS * np.linalg.cond(scale) * (1.0 + abs(exact))
 
 
+@pytest.mark.long
 def test_density_and_entropy_errors_grow_no_faster_than_the_condition_number(family):
     for condition in (1e3, 1e4, 1e5, 1e6):
         phi_NxP = cases(family, (condition,), repeats=20)
@@ -272,6 +276,7 @@ def test_density_and_entropy_errors_grow_no_faster_than_the_condition_number(fam
             assert abs(entropy - (0.5 * K * (1.0 + oracles.LOG_2PI) + log_det)) <= relative + 8 * EPS * K
 
 
+@pytest.mark.long
 def test_dist_inside_jit_vmap_and_grad_equals_dist_outside(family):
     phi_NxP = cases(family, (3.0, 30.0), repeats=2)
     z_NxK = points(family, phi_NxP)
@@ -300,6 +305,7 @@ def test_dist_inside_jit_vmap_and_grad_equals_dist_outside(family):
         np.testing.assert_allclose(slope_K, -inverse.T @ eps, atol=bound)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [1, 7, 8, 9, 17, 50])
 def test_full_at_every_size_of_its_blocks(size):
     family, rng, condition = posterior.full(size), np.random.default_rng(size), 10.0
@@ -456,6 +462,7 @@ def test_natural_gradient_is_a_symmetric_generalised_inverse_of_the_fisher_infor
         np.testing.assert_allclose(g @ G @ g, g @ np.linalg.pinv(F, rcond=1e-4) @ g, rtol=rounding)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["low_rank", "householder"])
 def test_natural_gradient_by_conjugate_gradients_solves_its_metric(name):
     """By dense algebra: the Fisher information, a weight for rotations of the draws, and a damping."""
@@ -485,6 +492,7 @@ def test_natural_gradient_by_conjugate_gradients_solves_its_metric(name):
         np.testing.assert_allclose(step[:K], covariance @ g[:K], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("size", "rank"), [(1, 1), (3, 3), (9, 2), (17, 5), (50, 10)])
 def test_low_rank_at_every_size(size, rank):
     family, rng = posterior.low_rank(size, rank=rank), np.random.default_rng(size)
