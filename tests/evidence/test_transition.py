@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from blackjax.mcmc import hmc
 from blackjax.mcmc.proposal import static_binomial_sampling
 
