@@ -49,6 +49,7 @@ def divergence():
     return 0.5 * sum(np.trace(part) for part in parts) - K
 
 
+@pytest.mark.long
 def test_simulated_pairs_have_the_distribution_of_the_model():
     z_NxK, x_NxD = jax.vmap(lambda key: models.simulate(MODEL, THETA, key))(
         jax.random.split(jax.random.key(0), 20_000)

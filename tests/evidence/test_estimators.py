@@ -73,6 +73,7 @@ def test_one_that_is_exact_is_for_few_dimensions_alone(name):
             make(name, families)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_a_schedule_rises_from_0_to_1(schedule):
     beta_J = jnp.linspace(0.0, 1.0, 6)

@@ -67,6 +67,7 @@ def estimates(families, phis, count, *, num_samples, chunk_size, seed=0, **setti
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), weighed)
 
 
+@pytest.mark.long
 def test_posterior_as_the_proposal_is_exact():
     weighed = estimates((FULL,), (POSTERIOR_P,), 20, num_samples=50, chunk_size=10)
     np.testing.assert_allclose(weighed.log_evidence, LOG_EVIDENCE, atol=ROUNDING)
@@ -125,6 +126,7 @@ def test_the_bias_is_half_the_relative_variance_over_the_draws(by_size):
         assert leading > 5.0 * stderr + remainder  # so that no bias at all would be seen
 
 
+@pytest.mark.long
 def test_standard_error_is_calibrated():
     weighed = estimates((FULL,), (wide(),), 200, num_samples=1000, chunk_size=100)
     oracles.assert_calibrated(weighed.log_evidence, LOG_EVIDENCE, weighed.stderr)
@@ -139,6 +141,7 @@ def test_mean_field_proposal_is_unbiased():
     oracles.assert_mean(np.exp(weighed.log_evidence - LOG_EVIDENCE), 1.0)
 
 
+@pytest.mark.long
 def test_a_terrible_proposal_beside_a_good_one_costs_its_share_of_the_draws():
     far_P = np.float32(DIAGONAL.init()) + np.float32([50.0] * K + [-2.0] * K)
     weighed = estimates((FULL, DIAGONAL), (POSTERIOR_P, far_P), 20, num_samples=100, chunk_size=20)
@@ -148,6 +151,7 @@ def test_a_terrible_proposal_beside_a_good_one_costs_its_share_of_the_draws():
     np.testing.assert_allclose(weighed.stderr, 0.1 * np.sqrt(100 / 99), rtol=1e-4)
 
 
+@pytest.mark.long
 def test_mixture_of_two_wrong_proposals_is_unbiased():
     """Each half alone would be off; the balance heuristic weighs by the density of both."""
     near, far = wide(1.2), wide(0.8)

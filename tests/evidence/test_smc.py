@@ -83,6 +83,7 @@ def test_no_density_is_marked(offset):
     np.testing.assert_array_equal(tempered.evidence.effective_sample_size, 0.0)
 
 
+@pytest.mark.long
 def test_a_constant_factor_of_the_density_is_a_term_of_the_estimate():
     plain, moved = (estimates(SMALL, OPTIMUM_P, 2, offset).evidence.log_evidence for offset in (0.0, 8.0))
     np.testing.assert_allclose(moved - 8.0, plain, atol=2e-4)  # float32 sums, and what they do to ties

@@ -54,6 +54,7 @@ def geweke(draws):
     return np.mean(tests, axis=0) / (np.std(tests, axis=0) / np.sqrt(draws))
 
 
+@pytest.mark.long
 def test_moves_leave_the_posterior_alone():
     assert np.all(np.abs(geweke(20_000)) < 5.0)
 
@@ -75,6 +76,7 @@ def test_geweke_finds_an_accept_rule_that_is_off(monkeypatch):
         assert np.any(np.abs(geweke(20_000)) > 5.0)
 
 
+@pytest.mark.long
 def test_what_a_move_carries_is_what_its_end_has():
     log_w = log_weight(LOG_JOINT, DIAGONAL, PHI_P, PHI_P)
 
@@ -97,6 +99,7 @@ def test_what_a_move_carries_is_what_its_end_has():
         np.testing.assert_array_equal(new[~accepted_N], old[~accepted_N])
 
 
+@pytest.mark.long
 def test_half_a_turn_is_no_trap():
     """In N(0, I) a quarter turn draws |eps|^2 anew; half a turn on the dot would keep it for ever."""
 

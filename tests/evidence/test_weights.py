@@ -42,6 +42,7 @@ def test_tail_sizes():
     assert [tail_size(size) for size in (1, 20, 100, 225, 10_000, 100_000)] == [1, 4, 20, 45, 300, 949]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("k", [-0.4, 0.01, 0.3, 0.5, 0.7, 1.0, 2.0])
 def test_k_of_exact_tails(k):
     """Unbiased up to the prior's pull and the order 1 / M of a posterior mean."""
@@ -147,6 +148,7 @@ def test_k_of_a_proposal_that_is_too_narrow_in_one_direction():
         assert low < np.mean(weighed.pareto_k) < high
 
 
+@pytest.mark.long
 def test_student_t_has_the_density_of_its_draws():
     """Against SciPy, and E[1] under it by quadrature is 1: draws pass a test of their squared radius."""
     proposal = student_t(FULL, POSTERIOR_P, degrees_of_freedom=5)

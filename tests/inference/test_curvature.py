@@ -35,6 +35,7 @@ def phi(family, seed=3):
     return oracles.random_phi(family.name, np.random.default_rng(seed), K, 4.0)
 
 
+@pytest.mark.long
 def test_expected_curvature_is_the_precision_of_a_gaussian_posterior(family):
     precision, _, log_joint = quadratic()
     updated = curvature.expected_curvature(log_joint, family, phi(family), jax.random.key(0))

@@ -151,6 +151,7 @@ def test_inner_loop_reaches_the_exact_optimum(family, loop):
         assert excess[2, :, 0].max() <= 0.005
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loop", LOOPS)
 def test_what_is_called_converged_is_converged(family, loop):
     """At condition number 101 and from a bad start too: where the steps were too few, the loop says so."""
@@ -159,6 +160,7 @@ def test_what_is_called_converged_is_converged(family, loop):
     assert excess[~converged].size > 0 or excess.max() <= TOLERANCE
 
 
+@pytest.mark.long
 def test_certificate_of_a_wrong_mean_is_the_true_excess(family):
     """However correlated the posterior is, and although a diagonal q knows nothing of that."""
     rng, rows = np.random.default_rng(0), []
@@ -199,6 +201,7 @@ def test_certificate_sees_the_directions_that_a_diagonal_q_leaves_out():
     assert ratio_K[0] < 0.03
 
 
+@pytest.mark.long
 def test_converged_asks_for_two_standard_errors_below_the_tolerance():
     family, log_joint = FAMILIES["diagonal"], lambda z_K: -0.6 * jnp.sum(z_K**2)
 
@@ -221,6 +224,7 @@ def test_a_curvature_that_is_not_positive_is_raised_to_its_floor(family):
     np.testing.assert_allclose(excess.value, 0.5 * K / 0.1, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_certificate_of_exact_gradients_is_its_two_quadratic_forms(family):
     rng, rows = np.random.default_rng(6), []
     for _ in range(4):
@@ -354,6 +358,7 @@ def test_natural_steps_do_not_depend_on_the_rotation_of_S():
     assert np.abs(one @ one.T - scale @ scale.T).max() > 0.1
 
 
+@pytest.mark.long
 def test_too_few_steps_from_a_far_start_are_not_called_converged(family):
     """A start 5 nats off along the direction that the certificate sees least, and starts far in all."""
     rows = problems(family, count=4, starts=("bad",))
@@ -412,6 +417,7 @@ def test_quasi_newton_gains_from_every_start_whatever_the_posterior(log_joint):
     assert gained(jax.random.split(jax.random.key(0), 100)).min() > 0
 
 
+@pytest.mark.long
 def test_a_bad_start_is_not_converged_and_spoils_no_neighbour(family):
     rows = problems(family, count=2)
     loop = inner_loop(family, 20)
@@ -464,6 +470,7 @@ def test_no_key_is_used_twice():
     assert fitted.phi_P.shape == (family.param_size,)
 
 
+@pytest.mark.long
 def test_jit_and_batch_change_nothing():
     family = FAMILIES["full"]
     rows = problems(family, count=1)
@@ -584,6 +591,7 @@ def test_more_steps_of_quasi_newton_are_never_worse():
     assert np.all(long >= short - 0.05)
 
 
+@pytest.mark.long
 def test_the_schedule_of_quasi_newton_moves_with_its_steps():
     family, log_joint = FAMILIES["diagonal"], lambda z_K: -2.0 * jnp.sum((z_K - 1.0) ** 2)
     solver = quasi_newton(family, lambda step: jnp.where(step < 3, 0.5, 0.0), num_samples=2, max_norm=5.0)

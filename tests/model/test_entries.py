@@ -49,6 +49,7 @@ def test_a_likelihood_is_normalised_over_what_its_observation_makes(entry):
     assert abs(total - 1.0) < 1e-4
 
 
+@pytest.mark.long
 def test_samples_of_a_likelihood_have_its_moments(entry):
     density, (values, width) = make(entry), VALUES[entry.observation]
     out_Q, keys = output(density), jax.random.split(jax.random.key(0), NUM_SAMPLES)
@@ -80,6 +81,7 @@ def kind(request):
     return NETWORKS[request.param]
 
 
+@pytest.mark.long
 def test_a_fresh_encoder_with_no_scale_gives_its_phi(kind):
     phi_P = jnp.arange(5.0)
     encoder = kind.encoder(SHAPE, HIDDEN, CHANNELS, phi_P, activation=jnp.tanh, output_scale=0.0)

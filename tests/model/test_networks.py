@@ -29,6 +29,7 @@ def test_convolutional_decoder_has_an_output_for_each_pixel_and_parameter(side):
     assert np.abs(out_Q[: side * side] - out_Q[side * side :]).max() > 1e-3
 
 
+@pytest.mark.long
 def test_convolutional_encoder_starts_at_phi_and_sees_every_pixel():
     fresh, open_ = encoder(), encoder(output_scale=1.0)
     x_D = jax.random.uniform(jax.random.key(1), (784,))

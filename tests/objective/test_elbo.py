@@ -94,6 +94,7 @@ def test_elbo_holds_for_another_prior():
     oracles.assert_mean(value_NxO, -7.0 - kl)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("beta", [0.0, 0.3, 1.0, 4.0])
 def test_beta_weighs_the_kl_alone(family, beta):
     """E_q[log p(x given z)] - beta KL, value and gradient in phi."""
@@ -109,6 +110,7 @@ def test_beta_weighs_the_kl_alone(family, beta):
     oracles.assert_mean(grad_NxP, oracles.gradient(exact, phi_P), rounding=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("beta", [0.0, 0.3, 1.0, 4.0])
 def test_beta_weighs_the_kl_from_draws_where_there_is_no_closed_form(family, beta):
     """The same mean and gradient as with the closed form, by a family that does not say it has one."""

@@ -50,6 +50,7 @@ def test_it_is_below_log_p(entry):
     assert np.mean(value_R) < log_evidence + 5.0 * np.std(value_R) / np.sqrt(REPEATS)
 
 
+@pytest.mark.long
 def test_an_elbo_is_the_elbo_and_its_gradient_that_of_the_elbo(entry):
     """So that q* is its optimum, and the inner loop may maximise it; the others are another number."""
     exact = float(MODEL.exact.elbo(THETA, X_D, *FULL.gaussian.location_scale(phi())))

@@ -43,6 +43,7 @@ def test_density_is_that_of_the_change_of_variables(make, K):
     np.testing.assert_allclose(log_q(eps_SxK), log_density_by_jacobian(family, phi_P, eps_SxK), atol=2e-4)
 
 
+@pytest.mark.long
 def test_density_integrates_to_one(make):
     family = make(2, num_layers=3, hidden=12)
     phi_P = member(family, size=0.2)
@@ -65,6 +66,7 @@ def test_a_fresh_flow_is_the_prior_and_can_be_trained(make):
     assert family.shared_size == family.param_size - 10
 
 
+@pytest.mark.long
 def test_iaf_is_autoregressive_and_its_inverse_exact():
     """One layer has a triangular Jacobian; layers in turn have every dependence."""
     K = 6
@@ -86,6 +88,7 @@ def test_a_coupling_keeps_half_and_layers_move_all():
     assert not np.any(two.dist(member(two)).bijector.forward(eps_K) == eps_K)
 
 
+@pytest.mark.long
 def test_draws_of_dist_and_reparameterized_draws_have_the_same_distribution(make):
     family = make(3, num_layers=2, hidden=8)
     phi_P = member(family)

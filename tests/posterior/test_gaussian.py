@@ -85,6 +85,7 @@ def test_kl_equals_float64_algebra(family):
     np.testing.assert_allclose(over(family.kl_to_prior)(phi_NxP), exact_N, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_kl_error_grows_no_faster_than_the_condition_number(family):
     for condition in (1e3, 1e4, 1e5, 1e6):
         phi_NxP = cases(family, (condition,), repeats=20)
@@ -94,6 +95,7 @@ def test_kl_error_grows_no_faster_than_the_condition_number(family):
         )
 
 
+@pytest.mark.long
 def test_prior_is_exact(family):
     phi_P = family.init()
     kl, grad_P = jax.jit(jax.value_and_grad(family.kl_to_prior))(phi_P)
