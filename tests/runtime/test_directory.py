@@ -31,7 +31,8 @@ def test_what_an_early_kill_leaves_behind_is_gone_on_with(tmp_path):
     (tmp_path / "lock").write_text("")
     (tmp_path / "config.json.partial").write_text('{"se')
     (tmp_path / "stages").mkdir()
-    open_directory(tmp_path, CONFIG)
+    assert open_directory(tmp_path, CONFIG) == tmp_path
+    assert json.loads((tmp_path / "config.json").read_text()) == {"seed": 0}
 
 
 @pytest.mark.parametrize(

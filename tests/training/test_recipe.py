@@ -128,6 +128,15 @@ def test_a_clipping_that_is_not_there_is_not_made_by_a_number():
     np.testing.assert_array_equal(alone, numbered)
 
 
+def test_the_weight_of_the_kl_rises_from_nothing_to_beta_over_the_warm_up():
+    objective = BETA._replace(settings=(("beta", 0.6),), warmup_steps=20)
+    weights = [float(objective.bound()[1](jnp.int32(step))) for step in (0, 5, 10, 20, 400)]
+    np.testing.assert_allclose(weights, [0.0, 0.15, 0.3, 0.6, 0.6], rtol=1e-6)
+    _, changed = objective.at({"beta": 0.2, "warmup_steps": 5}).bound()
+    np.testing.assert_allclose([changed(step) for step in (1, 5)], [0.04, 0.2], rtol=1e-6)
+    assert BETA.bound()[1] is None
+
+
 def test_equal_recipes_are_one_program():
     start = train_loop.Start(init_state(RECIPE({}), jax.random.key(0)), jax.random.key(1), 0)
     trained([start], RECIPE)
