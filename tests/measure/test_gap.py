@@ -395,6 +395,21 @@ def test_each_round_has_draws_of_its_own():
     assert np.all(once.inference.excess.value[again] != twice.inference.excess.value[again])
 
 
+def test_draws_that_choose_are_others_than_those_that_report(monkeypatch):
+    """The bounds of two starts are compared under one key, and what is reported is scored under another."""
+    purposes, original = [], local_fit._score_runs
+
+    def spied(static, problems, chunk_size, purpose, phis):
+        purposes.append(purpose)
+        return original(static, problems, chunk_size, purpose, phis)
+
+    monkeypatch.setattr(local_fit, "_score_runs", spied)
+    fit("diagonal", settings(num_steps=2, elbo_samples=4), rows=slice(3), starts=("encoder", "prior"))
+    assert purposes == ["select", "score"]
+    keys = [jax.random.key_data(key) for key in local_fit._keys(jax.random.key(3), INDEX_N[0])]
+    assert len({tuple(map(int, key)) for key in keys}) == 3
+
+
 def test_of_two_starts_the_better_is_kept_by_draws_that_nothing_reports():
     """One step from the encoder's phi or the prior; some of the former are far worse than the latter."""
     name, chosen = "diagonal", settings(num_steps=1, elbo_samples=200)
