@@ -39,6 +39,7 @@ class Keys(NamedTuple):
     corrupt: Key
     bidirectional: Key
     calibrate: Key
+    search: Key
 
 
 def run_keys(seed: int) -> Keys:

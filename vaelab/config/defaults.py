@@ -20,6 +20,7 @@ __all__ = [
     "learning",
     "local_loop",
     "model",
+    "modes",
     "objective",
     "optimizer",
     "posterior",
@@ -187,6 +188,7 @@ def inference() -> ConfigDict:
     config.start = "encoder"
     config.max_rounds = 3  # of the loop below, for datapoints that have not converged before
     config.tolerance = 0.05  # nats
+    config.modes = modes()
     config.diagonal = local_loop(40, "elbo", optimizer("quasi_newton", learning_rate=0.5, schedule="cosine"))
     # The other Gaussian families.
     config.gaussian = local_loop(
@@ -196,6 +198,27 @@ def inference() -> ConfigDict:
     config.flow = local_loop(
         500, "stick_the_landing", optimizer("adam", learning_rate=3e-3, schedule="cosine", b2=0.99)
     )
+    return config
+
+
+def modes() -> ConfigDict:
+    """How modes of log p(x, z) other than those of the fits are looked for."""
+    config = ConfigDict()
+    config.num_starts = 32  # of ascents at a datapoint that is searched; 0: no search
+    config.num_steps = 40  # of each ascent, a gradient evaluation each
+    config.polish_steps = 4  # of Newton's method at up to max_modes of their ends
+    config.num_nodes = 4096  # of a grid of starts, for latent_dim <= 2
+    config.max_modes = 12
+    config.num_refits = 3  # the most modes at which a family is fitted anew
+    # Datapoints that are searched in any case. All others too where one of these has several modes; else they
+    # get look_starts ascents of look_steps, and a search where these end beyond a dip.
+    config.pilot_points = 8
+    config.look_starts = 2
+    config.look_steps = 18
+    # Of sequential Monte Carlo from the prior's side at each datapoint of the pilot, with the moves of
+    # evidence.smc; 0 runs: no such check of log p(x).
+    config.num_runs = 4
+    config.num_particles = 32
     return config
 
 

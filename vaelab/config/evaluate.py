@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import jax
 
-from vaelab.config.evidence import evidence_settings
+from vaelab.config.evidence import evidence_settings, tempering_settings
 from vaelab.config.objective import check_pair
 from vaelab.config.optimizer import check_steps, flow_loop, gaussian_loop
 from vaelab.config.section import Section
@@ -14,7 +14,7 @@ from vaelab.inference.loop import Loop
 from vaelab.inference.optimizer import InnerLoop
 from vaelab.measure.datapoints import MADE_SPLITS
 from vaelab.measure.fit import InferenceSettings
-from vaelab.measure.subject import EvaluateSettings
+from vaelab.measure.subject import EvaluateSettings, SearchSettings
 from vaelab.posterior import FAMILIES
 from vaelab.posterior.project import searched_as
 from vaelab.runtime.memory import Memory, of_machine
@@ -76,9 +76,30 @@ def evaluate_settings(
         inference=settings,
         tolerance=inference.number("tolerance", above=True),
         evidence=evidence_settings(evidence, families, encoded),
+        search=search_settings(inference.section("modes"), evidence),
         memory=_memory(evaluate),
         points_per_save=evaluate.integer("points_per_save", 1),
         inference_times=_timed_loops(top, next(iter(families.values()))),
+    )
+
+
+def search_settings(section: Section, evidence: Section) -> SearchSettings:
+    """How other modes are looked for; the moves of the sampler from the prior's side are those of SMC."""
+    tempering = tempering_settings(evidence)
+    num_starts = section.integer("num_starts", 0)
+    return SearchSettings(
+        num_starts=num_starts,
+        num_steps=section.integer("num_steps", 1),
+        polish_steps=section.integer("polish_steps", 1),
+        num_nodes=section.integer("num_nodes", 9),
+        max_modes=section.integer("max_modes", 2),
+        num_refits=section.integer("num_refits", 1),
+        pilot_points=section.integer("pilot_points", 1),
+        look_starts=section.integer("look_starts", 1),
+        look_steps=section.integer("look_steps", 1),
+        tempering=tempering._replace(
+            num_runs=section.integer("num_runs", 0), num_particles=section.integer("num_particles", 2)
+        ),
     )
 
 

@@ -8,7 +8,7 @@ from vaelab.config.section import Section
 from vaelab.evidence import ESTIMATORS, Estimator
 from vaelab.evidence.annealing import SCHEDULES, Annealing
 from vaelab.evidence.smc import Tempering
-from vaelab.measure.subject import EvidenceSettings
+from vaelab.measure.subject import EvidenceSettings, Sizes
 from vaelab.posterior import FAMILIES
 from vaelab.types import PosteriorFamily
 
@@ -41,6 +41,7 @@ def evidence_settings(
         start=start,
         annealing=settings,
         wanted_width=section.number("wanted_width", above=True),
+        by_modes=_sizes(section),
     )
 
 
@@ -83,6 +84,17 @@ def _candidates(
     return {**{name: partial(make, name) for name in ESTIMATORS}, "auto": auto}
 
 
+def _sizes(section: Section) -> Sizes:
+    """Of the estimate from all modes: those of importance sampling and of quadrature."""
+    grid = section.section("quadrature")
+    return Sizes(
+        num_samples=section.integer("num_samples", 2),
+        chunk_size=section.integer("draw_chunk_size", 2),
+        num_nodes=grid.integer("num_nodes", 3),
+        half_width=grid.number("half_width", above=True),
+    )
+
+
 def _annealing(section: Section) -> Annealing:
     return Annealing(
         num_temperatures=section.integer("num_temperatures", 2),
@@ -93,6 +105,11 @@ def _annealing(section: Section) -> Annealing:
         pilot_temperatures=section.integer("pilot_temperatures", 2),
         pilot_chains=section.integer("pilot_chains", 2),
     )
+
+
+def tempering_settings(section: Section) -> Tempering:
+    """The settings of SMC in the section of the evidence."""
+    return _tempering(section.section("smc"), _annealing(section.section("annealing")))
 
 
 def _tempering(section: Section, annealing: Annealing) -> Tempering:

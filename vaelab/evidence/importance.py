@@ -63,6 +63,56 @@ def student_t(family: PosteriorFamily, phi_P: Array, *, degrees_of_freedom: int)
     return Proposal(sample, log_prob)
 
 
+class Components(NamedTuple):
+    """M Gaussian distributions N(mu_m, S_m S_m') with weights, as of the modes of a posterior.
+
+    mu_MxK, scale_MxKxK, inverse_MxKxK, log_det_M: of each mu, S, S^-1 and log|det S|
+    log_weight_M: up to a common constant; -inf of one that is left out, whose other numbers are finite
+    """
+
+    mu_MxK: Array
+    scale_MxKxK: Array
+    inverse_MxKxK: Array
+    log_det_M: Array
+    log_weight_M: Array
+
+
+LEAST_SHARE = 0.05  # of the draws, that all components with a weight share evenly, whatever the weights
+
+
+def mixture(components: Components, *, degrees_of_freedom: int) -> Proposal:
+    """sum_m a_m t_nu(mu_m, S_m): Student distributions about all modes, a_m the weights and LEAST_SHARE evenly.
+
+    The number of draws from each is the nearest to its share that chance allows (systematic sampling), so that
+    no mode of weight is missed.
+    """
+    M, K = components.mu_MxK.shape
+    nu = degrees_of_freedom
+    some_M = components.log_weight_M > -jnp.inf
+    even_M = some_M / jnp.maximum(jnp.sum(some_M), 1)
+    share_M = (1.0 - LEAST_SHARE) * jax.nn.softmax(components.log_weight_M) + LEAST_SHARE * even_M
+    log_gammas = math.lgamma(0.5 * (nu + K)) - math.lgamma(0.5 * nu)
+    log_norm_M = log_gammas - 0.5 * K * math.log(nu * math.pi) - components.log_det_M
+    log_share_M = jnp.where(some_M, jnp.log(jnp.where(some_M, share_M, 1.0)), -jnp.inf)
+
+    def sample(key: Key, num_samples: int) -> Array:
+        key_normal, key_chi, key_place = jax.random.split(key, 3)
+        place_S = (jnp.arange(num_samples) + jax.random.uniform(key_place)) / num_samples
+        at_S = jnp.minimum(jnp.searchsorted(jnp.cumsum(share_M), place_S), M - 1)
+        at_S = jnp.where(some_M[at_S], at_S, jnp.argmax(share_M))  # where the sum is rounded below 1
+        eps_SxK = jax.random.normal(key_normal, (num_samples, K))
+        stretch_S = jnp.sqrt(nu / jnp.sum(jax.random.normal(key_chi, (num_samples, nu)) ** 2, axis=1))
+        moved_SxK = jnp.einsum("sij,sj->si", components.scale_MxKxK[at_S], stretch_S[:, None] * eps_SxK)
+        return components.mu_MxK[at_S] + moved_SxK
+
+    def log_prob(z_K: Array) -> Array:
+        away_MxK = jnp.einsum("mij,mj->mi", components.inverse_MxKxK, z_K - components.mu_MxK)
+        log_t_M = log_norm_M - 0.5 * (nu + K) * jnp.log1p(jnp.sum(away_MxK**2, axis=1) / nu)
+        return jax.nn.logsumexp(log_share_M + log_t_M)
+
+    return Proposal(sample, log_prob)
+
+
 def importance_sampling(
     log_joint: LogJoint,
     proposals: tuple[Proposal | tuple[PosteriorFamily, Array], ...],

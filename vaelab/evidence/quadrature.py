@@ -1,10 +1,12 @@
-"""log p(x) by quadrature, for one datapoint and K <= 2: no draws, no bias."""
+"""log p(x) by quadrature, for one datapoint and K <= 2: no draws, no bias, and no sight of what lies between nodes."""
 
+import itertools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from vaelab.evidence.importance import Components
 from vaelab.model.prior import standard_normal_log_prob
 from vaelab.objective.draws import log_weight
 from vaelab.types import Array, LogJoint, PosteriorFamily
@@ -18,8 +20,8 @@ class Quadrature(NamedTuple):
     """An integral over all z, in nats.
 
     log_evidence: log p(x)
-    error: the largest of rounding, what leaving out every other node along each axis changes, and what the
-        nodes beyond the square added
+    error: the largest of rounding, what taking every other node alone changes along the axes, for each half
+        of the nodes, and what nodes beyond the square would add
     """
 
     log_evidence: Array
@@ -37,46 +39,84 @@ def quadrature(
 
     The trapezium rule with num_nodes (odd) along each axis of eps, from -half_width to half_width. For an
     analytic integrand that is small at the ends it converges faster than any power of the spacing (Trefethen
-    & Weideman 2014), so the error of the half as fine rule bounds that of this one, unless the posterior
-    has mass outside the square, or a feature between all nodes. q_phi near the posterior makes the integrand
-    smooth: half_width 8 and 65 nodes reach float32 then. Narrow posteriors seen from the prior, and steep
-    decoders, need more. For other modes than q_phi's, the same number of nodes lies in a square BEYOND times
-    as wide; those outside the first one are added, and what they add is an error.
-
-    Raises ValueError for K > 2, and for an even num_nodes.
+    & Weideman 2014), so the error of the half as fine rules bounds that of this one, unless the posterior
+    has mass outside the square, or a feature between all nodes: one that a single node meets is in one of the
+    half as fine rules alone. q_phi near the posterior makes the integrand smooth: half_width 8 and 65 nodes
+    reach float32 then. Narrow posteriors seen from the prior, and steep decoders, need more. For other modes
+    than q_phi's, the same number of nodes lies in a square BEYOND times as wide; what those outside the first
+    one would add is an error, and not added: a narrow mode may lie on one of them. `quadrature_over_modes`
+    integrates about all the modes that are known.
     """
     K = family.latent_dim
-    if K > MAX_DIM:
-        raise ValueError(
-            f"quadrature is for at most {MAX_DIM} latent dimensions and the model has {K}: take annealing"
-        )
-    if num_nodes % 2 == 0 or num_nodes < 3:
-        raise ValueError(
-            f"num_nodes={num_nodes} must be odd, and 3 or more, so that half the nodes are a rule"
-        )
     log_w = log_weight(log_joint, family, phi_P, phi_P)
-    axis_S = jnp.linspace(-half_width, half_width, num_nodes)
-    eps_SxK = jnp.stack(jnp.meshgrid(*[axis_S] * K, indexing="ij"), axis=-1).reshape(-1, K)
-    spacing = 2.0 * half_width / (num_nodes - 1)
 
-    def log_f(eps_SxK: Array) -> Array:
-        def one(eps_K: Array) -> Array:
-            return standard_normal_log_prob(eps_K) + log_w(eps_K)
+    def log_f(eps_K: Array) -> Array:
+        return standard_normal_log_prob(eps_K) + log_w(eps_K)
 
-        return jax.lax.map(one, eps_SxK, batch_size=CHUNK).reshape([num_nodes] * K)
-
-    def rule(values: Array, spacing: float) -> Array:
-        return jax.nn.logsumexp(values) + K * jnp.log(spacing)
-
-    inside = log_f(eps_SxK)
-    fine, coarse = rule(inside, spacing), rule(inside[(slice(None, None, 2),) * K], 2.0 * spacing)
-    is_beyond = jnp.any(jnp.abs(BEYOND * eps_SxK) > half_width, axis=1).reshape(inside.shape)
-    wide = jnp.where(is_beyond, log_f(BEYOND * eps_SxK), -jnp.inf)
+    inside = _on_grid(log_f, K, num_nodes, half_width)
+    fine, error = _trapezium(inside, 2.0 * half_width / (num_nodes - 1))
+    wide = _on_grid(log_f, K, num_nodes, BEYOND * half_width)
+    axis_S = jnp.linspace(-BEYOND * half_width, BEYOND * half_width, num_nodes)
+    outside_S = jnp.abs(axis_S) > half_width
+    is_beyond = outside_S if K == 1 else outside_S[:, None] | outside_S[None, :]
     # Far out a density may be NaN that is 0 there: no mass is counted where none can be told.
-    total = jnp.logaddexp(fine, rule(jnp.where(jnp.isnan(wide), -jnp.inf, wide), BEYOND * spacing))
-    rounding = 4.0 * jnp.finfo(fine.dtype).eps * jnp.abs(fine)
-    error = jnp.maximum(jnp.maximum(jnp.abs(fine - coarse), total - fine), rounding)
-    return Quadrature(total, jnp.where(jnp.isfinite(fine), error, jnp.inf))
+    wide = jnp.where(is_beyond & ~jnp.isnan(wide), wide, -jnp.inf)
+    added = jax.nn.logsumexp(wide) + K * jnp.log(BEYOND * 2.0 * half_width / (num_nodes - 1))
+    error = jnp.maximum(error, jnp.logaddexp(fine, added) - fine)
+    return Quadrature(fine, jnp.where(jnp.isfinite(fine), error, jnp.inf))
+
+
+def _on_grid(log_f: LogJoint, latent_dim: int, num_nodes: int, half_width: float) -> Array:
+    axis_S = jnp.linspace(-half_width, half_width, num_nodes)
+    eps_SxK = jnp.stack(jnp.meshgrid(*[axis_S] * latent_dim, indexing="ij"), axis=-1).reshape(-1, latent_dim)
+    return jax.lax.map(log_f, eps_SxK, batch_size=CHUNK).reshape([num_nodes] * latent_dim)
+
+
+def _trapezium(values: Array, spacing: float) -> tuple[Array, Array]:
+    """(log of the integral, its error) of exp(values) on a square grid: every half as fine rule beside it."""
+    K = values.ndim
+    fine = jax.nn.logsumexp(values) + K * jnp.log(spacing)
+    halves = [
+        jax.nn.logsumexp(values[tuple(slice(first, None, 2) for first in firsts)]) + K * jnp.log(2.0 * spacing)
+        for firsts in itertools.product((0, 1), repeat=K)
+    ]
+    error = jnp.max(jnp.abs(jnp.stack(halves) - fine))
+    return fine, jnp.maximum(error, 4.0 * jnp.finfo(fine.dtype).eps * jnp.abs(fine))
+
+
+def quadrature_over_modes(
+    log_joint: LogJoint, components: Components, *, num_nodes: int, half_width: float
+) -> Quadrature:
+    """log int p(x, z) dz as a sum over the modes, each on a square of its own.
+
+        int f = sum_m int f r_m,        r_m(z) = a_m c_m(z) / sum_j a_j c_j(z),        sum_m r_m = 1,
+
+    c_m a Gaussian distribution about mode m at its scale, and a_m its weight: where f is nearly the sum of
+    a_m c_m, f r_m is nearly a_m c_m, whatever the widths and however far apart. Modes beyond the known ones,
+    and what is more than half_width standard deviations from all of them, are not seen.
+    """
+    K = components.mu_MxK.shape[1]
+
+    def log_shares(z_K: Array) -> Array:
+        away_MxK = jnp.einsum("mij,mj->mi", components.inverse_MxKxK, z_K - components.mu_MxK)
+        square_M = jnp.sum(away_MxK**2, axis=1)
+        return jax.nn.log_softmax(components.log_weight_M - components.log_det_M - 0.5 * square_M)
+
+    def about(m: Array) -> tuple[Array, Array]:
+        def log_f(eps_K: Array) -> Array:
+            z_K = components.mu_MxK[m] + components.scale_MxKxK[m] @ eps_K
+            return log_joint(z_K) + log_shares(z_K)[m] + components.log_det_M[m]
+
+        values = _on_grid(log_f, K, num_nodes, half_width)
+        fine, error = _trapezium(values, 2.0 * half_width / (num_nodes - 1))
+        some = components.log_weight_M[m] > -jnp.inf
+        return jnp.where(some, fine, -jnp.inf), jnp.where(some, error, 0.0)
+
+    part_M, error_M = jax.lax.map(about, jnp.arange(len(components.mu_MxK)))
+    total = jax.nn.logsumexp(part_M)
+    error = jax.nn.logsumexp(part_M - total, b=jnp.expm1(error_M))
+    rounding = 4.0 * jnp.finfo(total.dtype).eps * jnp.abs(total)
+    return Quadrature(total, jnp.where(jnp.isfinite(total), jnp.maximum(jnp.exp(error), rounding), jnp.inf))
 
 
 def evaluations(latent_dim: int, *, num_nodes: int) -> int:

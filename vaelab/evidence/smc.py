@@ -45,12 +45,14 @@ class Tempered(NamedTuple):
     acceptance: mean over moves, particles and runs
     num_temperatures: mean over runs
     unfinished: share of the runs that ended at max_temperatures
+    particle_PxK: z of the particles of the first run
     """
 
     evidence: Evidence
     acceptance: Array
     num_temperatures: Array
     unfinished: Array
+    particle_PxK: Array
 
 
 def sequential_monte_carlo(
@@ -74,12 +76,14 @@ def sequential_monte_carlo(
     )
     pilot = fly(log_w, key_pilot, latent_dim=family.latent_dim, settings=annealing)
     run = partial(_run, log_w, pilot, latent_dim=family.latent_dim, settings=settings)
-    log_Z_R, acceptance_R, count_R, finished_R = jax.vmap(run)(jax.random.split(key_runs, settings.num_runs))
+    keys_R = jax.random.split(key_runs, settings.num_runs)
+    log_Z_R, acceptance_R, count_R, finished_R, eps_RxPxK = jax.vmap(run)(keys_R)
     return Tempered(
         from_log_weights(jnp.where(finished_R, log_Z_R, -jnp.inf)),
         jnp.mean(acceptance_R),
         jnp.mean(count_R.astype(jnp.float32)),
         jnp.mean(~finished_R),
+        jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_RxPxK[0]),
     )
 
 
@@ -92,8 +96,8 @@ class _Carry(NamedTuple):
 
 def _run(
     log_w: LogWeight, pilot: Pilot, key: Key, *, latent_dim: int, settings: Tempering
-) -> tuple[Array, Array, Array, Array]:
-    """One run: (log Z, mean acceptance, temperatures, whether it came to the posterior)."""
+) -> tuple[Array, ...]:
+    """One run: (log Z, mean acceptance, temperatures, whether it came to the posterior, its particles)."""
     from blackjax.mcmc import hmc
     from blackjax.smc import adaptive_tempered, resampling
 
@@ -127,7 +131,8 @@ def _run(
     state = adaptive_tempered.init(eps_SxK)._replace(tempering_param=jnp.array(0.0))
     start = _Carry(state, jnp.array(0.0), jnp.array(0.0), jnp.array(0))
     end = jax.lax.while_loop(unfinished, step, start)
-    return end.log_Z, end.acceptance / end.count, end.count, end.state.tempering_param >= 1.0
+    finished = end.state.tempering_param >= 1.0
+    return end.log_Z, end.acceptance / end.count, end.count, finished, end.state.particles
 
 
 def evaluations(settings: Tempering, num_temperatures: float) -> float:

@@ -33,6 +33,11 @@ def ended(fit: LocalFit) -> np.ndarray:
     )
 
 
+def codes(ends_N: np.ndarray) -> np.ndarray:
+    """The place in ENDS of each, as whole numbers: what `per_datapoint` holds, which is numbers alone."""
+    return np.select([ends_N == end for end in ENDS], range(len(ENDS)), -1)
+
+
 def counts(ends_N: np.ndarray) -> dict[str, int]:
     """How many datapoints ended in each way, in the order of ENDS."""
     return {end: int(np.sum(ends_N == end)) for end in ENDS}

@@ -232,6 +232,46 @@ def _score_runs(
     )
 
 
+def fit_rows(
+    model: LatentModel,
+    family: PosteriorFamily,
+    settings: InferenceSettings,
+    problem: Problem,
+    phi_NxP: np.ndarray,
+    first_round: int,
+    count: int,
+    chunk_size: int | Memory,
+) -> tuple[Inference, np.ndarray]:
+    """(the fits from these phi, the rounds that each took) of the few rows of `problem`, one of `count` once.
+
+    first_round: the number of the first round, of which each has draws of its own.
+    """
+    size = len(phi_NxP)
+    rows = np.resize(np.arange(size), max(size, min(count, ROWS_ON_CPU)))
+    part = problem._replace(data=take(problem.data, rows), phi_start_NxP=problem.phi_start_NxP[rows])
+    numbers = range(first_round, first_round + settings.max_rounds)
+    fits = _rounds(
+        model, family, settings, [part], [phi_NxP[rows]], numbers, chunk_size, progress=lambda count: None
+    )
+    return jax.tree.map(lambda a: a[:size], fits[0])
+
+
+def score_rows(
+    model: LatentModel,
+    family: PosteriorFamily,
+    settings: InferenceSettings,
+    problem: Problem,
+    purpose: str,
+    phis: tuple[np.ndarray, np.ndarray],
+    chunk_size: int | Memory,
+) -> tuple[Estimate, Estimate, Estimate]:
+    """(the bound of the first phi of each datapoint, that of the second, the second's lead), on shared draws.
+
+    purpose: "select" or "score", whose draws are others.
+    """
+    return _score_runs((model, family, settings), [problem], chunk_size, purpose, [phis])[0]
+
+
 # A further round takes a whole chunk for the few that have not converged. Few rows at a time cost a CPU
 # little, for an accelerator they leave it idle.
 ROWS_ON_CPU = 128

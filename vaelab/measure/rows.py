@@ -51,7 +51,7 @@ def arrays(subject: Subject, split: str, outcome: Outcome) -> dict[str, np.ndarr
             "excess": fitted.inference.excess.value,
             "excess_stderr": fitted.inference.excess.stderr,
             "converged": ends_N == ended.CONVERGED,
-            "ended": ends_N,
+            "ended": ended.codes(ends_N),
             "rounds": fitted.rounds,
             "from_prior": fitted.from_prior,
         }

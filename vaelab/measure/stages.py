@@ -6,9 +6,8 @@ blocks that several runs lack are one program.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,93 +16,18 @@ from rich.console import Console
 from vaelab.evidence import Estimator, Evidence
 from vaelab.evidence.annealing import Annealing
 from vaelab.evidence.bdmc import Bidirectional, bidirectional
+from vaelab.measure import other_modes
+from vaelab.measure.blocks import Measurement, Stage, run_stage, stage_of
 from vaelab.measure.calibration import Calibration, calibration
 from vaelab.measure.evidence import Choice, Weighed, choose_estimator, weigh_runs
 from vaelab.measure.fit import LocalFit, Problem, fit_runs
-from vaelab.measure.subject import Measured, Outcome, Subject
+from vaelab.measure.subject import Outcome, Subject
 from vaelab.model.latent import bind
-from vaelab.runtime.devices import DoesNotFit, Progress, map_runs, take
-from vaelab.runtime.directory import read_arrays, stored_json, write_arrays
-from vaelab.runtime.progress import progress_bar
+from vaelab.runtime.devices import Progress, map_runs, take
+from vaelab.runtime.directory import stored_json
 from vaelab.types import Key, LatentModel, Params, PosteriorFamily
 
 Fits = dict[str, LocalFit]
-
-
-class Measurement(NamedTuple):
-    """A run as it is measured on one split: several differ in their seeds and in numbers alone."""
-
-    subject: Subject
-    points: Measured
-    directory: Path
-
-
-class Stage(NamedTuple):
-    """One computation for each datapoint of a split.
-
-    label: for a person; its files are named by it.
-    template: the structure of a result.
-    compute: (numbers of runs, rows, progress) -> the result of each of these runs on these rows.
-    count, size: datapoints of a run, and of a block.
-    times: how often progress counts a datapoint.
-    """
-
-    label: str
-    template: Any
-    compute: Callable[[Sequence[int], slice, Progress], Sequence[Any]]
-    count: int
-    size: int
-    times: int = 1
-
-    def path(self, directory: Path, rows: slice) -> Path:
-        """Where the result of a block is kept."""
-        return directory / "stages" / f"{self.label.replace(' ', '_')}_{rows.start}.npz"
-
-
-def run_stage(
-    stage: Stage, directories: Sequence[Path], console: Console, *, numbers: Sequence[int] | None = None
-) -> list[Any]:
-    """The results of each run, whole: the blocks that its directory holds, the others computed and stored.
-
-    numbers: which of the directories' runs take part, all of them where it is not given. Raises ConfigError
-    where one datapoint takes more memory than there may be.
-    """
-    numbers = list(range(len(directories))) if numbers is None else list(numbers)
-    starts = range(0, stage.count, stage.size)
-    blocks = [slice(start, min(start + stage.size, stage.count)) for start in starts]
-    parts = {
-        run: [read_arrays(stage.path(directories[run], rows), stage.template, console) for rows in blocks]
-        for run in numbers
-    }
-    lacking = [[run for run in numbers if parts[run][at] is None] for at in range(len(blocks))]
-    if any(lacking):
-        sizes = [rows.stop - rows.start for rows in blocks]
-        done = sum(size * (len(numbers) - len(runs)) for size, runs in zip(sizes, lacking, strict=True))
-        total, unit = stage.count * len(numbers), "points" if stage.times == 1 else "fits"
-        title = stage.label if len(numbers) == 1 else f"{stage.label}, {len(numbers)} runs"
-        bar = progress_bar(console, title, stage.times * total, unit, done=stage.times * done)
-        with bar as advance:
-            for at, (rows, runs) in enumerate(zip(blocks, lacking, strict=True)):
-                for run, result in zip(runs, _as_fits(stage, runs, rows, advance), strict=True):
-                    write_arrays(stage.path(directories[run], rows), result)
-                    parts[run][at] = result
-    return [
-        jax.tree.map(lambda *arrays: np.concatenate([np.atleast_1d(a) for a in arrays]), *parts[run])
-        for run in numbers
-    ]
-
-
-def _as_fits(stage: Stage, runs: Sequence[int], rows: slice, progress: Progress) -> list[Any]:
-    """The results of these runs as one program, or in halves where one datapoint of all is too much."""
-    if not runs:
-        return []
-    try:
-        return list(stage.compute(runs, rows, progress))
-    except DoesNotFit:
-        if len(runs) == 1:
-            raise
-    half = len(runs) // 2
-    return [result for part in (runs[:half], runs[half:]) for result in _as_fits(stage, part, rows, progress)]
 
 
 def measure(runs: Sequence[Measurement], split: str, console: Console) -> list[Outcome]:
@@ -118,6 +42,8 @@ def measure(runs: Sequence[Measurement], split: str, console: Console) -> list[O
         stage = _fit_stage(runs, split, name)
         for run, (fit, seconds_N) in enumerate(run_stage(stage, directories, console)):
             fits[run][name], seconds[run][name] = fit, float(np.sum(seconds_N))
+    others = other_modes.search(runs, split, fits, console)
+    fits = [other.fits if other else each for other, each in zip(others, fits, strict=True)]
 
     weighed = [
         Weighed(run.subject.theta, run.points.inputs, _proposals(run.subject, own), run.subject.keys.evidence)
@@ -130,6 +56,9 @@ def measure(runs: Sequence[Measurement], split: str, console: Console) -> list[O
         same = [run for run, each in enumerate(winners) if each == winner]
         stage = _evidence_stage(runs, split, weighed, first.settings.evidence.estimators[winner])
         evidence |= dict(zip(same, run_stage(stage, directories, console, numbers=same), strict=True))
+    for number, (run, other) in enumerate(zip(runs, others, strict=True)):
+        if other is not None:
+            evidence[number], others[number] = other_modes.weigh(run, split, other, evidence[number], console)
 
     both: list[Bidirectional | None] = [None] * len(runs)
     simulated = runs[0].points.z_NxK is not None
@@ -144,16 +73,11 @@ def measure(runs: Sequence[Measurement], split: str, console: Console) -> list[O
             choice=choices[number],
             evidence=evidence[number],
             bidirectional=both[number],
+            others=others[number],
             calibrations={n: _calibrate(run, n, fit) for n, fit in fits[number].items()} if simulated else {},
         )
         for number, run in enumerate(runs)
     ]
-
-
-def _stage(runs: Sequence[Measurement], label: str, template: Any, compute: Any, times: int = 1) -> Stage:
-    first = runs[0]
-    count, size = len(first.points.inputs.index_N), first.subject.settings.points_per_save
-    return Stage(label, template, compute, count, size, times)
 
 
 def _fit_stage(runs: Sequence[Measurement], split: str, name: str) -> Stage:
@@ -180,7 +104,7 @@ def _fit_stage(runs: Sequence[Measurement], split: str, name: str) -> Stage:
         return [(fit, seconds) for fit in fits]
 
     template = LocalFit.template(), 0
-    return _stage(runs, f"inference {split} {name}", template, compute, times=len(settings.starts))
+    return stage_of(runs, f"inference {split} {name}", template, compute, times=len(settings.starts))
 
 
 def _proposals(subject: Subject, fits: Fits) -> tuple[np.ndarray, ...]:
@@ -228,7 +152,7 @@ def _evidence_stage(
         memory = subject.settings.memory
         return weigh_runs(subject.model, estimator, parts, chunk_size=memory, progress=progress)
 
-    return _stage(runs, f"evidence {split}", Evidence.template(), compute)
+    return stage_of(runs, f"evidence {split}", Evidence.template(), compute)
 
 
 def _two_sided_stage(runs: Sequence[Measurement], split: str, fits: Sequence[Fits]) -> Stage:
@@ -256,7 +180,7 @@ def _two_sided_stage(runs: Sequence[Measurement], split: str, fits: Sequence[Fit
         )
 
     template = Bidirectional(Evidence.template(), Evidence.template(), 0)
-    return _stage(runs, f"two-sided {split}", template, compute)
+    return stage_of(runs, f"two-sided {split}", template, compute)
 
 
 def _from_both_sides(

@@ -1,19 +1,23 @@
 """What is measured, how, and what came out: the records that all stages of measuring share."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from vaelab.evidence import Estimator, Evidence
 from vaelab.evidence.annealing import Annealing
 from vaelab.evidence.bdmc import Bidirectional
+from vaelab.evidence.smc import Tempering
 from vaelab.inference.loop import Loop
 from vaelab.keys import Keys
 from vaelab.measure.calibration import Calibration
 from vaelab.measure.fit import InferenceSettings, LocalFit
 from vaelab.runtime.memory import Memory
 from vaelab.types import LatentModel, Params, PosteriorFamily
+
+if TYPE_CHECKING:
+    from vaelab.measure.other_modes import OtherModes
 
 
 class Inputs(NamedTuple):
@@ -30,6 +34,17 @@ class Measured(NamedTuple):
     z_NxK: np.ndarray | None = None
 
 
+class Sizes(NamedTuple):
+    """What log p(x) from all modes takes: draws of importance sampling, num_samples in portions of chunk_size;
+    nodes of quadrature along each axis, and how far they reach, in standard deviations.
+    """
+
+    num_samples: int
+    chunk_size: int
+    num_nodes: int
+    half_width: float
+
+
 class EvidenceSettings(NamedTuple):
     """How log p(x) is estimated.
 
@@ -37,6 +52,7 @@ class EvidenceSettings(NamedTuple):
     proposals: which phi they are given, as (family, "optimum" or "encoder").
     start, annealing: of bidirectional Monte Carlo on simulated data.
     wanted_width: of its two bounds, nats, that temperatures are planned for.
+    by_modes: of datapoints with several modes, whose evidence is estimated from all of them.
     """
 
     estimators: tuple[Estimator, ...]
@@ -45,6 +61,32 @@ class EvidenceSettings(NamedTuple):
     start: str
     annealing: Annealing
     wanted_width: float
+    by_modes: Sizes
+
+
+class SearchSettings(NamedTuple):
+    """How other modes are looked for, see `measure.search`.
+
+    num_starts: of the ascents at each datapoint that is searched; 0 for no search at all
+    num_steps, polish_steps: of each ascent, and of Newton's method at its end
+    num_nodes: of a grid that is looked over for starts, where latent_dim is 1 or 2
+    max_modes: the most that are kept
+    num_refits: the most modes at which a family is fitted anew
+    pilot_points: datapoints that are searched in any case, and from the prior's side too
+    look_starts, look_steps: ascents at every other datapoint, and steps of each
+    tempering: sequential Monte Carlo from the prior's side; num_runs = 0 for none
+    """
+
+    num_starts: int
+    num_steps: int
+    polish_steps: int
+    num_nodes: int
+    max_modes: int
+    num_refits: int
+    pilot_points: int
+    look_starts: int
+    look_steps: int
+    tempering: Tempering
 
 
 class EvaluateSettings(NamedTuple):
@@ -65,6 +107,7 @@ class EvaluateSettings(NamedTuple):
     inference: dict[str, InferenceSettings]
     tolerance: float
     evidence: EvidenceSettings
+    search: SearchSettings
     memory: Memory
     points_per_save: int
     inference_times: tuple[Loop, ...]
@@ -93,6 +136,7 @@ class Outcome(NamedTuple):
 
     choice: how the estimator was chosen, where a pilot was asked for.
     bidirectional, calibrations: both bounds, and those of each family's q*, on simulated data.
+    others: what a search for other modes has shown, and done to the fits and log p(x); None without one.
     """
 
     points: Measured
@@ -103,3 +147,4 @@ class Outcome(NamedTuple):
     evidence: Evidence
     bidirectional: Bidirectional | None
     calibrations: dict[str, Calibration]
+    others: "OtherModes | None" = None

@@ -1,0 +1,311 @@
+"""Local maxima of log p(x, z) in z for one datapoint: climbing to them, telling them apart, weighing them.
+
+A fit that has converged knows the neighbourhood of one maximum. Here gradient ascent from many starts looks
+for the others, and Laplace's method says what each is worth,
+
+    log int_mode p(x, z) dz  ~  log p(x, m) + K/2 log 2 pi - 1/2 log|H|,      H = -Hessian of log p(x, z) at m.
+
+(MacKay 2003, chapter 27.) What no start leads to is not seen: a search says how many starts it made.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from vaelab.linalg import eigh
+from vaelab.types import Array, LogJoint
+
+EPS = 1.2e-7  # of float32
+TINY = 1e-30
+GROW, SHRINK = 3.0, 0.3  # of the step: after one that rose, after one that fell
+STEEPEST = 1e-4  # of the rise that the gradient promises, what a step must keep (Nocedal & Wright 2006, 3.4)
+
+
+class Climb(NamedTuple):
+    """Where an ascent ended: z, log p(x, z) there, and an estimate of its inverse curvature.
+
+    value: -inf where the start had no finite log p(x, z) or gradient
+    scale_K: standard deviations of a Gaussian distribution of that curvature, as the ascent has learned it
+    """
+
+    z_K: Array
+    value: Array
+    scale_K: Array
+
+
+class _Ascent(NamedTuple):
+    z_K: Array
+    value: Array
+    grad_K: Array
+    inverse_KxK: Array  # of the curvature
+    step: Array  # part of the quasi-Newton step to try next
+    learned: Array  # whether inverse_KxK has seen any curvature
+
+
+def climb(log_joint: LogJoint, z_K: Array, *, num_steps: int) -> Climb:
+    """Ascends log p(x, z) from z by num_steps quasi-Newton steps, an evaluation with its gradient each.
+
+    BFGS in the inverse (Nocedal & Wright 2006, eq. 6.17) where the step shows a positive curvature, whether it
+    rose or not: a step that fell far down a thin ridge teaches how thin. A step that rose without showing any
+    is followed by a longer one, so that 10^4 standard deviations are a dozen steps. No value falls, and
+    nothing that is not finite is stepped to.
+    """
+    evaluate = jax.value_and_grad(log_joint)
+    value, grad_K = evaluate(z_K)
+    start = _Ascent(
+        z_K,
+        jnp.where(jnp.isfinite(value), value, -jnp.inf),
+        jnp.where(jnp.isfinite(grad_K), grad_K, 0.0),
+        jnp.eye(z_K.size) / jnp.maximum(_length(grad_K), 1.0),
+        jnp.ones(()),
+        jnp.zeros((), bool),
+    )
+
+    def step(state: _Ascent, _: None) -> tuple[_Ascent, None]:
+        direction_K = state.inverse_KxK @ state.grad_K
+        promised = state.grad_K @ direction_K
+        # Else rounding has had the better of the matrix: begin it again.
+        length = _length(state.grad_K)
+        sound = jnp.isfinite(promised) & ((promised > 0.0) | (length == 0.0))
+        plain = 1.0 / jnp.maximum(length, TINY)
+        inverse_KxK = jnp.where(sound, state.inverse_KxK, plain * jnp.eye(z_K.size))
+        move_K = state.step * jnp.where(sound, direction_K, plain * state.grad_K)
+        value, grad_K = evaluate(state.z_K + move_K)
+        finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(grad_K))
+        noise = 4.0 * EPS * jnp.abs(state.value)
+        rose = finite & (value >= state.value + STEEPEST * (state.grad_K @ move_K) - noise)
+        inverse_KxK, bent = _secant(inverse_KxK, move_K, state.grad_K - grad_K, finite, state.learned & sound)
+        part = jnp.where(rose, jnp.minimum(GROW * state.step, 1.0), SHRINK * state.step)
+        longer = jnp.where(rose & ~bent & (value > state.value + noise), GROW, 1.0)
+        # A secant has already taken in how short the step must be.
+        part = jnp.where(~rose & bent, jnp.maximum(part, SHRINK), part)
+        return (
+            _Ascent(
+                jnp.where(rose, state.z_K + move_K, state.z_K),
+                jnp.where(rose, value, state.value),
+                jnp.where(rose, grad_K, state.grad_K),
+                longer * inverse_KxK,
+                part,
+                (state.learned & sound) | bent,
+            ),
+            None,
+        )
+
+    end, _ = jax.lax.scan(step, start, None, length=num_steps)
+    return Climb(end.z_K, end.value, jnp.sqrt(jnp.maximum(jnp.diag(end.inverse_KxK), TINY)))
+
+
+def _length(vector_K: Array) -> Array:
+    size = jnp.max(jnp.abs(vector_K))  # squares of what is above 1e19 overflow
+    return size * jnp.sqrt(jnp.sum((vector_K / jnp.maximum(size, TINY)) ** 2))
+
+
+def _secant(
+    inverse_KxK: Array, move_K: Array, fall_K: Array, finite: Array, learned: Array
+) -> tuple[Array, Array]:
+    """(the inverse curvature after a BFGS update, whether there was one): inverse @ fall = move then.
+
+    fall_K: what the gradient fell by on the move. The first update begins at the curvature that it shows.
+    """
+    bend = move_K @ fall_K
+    bent = finite & (bend > 1e-7 * _length(move_K) * _length(fall_K)) & (bend > TINY)
+    safe = jnp.where(bent, bend, 1.0)
+    first = jnp.eye(move_K.size) * safe / jnp.maximum(fall_K @ fall_K, TINY)
+    base_KxK = jnp.where(learned, inverse_KxK, first)
+    across_K = base_KxK @ fall_K
+    gain = (safe + fall_K @ across_K) / safe
+    cross_KxK = jnp.outer(across_K, move_K)
+    updated_KxK = base_KxK + (gain * jnp.outer(move_K, move_K) - cross_KxK - cross_KxK.T) / safe
+    bent = bent & jnp.all(jnp.isfinite(updated_KxK)) & jnp.all(jnp.diag(updated_KxK) > 0.0)
+    return jnp.where(bent, updated_KxK, inverse_KxK), bent
+
+
+class Mode(NamedTuple):
+    """A point with the curvature about it, and what Laplace's method makes of both.
+
+    z_K, value: the point, and log p(x, z) there
+    scale_KxK, inverse_KxK: S with S S' = H^-1, H averaged over about a standard deviation; and S^-1
+    axis_K: standard deviations along each axis given the others, diag(H)^-1/2
+    log_det: log|det S|
+    newton_K: Newton's step H^-1 g
+    decrement: 1/2 g' H^-1 g, what that step would still gain: 0 at a maximum
+    peaked: whether H is positive definite, beyond rounding
+    """
+
+    z_K: Array
+    value: Array
+    scale_KxK: Array
+    inverse_KxK: Array
+    axis_K: Array
+    log_det: Array
+    newton_K: Array
+    decrement: Array
+    peaked: Array
+
+
+REACH = 0.5  # of differences for H, in standard deviations along each axis given the others
+FLAT = 1e-5  # eigenvalues below this part of the largest are rounding
+
+
+def mode_at(log_joint: LogJoint, z_K: Array, axis_K: Array) -> Mode:
+    """The curvature about z by central differences of gradients, 2 K + 1 evaluations.
+
+    axis_K: standard deviations, of which REACH is the step along each axis. Differences average over the
+    kinks of a relu decoder. Along an axis of negative curvature H is taken as steep as it is, upside down, so
+    that Newton's step leads uphill from a saddle too.
+    """
+    K = z_K.size
+    evaluate = jax.value_and_grad(log_joint)
+    value, grad_K = evaluate(z_K)
+    # Not below what float32 can add to z.
+    axis_K = jnp.maximum(axis_K, 32.0 * EPS * jnp.abs(z_K))
+
+    def column(direction_K: Array) -> Array:
+        step_K = REACH * axis_K * direction_K
+        up_K, down_K = (jax.grad(log_joint)(z_K + sign * step_K) for sign in (1.0, -1.0))
+        return (down_K - up_K) / (2.0 * REACH)
+
+    # In units of the axes, so that the smallest eigenvalue is told from rounding whatever they are.
+    H_KxK = axis_K[:, None] * jax.lax.map(column, jnp.eye(K), batch_size=10)
+    H_KxK = 0.5 * (H_KxK + H_KxK.T)
+    finite = jnp.all(jnp.isfinite(H_KxK)) & jnp.isfinite(value) & jnp.all(jnp.isfinite(grad_K))
+    H_KxK = jnp.where(finite, H_KxK, jnp.eye(K))
+    value_K, vector_KxK = eigh(H_KxK)
+    least = jnp.maximum(FLAT * jnp.max(jnp.abs(value_K)), TINY)
+    root_K = jnp.sqrt(jnp.maximum(jnp.abs(value_K), least))
+    scale_KxK = axis_K[:, None] * vector_KxK / root_K[None, :]
+    slope_K = scale_KxK.T @ jnp.where(finite, grad_K, 0.0)
+    return Mode(
+        z_K,
+        jnp.where(finite, value, -jnp.inf),
+        scale_KxK,
+        root_K[:, None] * vector_KxK.T / axis_K[None, :],
+        axis_K / jnp.sqrt(jnp.maximum(jnp.abs(jnp.diag(H_KxK)), least)),
+        jnp.sum(jnp.log(axis_K)) - jnp.sum(jnp.log(root_K)),
+        scale_KxK @ slope_K,
+        0.5 * jnp.sum(slope_K**2),
+        finite & jnp.all(value_K > least),
+    )
+
+
+def polish(log_joint: LogJoint, z_K: Array, axis_K: Array, *, num_steps: int) -> Mode:
+    """The mode that num_steps of Newton's steps lead to, each kept where log p(x, z) does not fall by it.
+
+    Each takes its differences over the axes that the last one has shown.
+    """
+    start = mode_at(log_joint, z_K, axis_K)
+
+    def step(carry: tuple[Mode, Array], _: None) -> tuple[tuple[Mode, Array], None]:
+        best, part = carry
+        # A quadratic model is good for a few standard deviations.
+        length = jnp.sqrt(2.0 * best.decrement)
+        move_K = part * jnp.minimum(1.0, 3.0 / jnp.maximum(length, TINY)) * best.newton_K
+        new = mode_at(log_joint, best.z_K + move_K, best.axis_K)
+        noise = 4.0 * EPS * jnp.abs(best.value)
+        rose = jnp.isfinite(new.value) & (new.value >= best.value - noise)
+        kept = jax.tree.map(lambda a, b: jnp.where(rose, a, b), new, best)
+        return (kept, jnp.where(rose, 1.0, SHRINK * part)), None
+
+    return jax.lax.scan(step, (start, jnp.ones(())), None, length=num_steps)[0][0]
+
+
+class Modes(NamedTuple):
+    """The maxima of one datapoint that a search has told apart, M places for them, the heaviest first.
+
+    z_MxK: where they are; what stands in places beyond the last one means nothing
+    axis_MxK: standard deviations along each axis given the others
+    log_weight_M: of each by Laplace's method, nats; -inf in a place without a mode
+    log_bound_M: log_weight with the best diagonal Gaussian distribution in the place of the Gaussian one,
+        log p(x, m) + K/2 log 2 pi - 1/2 sum_k log H_kk
+    reached_F: the place of the mode nearest to where each of the first F starts led
+    crowded: whether every place has a mode, and there were ends of ascents for more
+    """
+
+    z_MxK: Array
+    axis_MxK: Array
+    log_weight_M: Array
+    log_bound_M: Array
+    reached_F: Array
+    crowded: Array
+
+    @classmethod
+    def template(cls) -> "Modes":
+        """The structure without its arrays."""
+        return cls(0, 0, 0, 0, 0, 0)
+
+
+APART = 2.0  # standard deviations: two equal Gaussian distributions have one maximum together below it
+DIP = 0.2  # nats, by which log p(x, z) falls between two modes
+AT_TOP = 0.05  # nats that Newton's step would gain at most where an ascent has arrived
+NEGLIGIBLE = 30.0  # nats below the highest end of an ascent
+
+
+def tell_apart(
+    log_joint: LogJoint, ends: Climb, *, num_modes: int, num_given: int, num_polish: int
+) -> Modes:
+    """The modes among the ends of S ascents, of which the first num_given = F are asked for by name.
+
+    Ends within a standard deviation of a higher one along every axis are taken for the same; up to num_modes
+    of the others are climbed to their maxima by Newton's steps. Two maxima are two modes where
+
+        ((a - b)' H (a - b))^1/2 > APART,    H at the higher,    and log p(x, z) dips by DIP between them,
+
+    and where the lower one is a maximum indeed. The highest is kept in any case.
+    """
+    best = jnp.max(ends.value)
+    z_MxK, axis_MxK, some_M, crowded = _highest(ends, best - NEGLIGIBLE, num_modes)
+    modes = jax.vmap(lambda z_K, axis_K: polish(log_joint, z_K, axis_K, num_steps=num_polish))(z_MxK, axis_MxK)
+    value_M = jnp.where(some_M, modes.value, -jnp.inf)
+    order_M = jnp.argsort(-value_M)
+    modes, value_M = jax.tree.map(lambda a: a[order_M], modes), value_M[order_M]
+
+    def compared(lower: int, kept_M: Array) -> Array:
+        """Whether the mode in this place is another than each of the kept ones before it."""
+        along_MxK = modes.z_K[lower] - modes.z_K
+        apart_M = jnp.sqrt(jnp.sum(jnp.einsum("mij,mj->mi", modes.inverse_KxK, along_MxK) ** 2, axis=1))
+        part_T = jnp.array([0.25, 0.5, 0.75])
+        between_MxT = jax.vmap(
+            lambda along_K: jax.vmap(lambda part: log_joint(modes.z_K[lower] - part * along_K))(part_T)
+        )(along_MxK)
+        lowest_M = jnp.min(jnp.where(jnp.isnan(between_MxT), -jnp.inf, between_MxT), axis=1)
+        rounding = 16.0 * EPS * jnp.abs(value_M[lower])
+        distinct_M = (apart_M > APART) & (lowest_M < value_M[lower] - DIP - rounding)
+        return jnp.all(distinct_M | ~kept_M | (jnp.arange(num_modes) >= lower))
+
+    def keep(lower: Array, kept_M: Array) -> Array:
+        at_top = modes.peaked[lower] & (modes.decrement[lower] < AT_TOP) & jnp.isfinite(value_M[lower])
+        return kept_M.at[lower].set(at_top & compared(lower, kept_M))
+
+    first_M = (jnp.arange(num_modes) == 0) & jnp.isfinite(value_M)
+    kept_M = jax.lax.fori_loop(1, num_modes, keep, first_M)
+    half = 0.5 * z_MxK.shape[1] * math.log(2.0 * math.pi)
+    weight_M = jnp.where(kept_M, value_M + half + modes.log_det, -jnp.inf)
+    bound_M = jnp.where(kept_M, value_M + half + jnp.sum(jnp.log(modes.axis_K), axis=1), -jnp.inf)
+    away_FxMxK = ends.z_K[:num_given, None, :] - modes.z_K
+    away_FxM = jnp.sum(jnp.einsum("mij,fmj->fmi", modes.inverse_KxK, away_FxMxK) ** 2, axis=2)
+    order_M = jnp.argsort(-weight_M)
+    away_FxM = jnp.where(kept_M & ~jnp.isnan(away_FxM), away_FxM, jnp.inf)[:, order_M]
+    return Modes(
+        modes.z_K[order_M],
+        modes.axis_K[order_M],
+        weight_M[order_M],
+        bound_M[order_M],
+        jnp.argmin(away_FxM, axis=1),
+        crowded & jnp.all(kept_M),
+    )
+
+
+def _highest(ends: Climb, least: Array, num_modes: int) -> tuple[Array, Array, Array, Array]:
+    """(z_MxK, axis_MxK, whether there is one_M, whether some were left over) of the highest different ends."""
+
+    def pick(open_S: Array, _: None) -> tuple[Array, tuple[Array, Array, Array]]:
+        at = jnp.argmax(jnp.where(open_S, ends.value, -jnp.inf))
+        near_S = jnp.all(jnp.abs(ends.z_K - ends.z_K[at]) < ends.scale_K[at], axis=1)
+        same_S = near_S | (jnp.arange(near_S.size) == at)
+        return open_S & ~same_S, (ends.z_K[at], ends.scale_K[at], open_S[at])
+
+    open_S = jnp.isfinite(ends.value) & (ends.value >= least)
+    open_S, (z_MxK, axis_MxK, some_M) = jax.lax.scan(pick, open_S, None, length=num_modes)
+    return z_MxK, axis_MxK, some_M, jnp.any(open_S)

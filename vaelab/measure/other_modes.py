@@ -1,0 +1,193 @@
+"""The stages that look beyond the mode that a fit sits at: search, fits at other modes, log p(x) from all."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from vaelab.evidence.weights import Evidence
+from vaelab.measure import search as searching
+from vaelab.measure.blocks import Measurement, Stage, run_stage
+from vaelab.measure.by_modes import compare_sides, evidence_by_modes
+from vaelab.measure.fit import LocalFit, Problem
+from vaelab.measure.refit import Refitted, refit
+from vaelab.measure.search import Searched
+from vaelab.runtime.devices import Progress, map_datapoints, take
+
+
+class OtherModes(NamedTuple):
+    """What a search has shown of a run's split, [N] in front.
+
+    fits: of each family, at the best of the modes
+    refits: the same with where they sit, and what is lost at the mode of the fit before
+    searched: the modes of each datapoint
+    pilot: which datapoints were looked at from the prior's side too
+    missed_N: at which of these log p(x) from there is higher than from all modes by more than the errors
+    shortfall: the mean by which it is, over those of the pilot that were missed; 0 where none was
+    """
+
+    fits: dict[str, LocalFit]
+    refits: dict[str, Refitted]
+    searched: Searched
+    pilot: np.ndarray
+    missed_N: np.ndarray
+    shortfall: float
+
+
+def search(
+    runs: Sequence[Measurement], split: str, fits: Sequence[dict[str, LocalFit]], console: Console
+) -> list[OtherModes | None]:
+    """Searches each run's datapoints for modes, and fits each family at those that promise more."""
+    if not runs[0].subject.settings.search.num_starts:
+        return [None] * len(runs)
+    return [_searched(run, split, own, console) for run, own in zip(runs, fits, strict=True)]
+
+
+def _searched(run: Measurement, split: str, fits: dict[str, LocalFit], console: Console) -> OtherModes:
+    subject, inputs = run.subject, run.points.inputs
+    count, key = len(inputs.index_N), subject.keys.search
+    phis = {name: fit.inference.phi_P for name, fit in fits.items()}
+    at = searching.fitted(subject.families, phis, subject.settings.memory)
+    pilot = searching.pilot_rows(count, subject.settings.search.pilot_points)
+
+    def search_pilot(rows: slice, progress: Progress) -> Searched:
+        return searching.search_pilot(subject, *take((inputs, at), pilot), key)
+
+    (seen,) = _run(run, f"modes {split} pilot", Searched.template(), search_pilot, len(pilot), console)
+
+    def search_rest(rows: slice, progress: Progress) -> Searched:
+        everywhere = bool((seen.num_modes > 1).any())
+        rest = np.setdiff1d(np.arange(rows.start, rows.stop), pilot)
+        parts, order = [seen], [pilot]
+        if rest.size:
+            part = take((inputs, at), rest)
+            parts.append(searching.search_rest(subject, *part, key, pilot=seen, everywhere=everywhere))
+            order.append(rest)
+        whole = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+        where = {row: number for number, row in enumerate(np.concatenate(order))}
+        progress(rows.stop - rows.start)
+        return take(whole, np.array([where[row] for row in range(rows.start, rows.stop)]))
+
+    (searched,) = _run(run, f"modes {split}", Searched.template(), search_rest, count, console)
+    refits = {
+        name: _refitted(run, split, name, number, fit, searched, console)
+        for number, (name, fit) in enumerate(fits.items())
+    }
+    best = {name: each.fit for name, each in refits.items()}
+    return OtherModes(best, refits, searched, pilot, np.zeros(count, bool), 0.0)
+
+
+def _run(run, label, template, compute, count, console) -> list:  # noqa: ANN001
+    """A stage of a single run."""
+
+    def of_runs(numbers: Sequence[int], rows: slice, progress: Progress) -> list:
+        return [compute(rows, progress)]
+
+    size = run.subject.settings.points_per_save
+    return run_stage(Stage(label, template, of_runs, count, size), [run.directory], console)
+
+
+def _refitted(
+    run: Measurement,
+    split: str,
+    name: str,
+    number: int,
+    fit: LocalFit,
+    searched: Searched,
+    console: Console,
+) -> Refitted:
+    subject, inputs = run.subject, run.points.inputs
+    settings = subject.settings.inference[name]
+
+    def compute(rows: slice, progress: Progress) -> Refitted:
+        data, own, modes = take((inputs, fit, searched.modes), rows)
+        problem = Problem(
+            subject.theta, data, own.phi_start, subject.keys.inference, subject.settings.tolerance
+        )
+        progress(rows.stop - rows.start)
+        return refit(
+            subject.model,
+            subject.families[name],
+            settings,
+            problem,
+            own,
+            modes,
+            modes.reached_F[:, number],
+            num_refits=subject.settings.search.num_refits,
+            first_round=len(subject.settings.starts) * settings.max_rounds,
+            chunk_size=subject.settings.memory,
+        )
+
+    label, count = f"inference {split} {name} modes", len(inputs.index_N)
+    return _run(run, label, Refitted.template(), compute, count, console)[0]
+
+
+def weigh(
+    run: Measurement, split: str, other: OtherModes, evidence: Evidence, console: Console
+) -> tuple[Evidence, OtherModes]:
+    """(log p(x) with all modes where there are several, and the prior's side where it is higher; what it missed)."""
+    rows = np.flatnonzero(other.searched.num_modes > 1)
+    if rows.size:
+        compute = partial(_by_modes, run, other, rows)
+        (part,) = _run(run, f"evidence {split} modes", Evidence.template(), compute, rows.size, console)
+        evidence = _with_rows(evidence, rows, part)
+    compared = compare_sides(evidence, other.searched.prior_side)
+    suspects = np.flatnonzero(compared.missed_N)
+    if not suspects.size:
+        return evidence, other
+
+    def again(block: slice, progress: Progress) -> Evidence:
+        subject, at = run.subject, suspects[block]
+        size_N = np.abs(np.nan_to_num(other.searched.modes.z_MxK[at])).max(axis=(1, 2))
+        known = searching.has_known_prior(subject.model)
+        scale_N = np.where(known, 1.0, np.clip(1.5 * size_N, 1.0, 1e6)).astype(np.float32)
+        key = jax.random.fold_in(subject.keys.search, 2)
+        return searching.tempered(subject, take(run.points.inputs, at), scale_N, key)[0]
+
+    (second,) = _run(run, f"prior side {split}", Evidence.template(), again, suspects.size, console)
+    # What flagged a datapoint may be chance; another sampler's run reports.
+    still = compare_sides(take(evidence, suspects), second)
+    missed_N = np.zeros(len(evidence.log_evidence), bool)
+    missed_N[suspects[still.missed_N]] = True
+    if not missed_N.any():
+        return evidence, other
+    finite_N = still.shortfall_N[still.missed_N & np.isfinite(still.shortfall_N)]
+    shortfall = float(np.mean(finite_N)) if finite_N.size else float("inf")
+    share = np.mean(missed_N[other.pilot])
+    # Elsewhere as much may be missing, and as often.
+    outside_N = ~np.isin(np.arange(len(missed_N)), other.pilot)
+    stderr_N = np.array(evidence.stderr, np.float32)
+    stderr_N[outside_N] = np.hypot(stderr_N[outside_N], shortfall * np.sqrt(share))
+    evidence = _with_rows(evidence._replace(stderr=stderr_N), suspects[still.missed_N], take(second, still.missed_N))
+    return evidence, other._replace(missed_N=missed_N, shortfall=shortfall)
+
+
+def _by_modes(
+    run: Measurement, other: OtherModes, rows: np.ndarray, block: slice, progress: Progress
+) -> Evidence:
+    subject, at = run.subject, rows[block]
+    count = len(run.points.inputs.index_N)
+    padded = np.resize(at, max(at.size, min(count, subject.settings.search.pilot_points)))
+    result = map_datapoints(
+        evidence_by_modes,
+        (subject.theta, jax.random.fold_in(subject.keys.search, 3)),
+        (*take(run.points.inputs, padded), take(other.searched.modes, padded)),
+        static=(subject.model, subject.settings.evidence.by_modes),
+        chunk_size=subject.settings.memory,
+    )
+    progress(at.size)
+    return take(result, slice(at.size))
+
+
+def _with_rows(evidence: Evidence, rows: np.ndarray, part: Evidence) -> Evidence:
+    """The evidence with these rows replaced."""
+
+    def replaced(whole: np.ndarray, new: np.ndarray) -> np.ndarray:
+        whole = np.array(whole)
+        whole[rows] = new
+        return whole
+
+    return jax.tree.map(replaced, evidence, part)

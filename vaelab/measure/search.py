@@ -1,0 +1,281 @@
+"""Other modes than those that the fits sit at, looked for at every datapoint; and log p(x) from the prior's side.
+
+A pilot of datapoints is searched from many starts, and its log p(x) is estimated once more by a sampler that
+knows nothing of any fit: sequential Monte Carlo from a wide Gaussian distribution, whose particles are starts
+too. Where the pilot shows one mode at each of its datapoints, every other one gets a look of a few dozen
+evaluations, and the search only where that look shows something; else all are searched.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaelab.evidence.smc import Tempering, sequential_monte_carlo
+from vaelab.evidence.weights import Evidence
+from vaelab.inference.modes import Climb, Modes, climb, tell_apart
+from vaelab.inference.starts import dip_between, grid, starting_points
+from vaelab.measure.subject import Inputs, SearchSettings, Subject
+from vaelab.model.latent import bind
+from vaelab.model.prior import standard_normal_log_prob
+from vaelab.posterior.gaussian import diagonal
+from vaelab.runtime.devices import map_datapoints, rows_at_a_time, take
+from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
+
+COUNTED = 7.0  # nats below the heaviest, to which a mode is counted: a thousandth of it
+
+
+class Searched(NamedTuple):
+    """What a search has shown of each datapoint, [N] in front.
+
+    modes: see `Modes`; where there was a look alone, one mode at the fit's own mean, of no weight
+    searched: whether there was a search, and not a look alone
+    prior_side: `Evidence` from the prior's side; its numbers are NaN outside the pilot
+    """
+
+    modes: Modes
+    searched: np.ndarray
+    prior_side: Evidence
+
+    @classmethod
+    def template(cls) -> "Searched":
+        """The structure without its arrays."""
+        return cls(Modes.template(), 0, Evidence.template())
+
+    @property
+    def num_modes(self) -> np.ndarray:
+        """How many modes are within COUNTED of the heaviest, [N]; 1 at least."""
+        weight_NxM = np.float64(self.modes.log_weight_M)
+        some_NxM = np.isfinite(weight_NxM) & (weight_NxM >= weight_NxM.max(axis=1, keepdims=True) - COUNTED)
+        return np.maximum(some_NxM.sum(axis=1), 1)
+
+
+class Fitted(NamedTuple):
+    """The fits of one datapoint in each of F families: the images of eps = 0, their means where Gaussian.
+
+    center_FxK, and sd_K, the standard deviations of the first family's; what is not finite is the prior's.
+    """
+
+    center_FxK: Array
+    sd_K: Array
+
+
+def has_known_prior(model: LatentModel) -> bool:
+    """Whether the prior is known to be N(0, I); a user's log p(x, z) may have any other in it."""
+    return model.log_prior is standard_normal_log_prob
+
+
+def pilot_rows(count: int, wanted: int) -> np.ndarray:
+    """The datapoints of the pilot, evenly spaced among all."""
+    return np.unique(np.linspace(0, count - 1, min(wanted, count)).astype(int))
+
+
+def fitted(families: dict[str, PosteriorFamily], phis: dict[str, np.ndarray], memory: Any) -> Fitted:
+    """What a search takes from the fits, phi_NxP of each family."""
+    return map_datapoints(
+        _fitted, None, tuple(phis.values()), static=tuple(families[name] for name in phis), chunk_size=memory
+    )
+
+
+MOMENTS = 64  # draws behind the standard deviations of a flow
+
+
+def _fitted(*arguments: Any) -> Fitted:
+    *families, _, phis = arguments
+    K = families[0].latent_dim
+    phis = [jnp.where(jnp.all(jnp.isfinite(p)), p, f.init()) for f, p in zip(families, phis, strict=True)]
+    centers = [f.reparameterize(phi, jnp.zeros(K)) for f, phi in zip(families, phis, strict=True)]
+    first, phi_P = families[0], phis[0]
+    if first.gaussian is not None:
+        sd_K = jnp.sqrt(jnp.sum(first.gaussian.location_scale(phi_P)[1] ** 2, axis=1))
+    else:
+        eps_SxK = jax.random.normal(jax.random.key(0), (MOMENTS, K))
+        sd_K = jnp.std(jax.vmap(first.reparameterize, (None, 0))(phi_P, eps_SxK), axis=0)
+    return Fitted(jnp.stack(centers), sd_K)
+
+
+def search_pilot(subject: Subject, inputs: Inputs, at: Fitted, key: Key) -> Searched:
+    """The modes of each of these datapoints from all kinds of starts, and log p(x) from the prior's side."""
+    settings, memory = subject.settings.search, subject.settings.memory
+    none_NxMxK = np.full((len(inputs.index_N), settings.max_modes, subject.model.latent_dim), np.nan, np.float32)
+    ends = _ends(subject, inputs, at, none_NxMxK, key)
+    prior_side, particles = _from_prior(subject, inputs, ends, jax.random.fold_in(key, 1))
+    if particles is not None:
+        more = _climbed(subject, inputs, particles)
+        ends = Climb(*(np.concatenate(pair, axis=1) for pair in zip(ends, more, strict=True)))
+    modes = _told_apart(subject, inputs, ends, memory)
+    return Searched(modes, np.ones(len(inputs.index_N), bool), prior_side)
+
+
+def search_rest(
+    subject: Subject, inputs: Inputs, at: Fitted, key: Key, *, pilot: Searched, everywhere: bool
+) -> Searched:
+    """The modes of each of these datapoints, with those of the pilot among the starts.
+
+    everywhere: whether all are searched, or only those at which a look shows something.
+    """
+    settings, count = subject.settings.search, len(inputs.index_N)
+    searched = np.full(count, everywhere)
+    if not everywhere:
+        rows = (*inputs, at)
+        static = subject.model, settings.look_starts, settings.look_steps
+        looked = map_datapoints(
+            _look, (subject.theta, key), rows, static=static, chunk_size=subject.settings.memory
+        )
+        searched = np.asarray(looked)
+    result = _unsearched(at, settings.max_modes)
+    rows = np.flatnonzero(searched)
+    if rows.size:
+        # Copies fill up to a number of rows that does not depend on how many there are: one program.
+        padded = np.resize(rows, max(rows.size, min(settings.pilot_points, count)))
+        inputs, at = take((inputs, at), padded)
+        ends = _ends(subject, inputs, at, _of_pilot(pilot, len(padded)), key)
+        modes = _told_apart(subject, inputs, ends, subject.settings.memory)
+        for whole, part in zip(jax.tree.leaves(result), jax.tree.leaves(modes), strict=True):
+            whole[rows] = part[: rows.size]
+    return Searched(result, searched, _nothing(count))
+
+
+def _unsearched(at: Fitted, num_modes: int) -> Modes:
+    count, num_families, latent_dim = at.center_FxK.shape
+    weight_NxM = np.full((count, num_modes), -np.inf, np.float32)
+    weight_NxM[:, 0] = np.nan  # a place that has been looked at and not weighed
+    return Modes(
+        np.repeat(at.center_FxK[:, :1], num_modes, axis=1),
+        np.repeat(at.sd_K[:, None], num_modes, axis=1),
+        weight_NxM,
+        weight_NxM.copy(),
+        np.zeros((count, num_families), np.int32),
+        np.zeros(count, bool),
+    )
+
+
+def _of_pilot(pilot: Searched, count: int) -> np.ndarray:
+    """The modes of the pilot's datapoints, each in turn for one of `count` others, as `[count, M, K]`."""
+    z_NxMxK = np.where(np.isfinite(pilot.modes.log_weight_M)[:, :, None], pilot.modes.z_MxK, np.nan)
+    return z_NxMxK[np.arange(count) % len(z_NxMxK)]
+
+
+def _nothing(count: int) -> Evidence:
+    return Evidence(*(np.full(count, np.nan, np.float32) for _ in Evidence._fields))
+
+
+def _ends(subject: Subject, inputs: Inputs, at: Fitted, more_NxMxK: np.ndarray, key: Key) -> Climb:
+    settings, model = subject.settings.search, subject.model
+    static = model, settings.num_starts, settings.num_nodes if model.latent_dim <= 2 else 0
+    shared = subject.theta, jax.random.fold_in(key, 0)
+    memory = subject.settings.memory
+    z_NxSxK = map_datapoints(_starts, shared, (*inputs, at, more_NxMxK), static=static, chunk_size=memory)
+    return _climbed(subject, inputs, z_NxSxK)
+
+
+def _starts(
+    model: LatentModel, num_starts: int, num_nodes: int, shared: tuple[Params, Key], row: tuple[Any, ...]
+) -> Array:
+    (theta, key), (x_D, index, at, more_MxK) = shared, row
+    known = has_known_prior(model)
+    key = jax.random.fold_in(key, index)
+    z_SxK = starting_points(key, at.center_FxK, at.sd_K, more_MxK, num_starts=num_starts, wide=not known)
+    if num_nodes:
+        tops_JxK = grid(bind(model, theta, x_D), model.latent_dim, num_nodes=num_nodes, wide=not known)
+        z_SxK = jnp.concatenate([z_SxK, tops_JxK])
+    return z_SxK
+
+
+def _climbed(subject: Subject, inputs: Inputs, z_NxSxK: np.ndarray) -> Climb:
+    static = subject.model, subject.settings.search.num_steps
+    rows = inputs.x_NxD, z_NxSxK
+    return map_datapoints(
+        _climb_all, subject.theta, rows, static=static, chunk_size=subject.settings.memory
+    )
+
+
+def _climb_all(model: LatentModel, num_steps: int, theta: Params, row: tuple[Any, Array]) -> Climb:
+    x_D, z_SxK = row
+    return jax.vmap(partial(climb, bind(model, theta, x_D), num_steps=num_steps))(z_SxK)
+
+
+def _told_apart(subject: Subject, inputs: Inputs, ends: Climb, memory: Any) -> Modes:
+    settings = subject.settings.search
+    static = subject.model, settings.max_modes, len(subject.settings.families), settings.polish_steps
+    rows = inputs.x_NxD, ends
+    return map_datapoints(_tell_all, subject.theta, rows, static=static, chunk_size=memory)
+
+
+def _tell_all(
+    model: LatentModel, num_modes: int, num_given: int, num_polish: int, theta: Params, row: tuple[Any, Climb]
+) -> Modes:
+    x_D, ends = row
+    sizes = {"num_modes": num_modes, "num_given": num_given, "num_polish": num_polish}
+    return tell_apart(bind(model, theta, x_D), ends, **sizes)
+
+
+def _look(
+    model: LatentModel, num_starts: int, num_steps: int, shared: tuple[Params, Key], row: tuple[Any, ...]
+) -> Array:
+    """Whether an ascent from one of a few draws ends beyond a dip of log p(x, z), seen from the fit's mean."""
+    (theta, key), (x_D, index, at) = shared, row
+    log_joint, key = bind(model, theta, x_D), jax.random.fold_in(key, index)
+    z_SxK = jax.random.normal(jax.random.fold_in(key, 2), (num_starts, model.latent_dim))
+    if not has_known_prior(model):
+        # Of no known prior: about the fit, at its scale and larger ones.
+        stretch_S = 3.0 ** jnp.arange(1, num_starts + 1)
+        z_SxK = at.center_FxK[0] + stretch_S[:, None] * at.sd_K * z_SxK
+    ends = jax.vmap(partial(climb, log_joint, num_steps=num_steps))(z_SxK)
+    return jnp.any(dip_between(log_joint, ends, at.center_FxK[0], at.sd_K))
+
+
+def _from_prior(
+    subject: Subject, inputs: Inputs, ends: Climb, key: Key
+) -> tuple[Evidence, np.ndarray | None]:
+    """(log p(x) of each datapoint, particles_NxSxK near its posterior) of a sampler that knows of no fit."""
+    settings = subject.settings.search
+    if not settings.tempering.num_runs:
+        return _nothing(len(inputs.index_N)), None
+    scale_N = np.ones(len(inputs.index_N), np.float32)
+    if not has_known_prior(subject.model):
+        # Wide enough to reach what ascents have reached, and a little more.
+        high_NxS = ends.value >= ends.value.max(axis=1, keepdims=True) - 20.0
+        size_NxS = np.where(high_NxS, np.abs(ends.z_K).max(axis=2), 0.0)
+        scale_N = np.clip(1.5 * size_NxS.max(axis=1), 1.0, 1e6).astype(np.float32)
+    return tempered(subject, inputs, scale_N, key)
+
+
+def tempered(
+    subject: Subject, inputs: Inputs, scale_N: np.ndarray, key: Key
+) -> tuple[Evidence, np.ndarray]:
+    """Sequential Monte Carlo of each datapoint from N(0, scale^2 I): its evidence, and particles of one run."""
+    static = subject.model, diagonal(subject.model.latent_dim), subject.settings.search.tempering
+    shared, rows = (subject.theta, key), (*inputs, scale_N)
+    return map_datapoints(_temper, shared, rows, static=static, chunk_size=subject.settings.memory)
+
+
+def _temper(
+    model: LatentModel,
+    family: PosteriorFamily,
+    tempering: Tempering,
+    shared: tuple[Params, Key],
+    row: tuple[Any, Array, Array],
+) -> tuple[Evidence, Array]:
+    (theta, key), (x_D, index, scale) = shared, row
+    K = family.latent_dim
+    phi_P = jnp.concatenate([jnp.zeros(K), jnp.full(K, jnp.log(scale))])
+    key = jax.random.fold_in(key, index)
+    result = sequential_monte_carlo(bind(model, theta, x_D), family, phi_P, key, settings=tempering)
+    return result.evidence, result.particle_PxK
+
+
+def evaluations(settings: SearchSettings, latent_dim: int, searched_N: Sequence[bool], num_pilot: int) -> float:
+    """Gradient evaluations of all datapoints together, those from the prior's side at 15 temperatures."""
+    from vaelab.evidence.smc import evaluations as smc_evaluations
+
+    count, full = len(searched_N), int(np.sum(searched_N))
+    starts = settings.num_starts + (settings.num_nodes if latent_dim <= 2 else 0) // max(settings.num_steps, 1)
+    polish = settings.max_modes * (1 + settings.polish_steps) * (2 * latent_dim + 1)
+    tell = polish + 3 * settings.max_modes**2
+    look = settings.look_starts * (settings.look_steps + 4)
+    pilot = smc_evaluations(settings.tempering, 15.0) + settings.num_starts * settings.num_steps
+    return full * (starts * settings.num_steps + tell) + (count - num_pilot) * look + num_pilot * pilot
