@@ -13,6 +13,7 @@ from vaelab import posterior
 from vaelab.evidence import Evidence
 from vaelab.inference.solver import stochastic_gradient
 from vaelab.measure import gap, rows
+from vaelab.measure.ended import ENDS
 from vaelab.measure.subject import Inputs, Measured
 from vaelab.objective.draws import Estimate
 from vaelab.objective.elbo import elbo_from_draws
@@ -47,6 +48,7 @@ def outcome(*fits, log_evidence=0.0, stderr=0.01):
         evidence=evidence._replace(log_evidence=np.float32(log_evidence) + np.zeros(count, np.float32)),
         bidirectional=None,
         calibrations={},
+        others=None,
     )
 
 
@@ -58,7 +60,7 @@ def test_a_row_counts_the_ways_in_which_its_fits_ended():
     assert row["num_unconverged"] == 4
     arrays = rows.arrays(SUBJECT, "test", measured)
     ends = ["converged", "converged", "rounds spent", "not finite", "not finite", "left the support"]
-    assert arrays["test/diagonal/ended"].tolist() == ends
+    assert [ENDS[code] for code in arrays["test/diagonal/ended"]] == ends
     assert arrays["test/diagonal/converged"].tolist() == [end == "converged" for end in ends]
 
 
@@ -94,10 +96,10 @@ def test_means_are_over_the_datapoints_at_which_every_number_is_finite():
             assert row[name] == wanted[name], name
         assert (row["num_left_out"], wanted["num_left_out"]) == (1, 0)
         assert row["num_points"] == 3
-        assert row["broken_orders"][0].startswith("the means leave out 1 of 3 datapoints")
-        assert row["broken_orders"][0].endswith("index 11 first")
-        assert wanted["broken_orders"] == []
-        assert "nan" not in "".join(row["broken_orders"])
+        assert row["notes"][0].startswith("the means leave out 1 of 3 datapoints")
+        assert row["notes"][0].endswith("index 11 first")
+        assert wanted["broken_orders"] == wanted["notes"] == []
+        assert "nan" not in "".join(row["notes"] + row["broken_orders"])
 
 
 def test_where_only_log_p_is_not_finite_the_row_leaves_the_datapoint_out_too():
@@ -114,6 +116,6 @@ def test_where_no_datapoint_is_finite_the_means_say_so():
     assert row["elbo_optimal"]["mean"] == -np.inf
     assert row["log_evidence"]["mean"] == 0.0
     assert row["num_left_out"] == 0
-    (line,) = row["broken_orders"]
+    (line,) = row["notes"]
     assert line.startswith("L[q*_diagonal] is -inf at 2 of 2 datapoints, index 10 first")
     assert "support" in line

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from vaelab import report
 from vaelab.audit.checked import Checked
 from vaelab.audit.given import AuditError, given_choices, given_data, given_model
 from vaelab.audit.hints import hints
@@ -89,10 +90,10 @@ def audit(
         prepared = prepare(given, data, choices)
         place = as_directory(directory or held.enter_context(tempfile.TemporaryDirectory()))
         held.enter_context(opened(place, prepared, console))
-        report = _measured(prepared, place, console)
+        measured = _measured(prepared, place, console)
     if directory:
-        report.save(directory)
-    return report
+        measured.save(directory)
+    return measured
 
 
 def check(
@@ -157,7 +158,7 @@ def _measured(prepared: Prepared, place: Path, console: Console) -> Report:
         latents |= page.latents(subject, split, outcome)
         if prepared.image_shape:
             pictures |= page.pictures(subject, split, outcome, table, per_datapoint, prepared.image_shape)
-    notes = [f"order broken on {row['split']}: {line}" for row in table for line in row["broken_orders"]]
+    notes = report.remarks(table)
     look = partial(hints, prepared.subjects[GIVEN], outcomes[GIVEN])
     notes += stored_json(place / "stages" / "hints.json", look, console)
     shown = {"latents": latents, "pictures": pictures}

@@ -23,10 +23,9 @@ def audit_report(directory: str) -> None:
     console = Console(width=None if sys.stdout.isatty() else 100)
     try:
         console.print(report.gap_table(saved["rows"], smoke=saved.get("smoke", False)))
-        broken = [(row["split"], line) for row in saved["rows"] for line in row["broken_orders"]]
+        notes = report.remarks(saved["rows"])
     except (KeyError, TypeError, AttributeError):
         raise ConfigError(f"{path / 'gap.json'} holds no rows of an audit or a run of this version") from None
-    notes = [f"order broken on {split}: {line}" for split, line in broken]
     for note in notes + (_json(hints, path) if hints.exists() else []):
         console.print(note, style="red", highlight=False, markup=False)
     page = path / "report.html"

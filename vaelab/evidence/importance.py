@@ -81,10 +81,10 @@ LEAST_SHARE = 0.05  # of the draws, that all components with a weight share even
 
 
 def mixture(components: Components, *, degrees_of_freedom: int) -> Proposal:
-    """sum_m a_m t_nu(mu_m, S_m): Student distributions about all modes, a_m the weights and LEAST_SHARE evenly.
+    """sum_m a_m t_nu(mu_m, S_m): Student distributions about all modes, a_m the weights, LEAST_SHARE evenly.
 
-    The number of draws from each is the nearest to its share that chance allows (systematic sampling), so that
-    no mode of weight is missed.
+    The number of draws from each is the nearest to its share that chance allows (systematic sampling), so
+    that no mode of weight is missed.
     """
     M, K = components.mu_MxK.shape
     nu = degrees_of_freedom

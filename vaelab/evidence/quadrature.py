@@ -1,4 +1,4 @@
-"""log p(x) by quadrature, for one datapoint and K <= 2: no draws, no bias, and no sight of what lies between nodes."""
+"""log p(x) by quadrature, for one datapoint and K <= 2: no draws, no bias, blind between its nodes."""
 
 import itertools
 from typing import NamedTuple
@@ -77,7 +77,8 @@ def _trapezium(values: Array, spacing: float) -> tuple[Array, Array]:
     K = values.ndim
     fine = jax.nn.logsumexp(values) + K * jnp.log(spacing)
     halves = [
-        jax.nn.logsumexp(values[tuple(slice(first, None, 2) for first in firsts)]) + K * jnp.log(2.0 * spacing)
+        jax.nn.logsumexp(values[tuple(slice(first, None, 2) for first in firsts)])
+        + K * jnp.log(2.0 * spacing)
         for firsts in itertools.product((0, 1), repeat=K)
     ]
     error = jnp.max(jnp.abs(jnp.stack(halves) - fine))

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from vaelab.evidence.pareto import pareto_k, tail_size
+from vaelab.objective.draws import rounding
 from vaelab.types import Array
 
 
@@ -16,7 +17,8 @@ class Evidence(NamedTuple):
     The estimator and its bias are facts of the function that made it, not of the datapoint.
 
     log_evidence: log of the mean weight; -inf where every weight is zero, NaN where one is NaN
-    stderr: of log_evidence by the delta method, sd(w) / (sqrt(S) mean(w)); inf where it cannot be told
+    stderr: of log_evidence by the delta method, sd(w) / (sqrt(S) mean(w)), and of float32's rounding; inf
+        where it cannot be told
     effective_sample_size: (sum w)^2 / sum w^2, 0 where there is no weight
     pareto_k: tail index of the weights; over 0.7 neither the estimate nor its error is to be trusted. See
         `pareto_k` for what -inf and inf say
@@ -80,9 +82,11 @@ def summarize(moments: Moments, num_samples: int) -> Evidence:
     size = jnp.where(some, moments.sum_w**2 / moments.sum_w2, 0.0)
     # sd^2 / (S mean^2), with the unbiased sd.
     variance = jnp.maximum(num_samples / size - 1.0, 0.0) / max(num_samples - 1, 1)
+    log_evidence = moments.log_max + jnp.log(moments.sum_w) - math.log(num_samples)
+    stderr = jnp.hypot(jnp.sqrt(variance), rounding(log_evidence))
     return Evidence(
-        log_evidence=moments.log_max + jnp.log(moments.sum_w) - math.log(num_samples),
-        stderr=jnp.where(some & (num_samples > 1), jnp.sqrt(variance), jnp.inf),
+        log_evidence=log_evidence,
+        stderr=jnp.where(some & (num_samples > 1), stderr, jnp.inf),
         effective_sample_size=size,
         pareto_k=jnp.where(some, pareto_k(moments.log_largest_M), jnp.inf),
         acceptance=jnp.array(jnp.nan),

@@ -21,12 +21,12 @@ progress  For every other family: what the second half of the round gained, on s
 import jax
 import jax.numpy as jnp
 
-from vaelab.inference.curvature import expected_curvature
+from vaelab.inference.curvature import expected_curvature, standard_deviations
 from vaelab.linalg import eigh
 from vaelab.objective.draws import Estimate, log_weights, standard_draws
 from vaelab.types import Array, Key, LogJoint, PosteriorFamily
 
-MIN_CURVATURE = 0.1  # a tenth of the prior's, where the likelihood's own curvature makes Lam nearly singular
+LEAST_CURVATURE = 0.01  # of q's own precision along the axes, where noise makes Lam nearly singular
 
 
 def kind(family: PosteriorFamily, *, log_concave: bool) -> str:
@@ -57,11 +57,12 @@ def estimate_excess(
 ) -> Estimate:
     """1/2 g_mu' Lam^-1 g_mu + 1/2 g_S' F^+ g_S from G noisy gradients of mean g, with a jackknife error.
 
-    `curvature_KxK` is Lam, with eigenvalues below MIN_CURVATURE raised to it. Unbiased given Lam, so that it
-    may be negative. The error is that of the gradients; the noise of Lam is not in it.
+    `curvature_KxK` is Lam; see `_inverse`. Unbiased given Lam, so that it may be negative.
+    The error is that of the gradients; the noise of Lam is not in it.
     """
     K = family.latent_dim
-    newton_GxK = grads_GxP[:, :K] @ _inverse(curvature_KxK)
+    sd_K = jnp.sqrt(jnp.sum(family.gaussian.location_scale(phi_P)[1] ** 2, axis=1))
+    newton_GxK = grads_GxP[:, :K] @ _inverse(curvature_KxK, sd_K)
     natural_GxP = jax.vmap(family.gaussian.natural_gradient, (None, 0))(phi_P, grads_GxP)
     return _mean_over_pairs(0.5 * (grads_GxP[:, :K] @ newton_GxK.T + grads_GxP[:, K:] @ natural_GxP[:, K:].T))
 
@@ -116,13 +117,19 @@ def progress(
         return after - before, jnp.mean(jax.vmap(jax.grad(log_joint))(z_SxK), axis=0)
 
     gain_G, grad_GxK = jax.lax.map(group, jnp.arange(num_groups))
-    inverse_KxK = _inverse(expected_curvature(log_joint, family, after_P, key_curvature))
+    sd_K = standard_deviations(family, after_P, jax.random.fold_in(key_curvature, 1))
+    inverse_KxK = _inverse(expected_curvature(log_joint, family, after_P, key_curvature), sd_K)
     shift = _mean_over_pairs(0.5 * grad_GxK @ inverse_KxK @ grad_GxK.T)
     gain_stderr = jnp.std(gain_G, ddof=1) / jnp.sqrt(num_groups)
     return Estimate(jnp.abs(jnp.mean(gain_G)) + shift.value, gain_stderr + shift.stderr)
 
 
-def _inverse(curvature_KxK: Array) -> Array:
-    """Lam^-1, with eigenvalues of Lam below MIN_CURVATURE raised to it."""
-    value_K, vector_KxK = eigh(0.5 * (curvature_KxK + curvature_KxK.T))
-    return (vector_KxK / jnp.maximum(value_K, MIN_CURVATURE)[None, :]) @ vector_KxK.T
+def _inverse(curvature_KxK: Array, sd_K: Array) -> Array:
+    """Lam^-1, with eigenvalues of sd_i Lam_ij sd_j below LEAST_CURVATURE raised to it.
+
+    sd_K: standard deviations of q, in whose units what is small does not depend on those of z.
+    """
+    scaled_KxK = sd_K[:, None] * (0.5 * (curvature_KxK + curvature_KxK.T)) * sd_K[None, :]
+    value_K, vector_KxK = eigh(scaled_KxK)
+    vector_KxK = sd_K[:, None] * vector_KxK
+    return (vector_KxK / jnp.maximum(value_K, LEAST_CURVATURE)[None, :]) @ vector_KxK.T

@@ -147,7 +147,7 @@ def expected_curvature(log_joint: LogJoint, family: PosteriorFamily, phi_P: Arra
     key_draws, key_step = jax.random.split(key)
     eps_SxK = standard_draws(key_draws, difference_draws(K), K, antithetic=True)
     z_SxK = jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK)
-    step_K = STEP * _standard_deviations(family, phi_P, key_step)
+    step_K = STEP * standard_deviations(family, phi_P, key_step)
     half = z_SxK.shape[0] // 2
     sign_S = jnp.concatenate([jnp.ones(half), -jnp.ones(half)])
     gradient = jax.vmap(jax.grad(log_joint))
@@ -163,7 +163,7 @@ def expected_curvature(log_joint: LogJoint, family: PosteriorFamily, phi_P: Arra
     return 0.5 * (lam_KxK + lam_KxK.T)
 
 
-def _standard_deviations(family: PosteriorFamily, phi_P: Array, key: Key) -> Array:
+def standard_deviations(family: PosteriorFamily, phi_P: Array, key: Key) -> Array:
     """sd_K of z under q; for a flow estimated from samples, which take no decoder."""
     if family.gaussian is not None:
         return jnp.sqrt(jnp.sum(family.gaussian.location_scale(phi_P)[1] ** 2, axis=1))

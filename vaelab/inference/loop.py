@@ -6,6 +6,7 @@ held fixed. For the diagonal family this is traditional mean-field variational i
 How far it still is from phi* is certified for each datapoint, in one of the ways of `certificate`.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -77,9 +78,9 @@ def infer(
 
     The result is the mean of the average_last last iterates (Polyak & Juditsky 1992), or the last one with 0.
     Samples are fresh at each step and again for the certificate, so that nothing is optimised and
-    reported on the same samples. With C = concavity_KxK, -Hessian of log p(x, z) in z is at least C wherever
-    z is, and the excess of a family that has a `dual_gradient` is bounded. A start or an iterate that is not
-    finite gives `converged` False.
+    reported on the same samples. A step to what is not finite is left out. With C = concavity_KxK, -Hessian
+    of log p(x, z) in z is at least C wherever z is, and the excess of a family that has a `dual_gradient` is
+    bounded. A start or an excess that is not finite gives `converged` False.
     """
     key_steps, key_certificate = jax.random.split(key)
 
@@ -87,7 +88,10 @@ def infer(
 
     def step(carry, t):
         phi_P, state, sum_P, half_P = carry
-        phi_P, state = _step(solver, log_joint, phi_P, state, jax.random.fold_in(key_steps, t))
+        moved = _step(solver, log_joint, phi_P, state, jax.random.fold_in(key_steps, t))
+        # A step out of all numbers is not taken; the next has other draws.
+        sound = jnp.all(jnp.isfinite(moved[0]))
+        phi_P, state = jax.tree.map(partial(jnp.where, sound), moved, (phi_P, state))
         sum_P += jnp.where(t >= num_steps - num_averaged, phi_P, 0.0)
         return (phi_P, state, sum_P, jnp.where(t < num_steps // 2, phi_P, half_P)), None
 
@@ -117,7 +121,8 @@ def infer(
             key_curvature = jax.random.fold_in(key_certificate, certificate_groups)
             curvature_KxK = expected_curvature(log_joint, family, phi_P, key_curvature)
             excess = certificate.estimate_excess(family, phi_P, grads_GxP, curvature_KxK)
-    return Inference(phi_P, excess, excess.value + 2.0 * excess.stderr <= tolerance)
+    finite = jnp.isfinite(excess.value) & jnp.isfinite(excess.stderr) & jnp.all(jnp.isfinite(phi_P))
+    return Inference(phi_P, excess, finite & (excess.value + 2.0 * excess.stderr <= tolerance))
 
 
 PROGRESS_DRAWS, SHIFT_DRAWS = 100, 10  # in each group

@@ -3,7 +3,7 @@
 A fit that has converged knows the neighbourhood of one maximum. Here gradient ascent from many starts looks
 for the others, and Laplace's method says what each is worth,
 
-    log int_mode p(x, z) dz  ~  log p(x, m) + K/2 log 2 pi - 1/2 log|H|,      H = -Hessian of log p(x, z) at m.
+    log int_mode p(x, z) dz  ~  log p(x, m) + K/2 log 2 pi - 1/2 log|H|,     H = -Hessian of log p(x, z) at m.
 
 (MacKay 2003, chapter 27.) What no start leads to is not seen: a search says how many starts it made.
 """
@@ -47,9 +47,9 @@ class _Ascent(NamedTuple):
 def climb(log_joint: LogJoint, z_K: Array, *, num_steps: int) -> Climb:
     """Ascends log p(x, z) from z by num_steps quasi-Newton steps, an evaluation with its gradient each.
 
-    BFGS in the inverse (Nocedal & Wright 2006, eq. 6.17) where the step shows a positive curvature, whether it
-    rose or not: a step that fell far down a thin ridge teaches how thin. A step that rose without showing any
-    is followed by a longer one, so that 10^4 standard deviations are a dozen steps. No value falls, and
+    BFGS in the inverse (Nocedal & Wright 2006, eq. 6.17) where the step shows a positive curvature, whether
+    it rose or not: a step that fell far down a thin ridge teaches how thin. A step that rose without showing
+    any is followed by a longer one, so that 10^4 standard deviations are a dozen steps. No value falls, and
     nothing that is not finite is stepped to.
     """
     evaluate = jax.value_and_grad(log_joint)
@@ -242,9 +242,7 @@ AT_TOP = 0.05  # nats that Newton's step would gain at most where an ascent has 
 NEGLIGIBLE = 30.0  # nats below the highest end of an ascent
 
 
-def tell_apart(
-    log_joint: LogJoint, ends: Climb, *, num_modes: int, num_given: int, num_polish: int
-) -> Modes:
+def tell_apart(log_joint: LogJoint, ends: Climb, *, num_modes: int, num_given: int, num_polish: int) -> Modes:
     """The modes among the ends of S ascents, of which the first num_given = F are asked for by name.
 
     Ends within a standard deviation of a higher one along every axis are taken for the same; up to num_modes
@@ -256,7 +254,9 @@ def tell_apart(
     """
     best = jnp.max(ends.value)
     z_MxK, axis_MxK, some_M, crowded = _highest(ends, best - NEGLIGIBLE, num_modes)
-    modes = jax.vmap(lambda z_K, axis_K: polish(log_joint, z_K, axis_K, num_steps=num_polish))(z_MxK, axis_MxK)
+    modes = jax.vmap(lambda z_K, axis_K: polish(log_joint, z_K, axis_K, num_steps=num_polish))(
+        z_MxK, axis_MxK
+    )
     value_M = jnp.where(some_M, modes.value, -jnp.inf)
     order_M = jnp.argsort(-value_M)
     modes, value_M = jax.tree.map(lambda a: a[order_M], modes), value_M[order_M]
@@ -298,7 +298,7 @@ def tell_apart(
 
 
 def _highest(ends: Climb, least: Array, num_modes: int) -> tuple[Array, Array, Array, Array]:
-    """(z_MxK, axis_MxK, whether there is one_M, whether some were left over) of the highest different ends."""
+    """(z_MxK, axis_MxK, whether there is one_M, whether some are left over) of the highest apart."""
 
     def pick(open_S: Array, _: None) -> tuple[Array, tuple[Array, Array, Array]]:
         at = jnp.argmax(jnp.where(open_S, ends.value, -jnp.inf))

@@ -78,6 +78,9 @@ def _shorten(direction_P: Array, square: Array, max_norm: float) -> Array:
 REFRESH_EVERY = 4  # steps; two products of K x K matrices
 
 
+LEAST_PART = 1e-12  # of q's precision along an axis, that a curvature may be; or its inverse
+
+
 class QuasiNewtonState(NamedTuple):
     """What `quasi_newton` keeps of a datapoint.
 
@@ -127,7 +130,14 @@ def quasi_newton(
         square = jnp.sum(newton_K**2 / jnp.sum(scale_KxK**2, axis=1)) + jnp.vdot(grad_P[K:], natural_S)
         direction_P = jnp.concatenate([newton_K, natural_S])
         moved_P = phi_P + schedule(state.step) * _shorten(direction_P, square, max_norm)
-        return moved_P, QuasiNewtonState(state.step + 1, state.learned, state.learned)
+        sound = jnp.all(jnp.isfinite(moved_P))
+        # A matrix out of all proportion to q is begun anew, at q itself along each axis.
+        variance_K = jnp.sum(scale_KxK**2, axis=1)
+        part_K = jnp.diag(state.learned.matrix_KxK) * variance_K
+        kept = sound & jnp.all((part_K > LEAST_PART) & (part_K < 1.0 / LEAST_PART))
+        plain = Curvature(jnp.diag(1.0 / variance_K), jnp.diag(variance_K))
+        learned = jax.tree.map(partial(jnp.where, kept), state.learned, plain)
+        return jnp.where(sound, moved_P, phi_P), QuasiNewtonState(state.step + 1, learned, learned)
 
     return Solver(init, gradient, update, num_samples)
 

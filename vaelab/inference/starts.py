@@ -54,7 +54,9 @@ def grid(log_joint: LogJoint, latent_dim: int, *, num_nodes: int, wide: bool) ->
     spread = 4.0  # the nodes are even to about here, where there is room
     axis_S = spread * jnp.sinh(jnp.linspace(-1.0, 1.0, side) * jnp.arcsinh(reach / spread))
     nodes = jnp.stack(jnp.meshgrid(*[axis_S] * latent_dim, indexing="ij"), axis=-1)
-    value = jax.lax.map(log_joint, nodes.reshape(-1, latent_dim), batch_size=1024).reshape([side] * latent_dim)
+    value = jax.lax.map(log_joint, nodes.reshape(-1, latent_dim), batch_size=1024).reshape(
+        [side] * latent_dim
+    )
     value = jnp.where(jnp.isnan(value), -jnp.inf, value)
     around = jax.lax.reduce_window(value, -jnp.inf, jax.lax.max, [3] * latent_dim, [1] * latent_dim, "SAME")
     tops = jnp.where(value >= around, value, -jnp.inf).reshape(-1)
@@ -76,7 +78,9 @@ def dip_between(log_joint: LogJoint, ends: Climb, center_K: Array, sd_K: Array) 
             jnp.array([0.25, 0.5, 0.75])
         )
         lower = jnp.minimum(value, at_center)
-        dips = jnp.min(jnp.where(jnp.isnan(between), -jnp.inf, between)) < lower - DIP - 16.0 * EPS * abs(lower)
+        dips = jnp.min(jnp.where(jnp.isnan(between), -jnp.inf, between)) < lower - DIP - 16.0 * EPS * abs(
+            lower
+        )
         return dips & jnp.any(jnp.abs(z_K - center_K) > FAR * sd_K) & (value > at_center - NEGLIGIBLE)
 
     return jax.vmap(one)(ends.z_K, ends.value)

@@ -23,9 +23,7 @@ def components_at(log_joint: Any, modes: Modes) -> Components:
     some_M = jnp.isfinite(modes.log_weight_M)
     at = jax.vmap(lambda z_K, axis_K: mode_at(log_joint, z_K, axis_K))(modes.z_MxK, modes.axis_MxK)
     weight_M = at.value + at.log_det + 0.5 * modes.z_MxK.shape[1] * math.log(2.0 * math.pi)
-    return Components(
-        at.z_K, at.scale_KxK, at.inverse_KxK, at.log_det, jnp.where(some_M, weight_M, -jnp.inf)
-    )
+    return Components(at.z_K, at.scale_KxK, at.inverse_KxK, at.log_det, jnp.where(some_M, weight_M, -jnp.inf))
 
 
 def evidence_by_modes(
@@ -70,7 +68,10 @@ def compare_sides(evidence: Evidence, prior_side: Evidence) -> Missed:
     with np.errstate(invalid="ignore"):
         lead_N = np.float64(prior_side.log_evidence) - np.float64(evidence.log_evidence)
         error_N = np.hypot(np.float64(prior_side.stderr), np.float64(evidence.stderr))
-    lead_N = np.where(np.isneginf(evidence.log_evidence) & np.isfinite(prior_side.log_evidence), np.inf, lead_N)
-    missed_N = np.isfinite(prior_side.stderr) & (lead_N > NUM_STDERRS * np.nan_to_num(error_N, nan=0.0) + BESIDES)
+    lead_N = np.where(
+        np.isneginf(evidence.log_evidence) & np.isfinite(prior_side.log_evidence), np.inf, lead_N
+    )
+    missed_N = np.isfinite(prior_side.stderr) & (
+        lead_N > NUM_STDERRS * np.nan_to_num(error_N, nan=0.0) + BESIDES
+    )
     return Missed(missed_N, lead_N)
-

@@ -212,7 +212,9 @@ def _score(
     log_joint, key = bind(model, theta, x_D), getattr(_keys(key, index), purpose)
     draws = {"num_samples": settings.elbo_samples, "chunk_size": settings.elbo_chunk_size}
     first_M, second_M = (elbo_pairs(log_joint, family, phi_P, key, **draws) for phi_P in phis)
-    return estimate_mean(first_M), estimate_mean(second_M), estimate_mean(second_M - first_M)
+    first, second = estimate_mean(first_M), estimate_mean(second_M)
+    size = jnp.maximum(jnp.abs(first.value), jnp.abs(second.value))
+    return first, second, estimate_mean(second_M - first_M, size=size)
 
 
 def _score_runs(

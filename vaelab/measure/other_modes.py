@@ -80,7 +80,7 @@ def _searched(run: Measurement, split: str, fits: dict[str, LocalFit], console: 
     return OtherModes(best, refits, searched, pilot, np.zeros(count, bool), 0.0)
 
 
-def _run(run, label, template, compute, count, console) -> list:  # noqa: ANN001
+def _run(run, label, template, compute, count, console) -> list:
     """A stage of a single run."""
 
     def of_runs(numbers: Sequence[int], rows: slice, progress: Progress) -> list:
@@ -128,7 +128,7 @@ def _refitted(
 def weigh(
     run: Measurement, split: str, other: OtherModes, evidence: Evidence, console: Console
 ) -> tuple[Evidence, OtherModes]:
-    """(log p(x) with all modes where there are several, and the prior's side where it is higher; what it missed)."""
+    """(log p(x) from all modes where there are several, or the prior's side where higher; what was so)."""
     rows = np.flatnonzero(other.searched.num_modes > 1)
     if rows.size:
         compute = partial(_by_modes, run, other, rows)
@@ -161,7 +161,9 @@ def weigh(
     outside_N = ~np.isin(np.arange(len(missed_N)), other.pilot)
     stderr_N = np.array(evidence.stderr, np.float32)
     stderr_N[outside_N] = np.hypot(stderr_N[outside_N], shortfall * np.sqrt(share))
-    evidence = _with_rows(evidence._replace(stderr=stderr_N), suspects[still.missed_N], take(second, still.missed_N))
+    evidence = _with_rows(
+        evidence._replace(stderr=stderr_N), suspects[still.missed_N], take(second, still.missed_N)
+    )
     return evidence, other._replace(missed_N=missed_N, shortfall=shortfall)
 
 

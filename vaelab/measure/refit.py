@@ -83,9 +83,7 @@ def refit(
         before, after, _ = score_rows(model, family, settings, part, "select", here, chunk_size)
         best.fit.rounds[rows] += rounds
         higher = np.isfinite(after.value) & ~(before.value >= after.value)
-        for whole, new in zip(
-            jax.tree.leaves(best.fit.inference), jax.tree.leaves(again), strict=True
-        ):
+        for whole, new in zip(jax.tree.leaves(best.fit.inference), jax.tree.leaves(again), strict=True):
             whole[rows[higher]] = new[higher]
         best.mode[rows[higher]] = place[higher]
         changed_N[rows[higher]] = True

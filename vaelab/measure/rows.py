@@ -9,16 +9,14 @@ from vaelab.evidence import Evidence
 from vaelab.evidence.bdmc import temperatures_for
 from vaelab.inference import certificate
 from vaelab.inference.loop import evaluations
-from vaelab.measure import ended, gap
+from vaelab.measure import ended, gap, remarks, search
 from vaelab.measure.fit import LocalFit
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.objective.draws import Estimate
 from vaelab.posterior.project import has_projection
 from vaelab.runtime.devices import take
 
-UNSURE = 0.1  # nats: of quadrature, whose error says of what it may have missed
 HEAVY = 0.7  # a larger Pareto k-hat says that neither the estimate nor its error is to be trusted
-OUTSIDE = ": q reaches where the density is 0; transform z so that its support is all of R^K"
 
 
 def rows(subject: Subject, split: str, outcome: Outcome) -> list[dict[str, Any]]:
@@ -43,6 +41,16 @@ def arrays(subject: Subject, split: str, outcome: Outcome) -> dict[str, np.ndarr
                 f"two_sided_{side}": bound.log_evidence,
                 f"two_sided_{side}_stderr": bound.stderr,
             }
+    if outcome.others is not None:
+        others = outcome.others
+        prior_side = others.searched.prior_side
+        measured |= {
+            "num_modes": others.searched.num_modes,
+            "searched": others.searched.searched,
+            "modes_missed": others.missed_N,
+            "prior_side": prior_side.log_evidence,
+            "prior_side_stderr": prior_side.stderr,
+        }
     for name, fitted in outcome.fits.items():
         ends_N = ended.ended(fitted)
         columns = {
@@ -55,6 +63,10 @@ def arrays(subject: Subject, split: str, outcome: Outcome) -> dict[str, np.ndarr
             "rounds": fitted.rounds,
             "from_prior": fitted.from_prior,
         }
+        if outcome.others is not None:
+            refit = outcome.others.refits[name]
+            columns["elbo_local"], columns["elbo_local_stderr"] = refit.local
+            columns["wrong_mode_gap"], columns["wrong_mode_gap_stderr"] = refit.lost
         if name in subject.amortized:
             columns["elbo_amortized"] = fitted.elbo_start.value
             columns["elbo_amortized_stderr"] = fitted.elbo_start.stderr
@@ -94,6 +106,7 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
         "decoder_evaluations_per_point": round(evaluations_a_round * float(np.mean(fitted.rounds))),
         "seconds": outcome.seconds[name],
         **_orders(name, outcome, has_encoder=has_encoder),
+        "notes": remarks.suspects(name, outcome) + remarks.about_modes(name, outcome),
     }
     k_N = outcome.evidence.pareto_k
     row["log_evidence"] |= {
@@ -105,6 +118,14 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
     }
     if outcome.choice is not None:
         row["log_evidence"] |= {"reason": outcome.choice["reason"], "trials": outcome.choice["trials"]}
+    if outcome.others is not None:
+        searched_N, settings = outcome.others.searched.searched, subject.settings.search
+        total = search.evaluations(settings, subject.model.latent_dim, searched_N, len(outcome.others.pilot))
+        row["modes"] = remarks.summary(name, outcome, total / len(searched_N))
+        lost = outcome.others.refits[name].lost
+        finite_N = np.isfinite(lost.value)
+        if finite_N.any():
+            row["wrong_mode_gap"] = gap.mean_and_stderr(lost.value[finite_N], errors_N=lost.stderr[finite_N])
     if outcome.bidirectional is not None:
         row["two_sided"] = _two_sided(subject, outcome)
     if name in outcome.calibrations:
@@ -117,7 +138,7 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
     if not averaged_N.all():
         first = outcome.points.inputs.index_N[~averaged_N][0]
         line = f"the means leave out {row['num_left_out']:,} of {row['num_points']:,} datapoints"
-        row["broken_orders"].insert(0, f"{line}: a number there is not finite, index {first} first")
+        row["notes"].insert(0, f"{line}: a number there is not finite, index {first} first")
     return row
 
 
@@ -157,27 +178,7 @@ def _orders(name: str, outcome: Outcome, *, has_encoder: bool) -> dict[str, Any]
         errors_N = np.hypot(low.stderr, high.stderr) if difference is None else difference.stderr
         broken += gap.broken_orders([(low_name, low.value), (high_name, high.value)], errors_N=errors_N)
         counts[f"{low_name} <= {high_name}"] = gap.num_broken(low, high, difference=difference)
-    return {"broken_orders": _suspects(name, outcome) + broken, "num_broken_orders": counts}
-
-
-def _suspects(name: str, outcome: Outcome) -> list[str]:
-    """One line for each kind of number that is not to be trusted, with the datapoints that have it."""
-    bound_N, evidence = outcome.fits[name].elbo_optimal.value, outcome.evidence
-    estimator, outside_N = outcome.estimator.name, bound_N == -np.inf
-    by_nodes = estimator == "quadrature"
-    kinds = (
-        (f"quadrature is off by {UNSURE} nats or more", by_nodes & (evidence.stderr > UNSURE), ""),
-        (f"no move was accepted ({estimator})", evidence.acceptance == 0.0, ""),
-        (f"log p(x) ({estimator}) is not finite", ~np.isfinite(evidence.log_evidence), ""),
-        (f"L[q*_{name}] is not finite", ~np.isfinite(bound_N) & ~outside_N, ""),
-        (f"L[q*_{name}] is -inf", outside_N, OUTSIDE),
-    )
-    index_N = outcome.points.inputs.index_N
-    return [
-        f"{what} at {np.sum(bad_N):,} of {len(bad_N):,} datapoints, index {index_N[bad_N][0]} first{why}"
-        for what, bad_N, why in kinds
-        if bad_N.any()
-    ]
+    return {"broken_orders": broken, "num_broken_orders": counts}
 
 
 def _two_sided(subject: Subject, outcome: Outcome) -> dict[str, Any]:

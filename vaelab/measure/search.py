@@ -1,4 +1,4 @@
-"""Other modes than those that the fits sit at, looked for at every datapoint; and log p(x) from the prior's side.
+"""Other modes than those of the fits, looked for at every datapoint; and log p(x) from the prior's side.
 
 A pilot of datapoints is searched from many starts, and its log p(x) is estimated once more by a sampler that
 knows nothing of any fit: sequential Monte Carlo from a wide Gaussian distribution, whose particles are starts
@@ -22,7 +22,7 @@ from vaelab.measure.subject import Inputs, SearchSettings, Subject
 from vaelab.model.latent import bind
 from vaelab.model.prior import standard_normal_log_prob
 from vaelab.posterior.gaussian import diagonal
-from vaelab.runtime.devices import map_datapoints, rows_at_a_time, take
+from vaelab.runtime.devices import map_datapoints, take
 from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
 
 COUNTED = 7.0  # nats below the heaviest, to which a mode is counted: a thousandth of it
@@ -100,7 +100,9 @@ def _fitted(*arguments: Any) -> Fitted:
 def search_pilot(subject: Subject, inputs: Inputs, at: Fitted, key: Key) -> Searched:
     """The modes of each of these datapoints from all kinds of starts, and log p(x) from the prior's side."""
     settings, memory = subject.settings.search, subject.settings.memory
-    none_NxMxK = np.full((len(inputs.index_N), settings.max_modes, subject.model.latent_dim), np.nan, np.float32)
+    none_NxMxK = np.full(
+        (len(inputs.index_N), settings.max_modes, subject.model.latent_dim), np.nan, np.float32
+    )
     ends = _ends(subject, inputs, at, none_NxMxK, key)
     prior_side, particles = _from_prior(subject, inputs, ends, jax.random.fold_in(key, 1))
     if particles is not None:
@@ -140,7 +142,7 @@ def search_rest(
 
 
 def _unsearched(at: Fitted, num_modes: int) -> Modes:
-    count, num_families, latent_dim = at.center_FxK.shape
+    count, num_families, _ = at.center_FxK.shape
     weight_NxM = np.full((count, num_modes), -np.inf, np.float32)
     weight_NxM[:, 0] = np.nan  # a place that has been looked at and not weighed
     return Modes(
@@ -188,9 +190,7 @@ def _starts(
 def _climbed(subject: Subject, inputs: Inputs, z_NxSxK: np.ndarray) -> Climb:
     static = subject.model, subject.settings.search.num_steps
     rows = inputs.x_NxD, z_NxSxK
-    return map_datapoints(
-        _climb_all, subject.theta, rows, static=static, chunk_size=subject.settings.memory
-    )
+    return map_datapoints(_climb_all, subject.theta, rows, static=static, chunk_size=subject.settings.memory)
 
 
 def _climb_all(model: LatentModel, num_steps: int, theta: Params, row: tuple[Any, Array]) -> Climb:
@@ -216,7 +216,7 @@ def _tell_all(
 def _look(
     model: LatentModel, num_starts: int, num_steps: int, shared: tuple[Params, Key], row: tuple[Any, ...]
 ) -> Array:
-    """Whether an ascent from one of a few draws ends beyond a dip of log p(x, z), seen from the fit's mean."""
+    """Whether an ascent from one of a few draws ends beyond a dip of log p(x, z) from the fit's mean."""
     (theta, key), (x_D, index, at) = shared, row
     log_joint, key = bind(model, theta, x_D), jax.random.fold_in(key, index)
     z_SxK = jax.random.normal(jax.random.fold_in(key, 2), (num_starts, model.latent_dim))
@@ -244,10 +244,8 @@ def _from_prior(
     return tempered(subject, inputs, scale_N, key)
 
 
-def tempered(
-    subject: Subject, inputs: Inputs, scale_N: np.ndarray, key: Key
-) -> tuple[Evidence, np.ndarray]:
-    """Sequential Monte Carlo of each datapoint from N(0, scale^2 I): its evidence, and particles of one run."""
+def tempered(subject: Subject, inputs: Inputs, scale_N: np.ndarray, key: Key) -> tuple[Evidence, np.ndarray]:
+    """Sequential Monte Carlo of each datapoint from N(0, scale^2 I): evidence, and particles of one run."""
     static = subject.model, diagonal(subject.model.latent_dim), subject.settings.search.tempering
     shared, rows = (subject.theta, key), (*inputs, scale_N)
     return map_datapoints(_temper, shared, rows, static=static, chunk_size=subject.settings.memory)
@@ -268,12 +266,16 @@ def _temper(
     return result.evidence, result.particle_PxK
 
 
-def evaluations(settings: SearchSettings, latent_dim: int, searched_N: Sequence[bool], num_pilot: int) -> float:
+def evaluations(
+    settings: SearchSettings, latent_dim: int, searched_N: Sequence[bool], num_pilot: int
+) -> float:
     """Gradient evaluations of all datapoints together, those from the prior's side at 15 temperatures."""
     from vaelab.evidence.smc import evaluations as smc_evaluations
 
     count, full = len(searched_N), int(np.sum(searched_N))
-    starts = settings.num_starts + (settings.num_nodes if latent_dim <= 2 else 0) // max(settings.num_steps, 1)
+    starts = settings.num_starts + (settings.num_nodes if latent_dim <= 2 else 0) // max(
+        settings.num_steps, 1
+    )
     polish = settings.max_modes * (1 + settings.polish_steps) * (2 * latent_dim + 1)
     tell = polish + 3 * settings.max_modes**2
     look = settings.look_starts * (settings.look_steps + 4)

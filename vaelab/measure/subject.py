@@ -35,8 +35,8 @@ class Measured(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """What log p(x) from all modes takes: draws of importance sampling, num_samples in portions of chunk_size;
-    nodes of quadrature along each axis, and how far they reach, in standard deviations.
+    """What log p(x) from all modes takes: draws of importance sampling, num_samples in portions of
+    chunk_size; nodes of quadrature along each axis, and how far they reach, in standard deviations.
     """
 
     num_samples: int

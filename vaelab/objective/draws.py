@@ -93,9 +93,19 @@ def estimate_elbo(
     return estimate_mean(pairs_M)
 
 
-def estimate_mean(values_M: Array) -> Estimate:
-    """The mean of independent values, with its standard error."""
-    return Estimate(jnp.mean(values_M), jnp.std(values_M, ddof=1) / jnp.sqrt(values_M.size))
+def estimate_mean(values_M: Array, *, size: Array | None = None) -> Estimate:
+    """The mean of independent values, with its standard error and the rounding of what they are sums of.
+
+    size: of those sums, |mean| where it is not given; what float32 loses of them, all values may share.
+    """
+    mean = jnp.mean(values_M)
+    stderr = jnp.std(values_M, ddof=1) / jnp.sqrt(values_M.size)
+    return Estimate(mean, jnp.hypot(stderr, rounding(mean if size is None else size)))
+
+
+def rounding(value: Array) -> Array:
+    """What float32 may lose of a sum of log-densities of this value, nats: a unit in its last place."""
+    return jnp.finfo(jnp.float32).eps * jnp.abs(value)
 
 
 def elbo_pairs(

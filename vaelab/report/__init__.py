@@ -2,7 +2,16 @@
 
 from vaelab.report.plots import figure, plot_gaps, plot_images
 from vaelab.report.quantities import MEASURED, QUANTITIES
-from vaelab.report.tables import COUNTS, HEAVY_TAILED, OF_NO_VALUE, cell, gap_table, plain_table, to_json
+from vaelab.report.tables import (
+    COUNTS,
+    HEAVY_TAILED,
+    OF_NO_VALUE,
+    cell,
+    gap_table,
+    plain_table,
+    remarks,
+    to_json,
+)
 
 __all__ = [
     "COUNTS",
@@ -16,5 +25,6 @@ __all__ = [
     "plain_table",
     "plot_gaps",
     "plot_images",
+    "remarks",
     "to_json",
 ]

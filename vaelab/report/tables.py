@@ -30,9 +30,11 @@ def cell(statistic: dict[str, Any] | None) -> str:
         return "-"
     # null in gap.json stands for what is not finite, as the error of a single datapoint.
     mean, stderr = (math.nan if statistic[k] is None else statistic[k] for k in ("mean", "stderr"))
+    if not math.isfinite(mean):
+        return "not finite" if math.isnan(mean) else f"{mean}"
     small = math.isfinite(stderr) and stderr > 0
     decimals = min(max(1 - math.floor(math.log10(stderr)), 2), 4) if small else 4
-    return f"{mean:.{decimals}f} ± {stderr:.{decimals}f}"
+    return f"{mean:.{decimals}f} ± " + (f"{stderr:.{decimals}f}" if math.isfinite(stderr) else "unknown")
 
 
 def gap_table(rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:
@@ -44,6 +46,8 @@ def gap_table(rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:
     table = Table(caption=caption, box=SIMPLE_HEAD)
     table.add_column("")
     labels = [_label(name, rows) for name in MEASURED] + list(COUNTS)
+    modes = any(row.get("modes", {}).get("num_several") for row in rows)
+    labels += ["lost at a lesser mode", "with several modes"] if modes else []
     two_sided = any("two_sided" in row for row in rows)
     labels += ["two-sided, lower", "two-sided, upper", "their width", "calibration, p"] if two_sided else []
     columns = []
@@ -52,6 +56,9 @@ def gap_table(rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:
         bounds = [cell(row.get("two_sided", {}).get(key)) for key in ("lower", "upper", "width")]
         bounds.append(_plain(row.get("calibration", {}).get("p_value")))
         cells = [cell(row[name]) for name in MEASURED] + _counts(row)
+        if modes:
+            several = row.get("modes", {}).get("num_several")
+            cells += [cell(row.get("wrong_mode_gap")), "-" if several is None else f"{several:,}"]
         columns.append(cells + (bounds if two_sided else []))
         if "exact" in row:
             table.add_column("closed form", justify="right")
@@ -65,6 +72,15 @@ def gap_table(rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:
 def _label(name: str, rows: list[dict[str, Any]]) -> str:
     unbiased = name == "log_evidence" and all(row[name]["bias"] == "none" for row in rows)
     return "log p(x), by quadrature" if unbiased else escape(MEASURED[name])
+
+
+def remarks(rows: list[dict[str, Any]]) -> list[str]:
+    """What deserves a look: the notes of the rows, and the orders that are broken, each once."""
+    lines = []
+    for row in rows:
+        lines += [f"{row['split']}: {note}" for note in row.get("notes", ())]
+        lines += [f"order broken on {row['split']}: {order}" for order in row["broken_orders"]]
+    return list(dict.fromkeys(lines))
 
 
 def plain_table(title: str, rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:

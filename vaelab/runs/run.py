@@ -155,9 +155,8 @@ def _time(
 
 def _show(rows: list[dict[str, Any]], console: Console, *, smoke: bool) -> None:
     console.print(report.gap_table(rows, smoke=smoke))
-    for row in rows:
-        for problem in row["broken_orders"]:
-            console.print(f"order broken on {row['split']}: {problem}", style="red", markup=False)
+    for line in report.remarks(rows):
+        console.print(line, style="red", highlight=False, markup=False)
 
 
 def _study(config: ConfigDict, directory: Path, console: Console) -> None:

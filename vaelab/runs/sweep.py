@@ -144,6 +144,5 @@ def _show(rows: list[dict[str, Any]], console: Console, *, smoke: bool) -> None:
     console.print(sweep_report.table(rows, smoke=smoke))
     for row in rows:
         where = ", ".join(f"{name}={value}" for name, value in row["settings"].items())
-        problems = [f"order broken on {row['split']}: {order}" for order in row["broken_orders"]]
-        for line in [*row["failed"], *problems]:
+        for line in [*row["failed"], *report.remarks([row])]:
             console.print(f"{where}: {line}", style="red", highlight=False, markup=False)

@@ -18,7 +18,7 @@ def rows_of(point: Point, runs: list[list[dict[str, Any]] | str]) -> list[dict[s
     settings = {name: text(value) for name, value in point.settings.items()}
     failed = [line for line in runs if isinstance(line, str)]
     if not good:
-        nothing = {"split": None, "family": None, "num_seeds": 0, "broken_orders": []}
+        nothing = {"split": None, "family": None, "num_seeds": 0, "broken_orders": [], "notes": []}
         return [{"settings": settings, "failed": failed, **nothing}]
     rows = []
     for same in zip(*good, strict=True):
@@ -31,6 +31,7 @@ def rows_of(point: Point, runs: list[list[dict[str, Any]] | str]) -> list[dict[s
             "num_points": same[0]["num_points"],
             "failed": failed,
             "broken_orders": list(dict.fromkeys(problem for r in same for problem in r["broken_orders"])),
+            "notes": list(dict.fromkeys(note for r in same for note in r.get("notes", ()))),
         }
         for name in report.MEASURED:
             values = [r[name]["mean"] if r[name] else None for r in same]

@@ -68,8 +68,9 @@ def notes(rows: Sequence[Row], given: Sequence[str]) -> Markup:
     lines = list(given)
     for row in rows[:DETAILED]:
         broken = row.get("broken_orders") or ()
-        unsaid = [line for line in broken if not any(line in other for other in given)]
-        lines += [f"{label(row)}: order broken: {line}" for line in unsaid]
+        for said, part in ((row.get("notes") or (), ""), (broken, "order broken: ")):
+            unsaid = [line for line in said if not any(line in other for other in given)]
+            lines += [f"{label(row)}: {part}{line}" for line in unsaid]
         unconverged, total = row.get("num_unconverged") or 0, row.get("num_points") or 0
         if unconverged > 0.05 * total:
             lines.append(
