@@ -106,7 +106,7 @@ def mixture(components: Components, *, degrees_of_freedom: int) -> Proposal:
         return components.mu_MxK[at_S] + moved_SxK
 
     def log_prob(z_K: Array) -> Array:
-        away_MxK = jnp.einsum("mij,mj->mi", components.inverse_MxKxK, z_K - components.mu_MxK)
+        away_MxK = jnp.einsum("mij,mj->mi", components.inverse_MxKxK, z_K[None, :] - components.mu_MxK)
         log_t_M = log_norm_M - 0.5 * (nu + K) * jnp.log1p(jnp.sum(away_MxK**2, axis=1) / nu)
         return jax.nn.logsumexp(log_share_M + log_t_M)
 

@@ -99,7 +99,7 @@ def quadrature_over_modes(
     K = components.mu_MxK.shape[1]
 
     def log_shares(z_K: Array) -> Array:
-        away_MxK = jnp.einsum("mij,mj->mi", components.inverse_MxKxK, z_K - components.mu_MxK)
+        away_MxK = jnp.einsum("mij,mj->mi", components.inverse_MxKxK, z_K[None, :] - components.mu_MxK)
         square_M = jnp.sum(away_MxK**2, axis=1)
         return jax.nn.log_softmax(components.log_weight_M - components.log_det_M - 0.5 * square_M)
 

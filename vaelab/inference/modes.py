@@ -9,6 +9,7 @@ for the others, and Laplace's method says what each is worth,
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -78,7 +79,9 @@ def climb(log_joint: LogJoint, z_K: Array, *, num_steps: int) -> Climb:
         rose = finite & (value >= state.value + STEEPEST * (state.grad_K @ move_K) - noise)
         inverse_KxK, bent = _secant(inverse_KxK, move_K, state.grad_K - grad_K, finite, state.learned & sound)
         part = jnp.where(rose, jnp.minimum(GROW * state.step, 1.0), SHRINK * state.step)
-        longer = jnp.where(rose & ~bent & (value > state.value + noise), GROW, 1.0)
+        # A slope as steep after the step as before goes on, whether rounding lets the rise be seen or not.
+        even = _length(grad_K - state.grad_K) <= 4.0 * EPS * length
+        longer = jnp.where(rose & ~bent & ((value > state.value + noise) | even), GROW, 1.0)
         # A secant has already taken in how short the step must be.
         part = jnp.where(~rose & bent, jnp.maximum(part, SHRINK), part)
         return (
@@ -126,7 +129,8 @@ class Mode(NamedTuple):
     """A point with the curvature about it, and what Laplace's method makes of both.
 
     z_K, value: the point, and log p(x, z) there
-    scale_KxK, inverse_KxK: S with S S' = H^-1, H averaged over about a standard deviation; and S^-1
+    scale_KxK, inverse_KxK: S with S S' = H^-1, H averaged over about a standard deviation, the widest column
+        first; and S^-1
     axis_K: standard deviations along each axis given the others, diag(H)^-1/2
     log_det: log|det S|
     newton_K: Newton's step H^-1 g
@@ -168,7 +172,7 @@ def mode_at(log_joint: LogJoint, z_K: Array, axis_K: Array) -> Mode:
         return (down_K - up_K) / (2.0 * REACH)
 
     # In units of the axes, so that the smallest eigenvalue is told from rounding whatever they are.
-    H_KxK = axis_K[:, None] * jax.lax.map(column, jnp.eye(K), batch_size=10)
+    H_KxK = jax.lax.map(column, jnp.eye(K), batch_size=10) * axis_K[None, :]
     H_KxK = 0.5 * (H_KxK + H_KxK.T)
     finite = jnp.all(jnp.isfinite(H_KxK)) & jnp.isfinite(value) & jnp.all(jnp.isfinite(grad_K))
     H_KxK = jnp.where(finite, H_KxK, jnp.eye(K))
@@ -258,12 +262,13 @@ def tell_apart(log_joint: LogJoint, ends: Climb, *, num_modes: int, num_given: i
         z_MxK, axis_MxK
     )
     value_M = jnp.where(some_M, modes.value, -jnp.inf)
+    stays_M = jax.vmap(partial(_stays, log_joint))(modes)
     order_M = jnp.argsort(-value_M)
-    modes, value_M = jax.tree.map(lambda a: a[order_M], modes), value_M[order_M]
+    modes, value_M, stays_M = jax.tree.map(lambda a: a[order_M], (modes, value_M, stays_M))
 
     def compared(lower: int, kept_M: Array) -> Array:
         """Whether the mode in this place is another than each of the kept ones before it."""
-        along_MxK = modes.z_K[lower] - modes.z_K
+        along_MxK = modes.z_K[lower][None, :] - modes.z_K
         apart_M = jnp.sqrt(jnp.sum(jnp.einsum("mij,mj->mi", modes.inverse_KxK, along_MxK) ** 2, axis=1))
         part_T = jnp.array([0.25, 0.5, 0.75])
         between_MxT = jax.vmap(
@@ -275,7 +280,7 @@ def tell_apart(log_joint: LogJoint, ends: Climb, *, num_modes: int, num_given: i
         return jnp.all(distinct_M | ~kept_M | (jnp.arange(num_modes) >= lower))
 
     def keep(lower: Array, kept_M: Array) -> Array:
-        at_top = modes.peaked[lower] & (modes.decrement[lower] < AT_TOP) & jnp.isfinite(value_M[lower])
+        at_top = modes.peaked[lower] & (modes.decrement[lower] < AT_TOP) & stays_M[lower]
         return kept_M.at[lower].set(at_top & compared(lower, kept_M))
 
     first_M = (jnp.arange(num_modes) == 0) & jnp.isfinite(value_M)
@@ -283,10 +288,10 @@ def tell_apart(log_joint: LogJoint, ends: Climb, *, num_modes: int, num_given: i
     half = 0.5 * z_MxK.shape[1] * math.log(2.0 * math.pi)
     weight_M = jnp.where(kept_M, value_M + half + modes.log_det, -jnp.inf)
     bound_M = jnp.where(kept_M, value_M + half + jnp.sum(jnp.log(modes.axis_K), axis=1), -jnp.inf)
-    away_FxMxK = ends.z_K[:num_given, None, :] - modes.z_K
+    away_FxMxK = ends.z_K[:num_given, None, :] - modes.z_K[None]
     away_FxM = jnp.sum(jnp.einsum("mij,fmj->fmi", modes.inverse_KxK, away_FxMxK) ** 2, axis=2)
     order_M = jnp.argsort(-weight_M)
-    away_FxM = jnp.where(kept_M & ~jnp.isnan(away_FxM), away_FxM, jnp.inf)[:, order_M]
+    away_FxM = jnp.where(kept_M[None, :] & ~jnp.isnan(away_FxM), away_FxM, jnp.inf)[:, order_M]
     return Modes(
         modes.z_K[order_M],
         modes.axis_K[order_M],
@@ -297,12 +302,29 @@ def tell_apart(log_joint: LogJoint, ends: Climb, *, num_modes: int, num_given: i
     )
 
 
+ESCAPE_STEPS = 20
+RISE = 1e-3  # nats
+
+
+def _stays(log_joint: LogJoint, mode: Mode) -> Array:
+    """Whether no ascent from a standard deviation off, along the widest axis, ends above the mode.
+
+    On a thin curved ridge the differences of `mode_at` leave the ridge, and its lowest point looks peaked.
+    """
+    wide_K = mode.scale_KxK[:, 0]
+    start_2xK = mode.z_K[None, :] + jnp.stack([wide_K, -wide_K])
+    ends = jax.vmap(partial(climb, log_joint, num_steps=ESCAPE_STEPS))(start_2xK)
+    return jnp.isfinite(mode.value) & jnp.all(
+        ends.value < mode.value + RISE + 64.0 * EPS * jnp.abs(mode.value)
+    )
+
+
 def _highest(ends: Climb, least: Array, num_modes: int) -> tuple[Array, Array, Array, Array]:
     """(z_MxK, axis_MxK, whether there is one_M, whether some are left over) of the highest apart."""
 
     def pick(open_S: Array, _: None) -> tuple[Array, tuple[Array, Array, Array]]:
         at = jnp.argmax(jnp.where(open_S, ends.value, -jnp.inf))
-        near_S = jnp.all(jnp.abs(ends.z_K - ends.z_K[at]) < ends.scale_K[at], axis=1)
+        near_S = jnp.all(jnp.abs(ends.z_K - ends.z_K[at][None, :]) < ends.scale_K[at][None, :], axis=1)
         same_S = near_S | (jnp.arange(near_S.size) == at)
         return open_S & ~same_S, (ends.z_K[at], ends.scale_K[at], open_S[at])
 

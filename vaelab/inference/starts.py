@@ -23,12 +23,12 @@ def starting_points(
     F, K = center_FxK.shape
     key_axes, key_draws, key_scale = jax.random.split(key, 3)
     axes = jax.random.permutation(key_axes, K)[:REFLECTED]
-    flipped = center_FxK[0] * (1.0 - 2.0 * jax.nn.one_hot(axes, K))
+    flipped = center_FxK[:1] * (1.0 - 2.0 * jax.nn.one_hot(axes, K))
     eps_SxK = jax.random.normal(key_draws, (num_starts, K))
     kind_S = jnp.arange(num_starts) % 3
     decade_S = jax.random.uniform(key_scale, (num_starts,), maxval=LARGEST)
     far_S = 10.0**decade_S if wide else jnp.full(num_starts, 2.0)
-    about_SxK = center_FxK[0] + 3.0 * sd_K * eps_SxK
+    about_SxK = center_FxK[:1] + 3.0 * sd_K[None, :] * eps_SxK
     draws_SxK = jnp.where(
         (kind_S == 0)[:, None],
         eps_SxK,

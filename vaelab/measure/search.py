@@ -223,7 +223,7 @@ def _look(
     if not has_known_prior(model):
         # Of no known prior: about the fit, at its scale and larger ones.
         stretch_S = 3.0 ** jnp.arange(1, num_starts + 1)
-        z_SxK = at.center_FxK[0] + stretch_S[:, None] * at.sd_K * z_SxK
+        z_SxK = at.center_FxK[:1] + stretch_S[:, None] * at.sd_K[None, :] * z_SxK
     ends = jax.vmap(partial(climb, log_joint, num_steps=num_steps))(z_SxK)
     return jnp.any(dip_between(log_joint, ends, at.center_FxK[0], at.sd_K))
 
