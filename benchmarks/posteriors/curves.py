@@ -83,6 +83,7 @@ def curves(K: int) -> Posteriors:
         encode=(np.zeros((count, K), np.float32), np.float32(sd_NxK)),
         log_evidence_N=x["offset"].astype(np.float64),
         best_diagonal_N=np.full(count, np.nan),
+        attained_N=np.full(count, np.nan),
         num_parts_N=np.ones(count, int),
         # A thin curve is one mode; that it takes several Gaussians to cover it is no second one.
         num_modes_N=np.where([curve.sway > 0 for curve in every], 0, 1),

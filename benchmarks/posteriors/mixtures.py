@@ -138,8 +138,10 @@ def _group(
         mean_CxK=[padded(means) for _, means, _ in rows],
         root_CxKxK=[padded(roots) for _, _, roots in rows],
     )
-    facts = [_facts(*row) for row in rows]
     offset_N, weight_NxC = (x[name].astype(np.float64) for name in ("offset", "weight_C"))
+    alone_N = offset_N + np.array([_alone(*row) for row in rows])
+    nearest_N, farthest_N = np.array([_distances(*row[1:]) for row in rows]).T
+    heavy_N = np.sum(weight_NxC >= 0.01 * weight_NxC.max(axis=1, keepdims=True), axis=1)
     return Posteriors(
         latent_dim=K,
         density=log_joint,
@@ -147,33 +149,35 @@ def _group(
         x=x,
         encode=None if encoders is None else tuple(np.float32(a) for a in zip(*encoders, strict=True)),
         log_evidence_N=offset_N + np.log(weight_NxC.sum(axis=1)),
-        best_diagonal_N=offset_N + np.array([best for best, _, _ in facts]),
+        best_diagonal_N=np.where(nearest_N >= ALONE, alone_N, np.nan),
+        attained_N=alone_N,
         num_parts_N=np.array([len(weight_C) for weight_C, _, _ in rows]),
-        num_modes_N=np.array([modes for _, modes, _ in facts]),
-        apart_N=np.array([apart for _, _, apart in facts]),
+        num_modes_N=np.where(nearest_N >= SEPARATE, heavy_N, 0),
+        apart_N=farthest_N,
         kind_N=np.array(kinds),
         starts_NxSx2K=np.array([padded(_starts(*row)) for row in rows]) if K <= 2 else None,
     )
 
 
-def _facts(weight_C: np.ndarray, means: np.ndarray, roots: np.ndarray) -> tuple[float, int, float]:
-    """(best diagonal bound of a normalised mixture or NaN, number of modes or 0, largest distance).
+def _alone(weight_C: np.ndarray, means: np.ndarray, roots: np.ndarray) -> float:
+    """The best bound of a diagonal q at one component of a normalised mixture, without the others.
 
-    Of one component or of components far apart the bound is that of the best one alone: log w_c minus its
-    mean-field loss 1/2 (sum_i log P_ii - log |P|), P its precision.
+    log w_c minus its mean-field loss 1/2 (sum_i log P_ii - log |P|), P its precision. The others only add to
+    log p(x, z); where they are far they add nothing, and this is the best there is.
     """
-    pairs = list(itertools.combinations(range(len(weight_C)), 2))
-    covariances = [_covariance(root) for root in roots]
-    apart = [_mahalanobis(means[a] - means[b], 0.5 * (covariances[a] + covariances[b])) for a, b in pairs]
     precisions = [root.T @ root for root in roots]
     losses = [0.5 * (np.sum(np.log(np.diag(P))) - np.linalg.slogdet(P)[1]) for P in precisions]
-    alone = float(np.max(np.log(weight_C) - losses))
-    distinct = min(apart, default=np.inf) >= SEPARATE
-    return (
-        alone if min(apart, default=np.inf) >= ALONE else np.nan,
-        int(np.sum(weight_C >= 0.01 * weight_C.max())) if distinct else 0,
-        max(apart, default=0.0),
-    )
+    return float(np.max(np.log(weight_C) - losses))
+
+
+def _distances(means: np.ndarray, roots: np.ndarray) -> tuple[float, float]:
+    """(the smallest, the largest) Mahalanobis distance of two components; infinity and 0 of one alone."""
+    covariances = [_covariance(root) for root in roots]
+    apart = [
+        _mahalanobis(means[a] - means[b], 0.5 * (covariances[a] + covariances[b]))
+        for a, b in itertools.combinations(range(len(means)), 2)
+    ]
+    return min(apart, default=np.inf), max(apart, default=0.0)
 
 
 def _starts(weight_C: np.ndarray, means: np.ndarray, roots: np.ndarray) -> np.ndarray:

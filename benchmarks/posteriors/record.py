@@ -21,6 +21,7 @@ class Posteriors(NamedTuple):
     encode: (mu_NxK, sigma_NxK), or None
     log_evidence_N: log p(x) of the float32 numbers in x, in float64
     best_diagonal_N: the largest L[q] of all diagonal Gaussians q; NaN where it is not known
+    attained_N: what L[q] of one of them is, or more: the best is no lower; NaN where none is at hand
     num_parts_N: the components of the posterior, overlapping ones too
     num_modes_N: its modes, but for those of less than 1% of the heaviest's mass; 0 where their number is not
         clear
@@ -36,6 +37,7 @@ class Posteriors(NamedTuple):
     encode: tuple[np.ndarray, np.ndarray] | None
     log_evidence_N: np.ndarray
     best_diagonal_N: np.ndarray
+    attained_N: np.ndarray
     num_parts_N: np.ndarray
     num_modes_N: np.ndarray
     apart_N: np.ndarray
@@ -49,8 +51,8 @@ class Posteriors(NamedTuple):
 
     def first(self, count: int) -> "Posteriors":
         """The group of the first `count` datapoints."""
-        fields = ("x", "encode", "log_evidence_N", "best_diagonal_N", "num_parts_N", "num_modes_N")
-        fields += ("apart_N", "kind_N", "starts_NxSx2K")
+        fields = ("x", "encode", "log_evidence_N", "best_diagonal_N", "attained_N")
+        fields += ("num_parts_N", "num_modes_N", "apart_N", "kind_N", "starts_NxSx2K")
         kept = {name: jax.tree.map(lambda a: a[:count], getattr(self, name)) for name in fields}
         return self._replace(**kept)
 
@@ -97,7 +99,8 @@ def with_best_diagonal(group: Posteriors) -> Posteriors:
         value_and_grad = jax.jit(jax.value_and_grad(bound))
         for row in unknown:
             best_N[row] = _climbed(value_and_grad, single(group.x, row), group.starts_NxSx2K[row])
-    return group._replace(best_diagonal_N=best_N)
+    best_N[unknown] = np.fmax(best_N, group.attained_N)[unknown]
+    return group._replace(best_diagonal_N=best_N, attained_N=best_N)
 
 
 def _climbed(value_and_grad: Callable[..., Any], x: Any, starts_SxP: np.ndarray) -> float:

@@ -47,6 +47,7 @@ def signs(K: int, count: int, *, has_encoder: bool = True) -> Posteriors:
         encode=(np.float32(root_NxK), np.float32(sd_NxK)) if has_encoder else None,
         log_evidence_N=exact_NxKx2[:, :, 0].sum(axis=1),
         best_diagonal_N=exact_NxKx2[:, :, 1].sum(axis=1),
+        attained_N=exact_NxKx2[:, :, 1].sum(axis=1),
         num_parts_N=np.full(count, 2**K),
         num_modes_N=np.where(apart_NxK.min(axis=1) >= 5.0, 2**K, 0),
         apart_N=np.sqrt(np.sum(apart_NxK**2, axis=1)),
@@ -109,6 +110,7 @@ def shells(K: int, count: int) -> Posteriors:
         encode=(np.float32(mean_NxK), np.float32(sd_NxK)),
         log_evidence_N=np.array([shell_exact(K, *row) for row in _float64(x["value"], x["noise"])]),
         best_diagonal_N=np.full(count, np.nan),
+        attained_N=np.full(count, np.nan),
         num_parts_N=np.ones(count, int),
         num_modes_N=np.zeros(count, int),
         apart_N=np.zeros(count),
@@ -150,7 +152,9 @@ def labels(blocks: int, D: int, count: int) -> Posteriors:
     noise = noise_N[:, None, None] * rng.normal(size=(count, POINTS, D))
     x = float32(points_JxD=centres_NxBxD[:, label_J] + noise, noise=noise_N)
     facts = [label_exact(single(x, row), blocks) for row in range(count)]
-    log_evidence_N, clear_N, mean_NxK, sd_NxK = map(np.array, zip(*facts, strict=True))
+    log_evidence_N, attained_N, mean_NxK, sd_NxK = map(np.array, zip(*facts, strict=True))
+    # The relabellings of the heaviest assignment have the same mass.
+    clear_N = math.factorial(blocks) * np.exp(attained_N - log_evidence_N)
     blocks_NxBxD, sd_NxBxD = (a.reshape(count, blocks, D) for a in (mean_NxK, sd_NxK))
     order = list(itertools.permutations(range(blocks)))
     swapped = [(blocks_NxBxD[:, list(o)] - blocks_NxBxD) / sd_NxBxD for o in order]
@@ -163,6 +167,7 @@ def labels(blocks: int, D: int, count: int) -> Posteriors:
         encode=(np.float32(mean_NxK), np.float32(sd_NxK)),
         log_evidence_N=log_evidence_N,
         best_diagonal_N=np.full(count, np.nan),
+        attained_N=attained_N,
         num_parts_N=np.full(count, math.factorial(blocks)),
         num_modes_N=np.where(clear_N >= CLEAR, math.factorial(blocks), 0),
         apart_N=np.max([np.sqrt(np.sum(s**2, axis=(1, 2))) for s in swapped], axis=0),
@@ -172,10 +177,11 @@ def labels(blocks: int, D: int, count: int) -> Posteriors:
 
 
 def label_exact(x: dict[str, np.ndarray], blocks: int) -> tuple[float, float, np.ndarray, np.ndarray]:
-    """(log p(x), share of the heaviest assignment and its relabellings, its posterior mean and sd).
+    """(log p(x), log of the part of the heaviest assignment, and the posterior mean and sd given it).
 
     Given which block each point belongs to, every coordinate of a block is Gaussian; log p(x) is the sum over
-    all blocks^J assignments, each of them as likely.
+    all blocks^J assignments, each of them as likely. The posterior given the heaviest is a diagonal Gaussian,
+    whose L[q] is at least that part.
     """
     points_JxD, noise = x["points_JxD"], float(x["noise"])
     (J, D), K = points_JxD.shape, blocks * points_JxD.shape[1]
@@ -190,8 +196,7 @@ def label_exact(x: dict[str, np.ndarray], blocks: int) -> tuple[float, float, np
     best = int(np.argmax(log_mass_A))
     mean_BxD = sum_AxBxD[best] / precision_AxB[best][:, None]
     sd_BxD = np.repeat(1.0 / np.sqrt(precision_AxB[best])[:, None], D, axis=1)
-    share = math.factorial(blocks) * np.exp(log_mass_A[best] - total)
-    return total, float(share), mean_BxD.reshape(K), sd_BxD.reshape(K)
+    return total, float(log_mass_A[best]), mean_BxD.reshape(K), sd_BxD.reshape(K)
 
 
 def _float64(*arrays: np.ndarray) -> zip:

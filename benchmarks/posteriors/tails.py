@@ -75,6 +75,7 @@ def _group(K, density, x, mean_NxK, sd_NxK, kinds, best_N) -> Posteriors:
         encode=(np.float32(mean_NxK), np.float32(sd_NxK)),
         log_evidence_N=x["offset"].astype(np.float64),
         best_diagonal_N=best_N,
+        attained_N=best_N,
         num_parts_N=np.ones(count, int),
         num_modes_N=np.ones(count, int),
         apart_N=np.zeros(count),
