@@ -85,7 +85,8 @@ def curves(K: int) -> Posteriors:
         best_diagonal_N=np.full(count, np.nan),
         attained_N=np.full(count, np.nan),
         num_parts_N=np.ones(count, int),
-        # A thin curve is one mode; that it takes several Gaussians to cover it is no second one.
+        # Every density here has a single maximum; along a wave a Gaussian fits best at several points of it,
+        # and whether these are modes is not judged.
         num_modes_N=np.where([curve.sway > 0 for curve in every], 0, 1),
         apart_N=np.zeros(count),
         kind_N=np.array([curve.kind for curve in every]),

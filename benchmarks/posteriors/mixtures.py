@@ -128,9 +128,9 @@ def _group(
     kinds: list[str],
     encoders: list[tuple[np.ndarray, np.ndarray]] | None,
 ) -> Posteriors:
-    def padded(array: np.ndarray) -> np.ndarray:
+    def padded(array: np.ndarray, size: int = COMPONENTS) -> np.ndarray:
         # The absent stand where the first does: their weight is 0, and nothing of them overflows.
-        return np.concatenate([array, np.repeat(array[:1], COMPONENTS - len(array), axis=0)])
+        return np.concatenate([array, np.repeat(array[:1], size - len(array), axis=0)])
 
     x = float32(
         offset=3.0 * rng.normal(size=len(rows)),
@@ -155,7 +155,7 @@ def _group(
         num_modes_N=np.where(nearest_N >= SEPARATE, heavy_N, 0),
         apart_N=farthest_N,
         kind_N=np.array(kinds),
-        starts_NxSx2K=np.array([padded(_starts(*row)) for row in rows]) if K <= 2 else None,
+        starts_NxSx2K=np.array([padded(_starts(*row), COMPONENTS + 1) for row in rows]) if K <= 2 else None,
     )
 
 
@@ -187,4 +187,4 @@ def _starts(weight_C: np.ndarray, means: np.ndarray, roots: np.ndarray) -> np.nd
         for mean, root in zip(means, roots, strict=True)
     ]
     mean, sd = _encoder("average", weight_C, means, roots)
-    return np.stack([np.concatenate([mean, np.log(sd)]), *at_each])[:COMPONENTS]
+    return np.stack([np.concatenate([mean, np.log(sd)]), *at_each])

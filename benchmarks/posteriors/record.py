@@ -107,19 +107,21 @@ def _climbed(value_and_grad: Callable[..., Any], x: Any, starts_SxP: np.ndarray)
     """The highest of the local optima from all starts, NaN if none is finite."""
     from scipy import optimize
 
-    def loss(phi: np.ndarray) -> tuple[float, np.ndarray]:
-        value, grad = value_and_grad(jnp.asarray(phi, jnp.float64), x)
-        return -float(value), -np.asarray(grad)
+    def loss(step: np.ndarray, start: np.ndarray, scale: np.ndarray) -> tuple[float, np.ndarray]:
+        value, grad = value_and_grad(jnp.asarray(start + scale * step, jnp.float64), x)
+        return -float(value), -scale * np.asarray(grad)
 
     ends = []
     for start in np.unique(starts_SxP, axis=0):
-        scale = np.concatenate([np.exp(start[len(start) // 2 :]), np.ones(len(start) // 2)])
-        scaled = optimize.minimize(
-            lambda u: (lambda v, g: (v, g * scale))(*loss(start + scale * u)),
+        # The mean in standard deviations of the start: a thin q is no worse conditioned than a wide one.
+        mean_scale = np.exp(start[start.size // 2 :])
+        fit = optimize.minimize(
+            loss,
             np.zeros(start.size),
+            args=(start, np.concatenate([mean_scale, np.ones_like(mean_scale)])),
             jac=True,
             method="L-BFGS-B",
             options={"maxiter": 300, "ftol": 1e-13, "gtol": 1e-7},
         )
-        ends.append(-scaled.fun)
+        ends.append(-fit.fun)
     return float(np.nanmax(ends))
