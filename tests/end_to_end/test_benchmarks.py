@@ -163,3 +163,17 @@ def test_the_short_set_writes_its_results_and_names_what_fails(trained, tmp_path
     )
     assert done.returncode == 1
     assert "all_points failed" in done.stderr
+
+
+@pytest.mark.slow
+def test_coverage_counts_what_was_flagged_and_what_was_missed(tmp_path):
+    result = output("benchmarks/coverage.py", "--smoke", "--results", tmp_path)
+    assert [line["group"] for line in result["groups"]] == ["mixture-k1", "sign-k1"]
+    total, every = result["total"], result["cases"]
+    assert total["cases"] == len(every) == 6
+    missed = [case for case in every if case["miss"] and not case["flags"]]
+    assert total["misses"] == len(missed) == len(result["misses"])
+    # A claim is above the best diagonal bound by no more than its draws.
+    for case in every:
+        assert case["elbo_optimal"] <= case["best_diagonal"] + 5.0 * case["elbo_optimal_stderr"] + 1e-4
+    assert json.loads((tmp_path / "coverage.json").read_text()) == result
