@@ -21,6 +21,7 @@ from vaelab.types import Array, LogJoint
 EPS = 1.2e-7  # of float32
 TINY = 1e-30
 GROW, SHRINK = 3.0, 0.3  # of the step: after one that rose, after one that fell
+WORTH = 1e-6  # nats that a step must promise to be made longer for
 STEEPEST = 1e-4  # of the rise that the gradient promises, what a step must keep (Nocedal & Wright 2006, 3.4)
 
 
@@ -80,7 +81,7 @@ def climb(log_joint: LogJoint, z_K: Array, *, num_steps: int) -> Climb:
         inverse_KxK, bent = _secant(inverse_KxK, move_K, state.grad_K - grad_K, finite, state.learned & sound)
         part = jnp.where(rose, jnp.minimum(GROW * state.step, 1.0), SHRINK * state.step)
         # A slope as steep after the step as before goes on, whether rounding lets the rise be seen or not.
-        even = _length(grad_K - state.grad_K) <= 4.0 * EPS * length
+        even = (_length(grad_K - state.grad_K) <= 4.0 * EPS * length) & (promised > WORTH)
         longer = jnp.where(rose & ~bent & ((value > state.value + noise) | even), GROW, 1.0)
         # A secant has already taken in how short the step must be.
         part = jnp.where(~rose & bent, jnp.maximum(part, SHRINK), part)
