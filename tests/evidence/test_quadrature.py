@@ -12,7 +12,8 @@ from tests.support.oracles import EPS, LinearGaussian
 from vaelab import model as models
 from vaelab import posterior
 from vaelab.evidence import importance
-from vaelab.evidence.quadrature import evaluations, quadrature
+from vaelab.evidence.importance import Components
+from vaelab.evidence.quadrature import evaluations, quadrature, quadrature_over_modes
 from vaelab.model import likelihood, networks
 
 
@@ -89,7 +90,7 @@ def test_a_mode_that_q_does_not_cover_is_found_and_is_an_error(K):
 
     phi_P = jnp.concatenate([centre_K, jnp.full(K, jnp.log(sd))])
     integral = quadrature(log_joint, posterior.diagonal(K), phi_P, num_nodes=65, half_width=8.0)
-    assert abs(integral.log_evidence + 1.0) < 1e-4
+    assert abs(integral.log_evidence + 1.0 + np.log(2.0)) < 1e-4
     assert integral.error == pytest.approx(np.log(2.0), abs=1e-3)
 
 
@@ -113,3 +114,75 @@ def test_no_density_is_marked(value):
 
 def test_evaluations_counts_the_nodes():
     assert evaluations(2, num_nodes=65) == 2 * 65**2
+
+
+@pytest.mark.parametrize("width", [0.01, 0.05, 0.3, 1.0])
+def test_a_second_mode_of_any_width_and_place_is_within_the_error_or_not_seen_at_all(width):
+    """log(1 + mass) is right. What a node meets is an error; between two nodes it adds nothing."""
+    family = posterior.diagonal(1)
+
+    def integral(distance, log_mass):
+        def log_joint(z_K):
+            second = models.standard_normal_log_prob((z_K - distance) / width) - jnp.log(width)
+            return jnp.logaddexp(models.standard_normal_log_prob(z_K), second + log_mass)
+
+        return quadrature(log_joint, family, family.init(), num_nodes=65, half_width=8.0)
+
+    distances, log_masses = jnp.linspace(2.0, 30.0, 113), jnp.log(jnp.array([0.1, 1.0, 9.0]))
+    values, errors = jax.jit(jax.vmap(jax.vmap(integral, (0, None)), (None, 0)))(distances, log_masses)
+    over = values - jnp.log1p(jnp.exp(log_masses))[:, None]
+    assert np.all(np.asarray(over) <= np.asarray(errors) + 1e-4)
+
+
+def by_hand(means, widths, weights):
+    """Components in one dimension, and log p(x, z) of their mixture."""
+    mean_M, width_M, weight_M = map(jnp.asarray, (means, widths, weights))
+    components = Components(
+        mean_M[:, None],
+        width_M[:, None, None],
+        1.0 / width_M[:, None, None],
+        jnp.log(width_M),
+        jnp.log(weight_M),
+    )
+
+    def log_joint(z_K):
+        return jax.nn.logsumexp(jax.scipy.stats.norm.logpdf(z_K[0], mean_M, width_M) + jnp.log(weight_M))
+
+    return components, log_joint
+
+
+@pytest.mark.parametrize(
+    ("means", "widths"),
+    [
+        ((0.0, 100.0), (1.0, 1.0)),
+        ((0.0, 5.0, 12.0), (1.0, 0.01, 0.3)),
+        ((0.0, 0.2), (1.0, 0.01)),
+        ((0.0, 2.5), (1.0, 1.0)),
+    ],
+)
+def test_about_all_modes_the_integral_is_exact_whatever_their_widths_and_distances(means, widths):
+    weights = np.arange(1.0, 1.0 + len(means))
+    components, log_joint = by_hand(means, widths, weights)
+    integral = jax.jit(lambda c: quadrature_over_modes(log_joint, c, num_nodes=65, half_width=8.0))(
+        components
+    )
+    assert abs(integral.log_evidence - np.log(weights.sum())) < 1e-4 + integral.error
+    assert integral.error < 1e-3
+
+
+def test_the_shares_of_the_modes_add_up_to_one_whatever_the_weights_are():
+    """Weights that are off by factors of 100 move the value by no more than the error says."""
+    components, log_joint = by_hand((0.0, 6.0), (1.0, 0.4), (1.0, 2.0))
+    wrong = components._replace(log_weight_M=jnp.log(jnp.array([10.0, 0.2])))
+    integral = quadrature_over_modes(log_joint, wrong, num_nodes=65, half_width=8.0)
+    assert abs(integral.log_evidence - np.log(3.0)) < integral.error + 1e-4
+    assert integral.error < 1e-2
+
+
+def test_a_place_without_a_mode_has_no_part():
+    components, _ = by_hand((0.0, 4.0), (1.0, 1.0), (1.0, 1.0))
+    alone = components._replace(log_weight_M=jnp.array([0.0, -jnp.inf]))
+    integral = quadrature_over_modes(
+        lambda z_K: models.standard_normal_log_prob(z_K), alone, num_nodes=65, half_width=8.0
+    )
+    assert abs(integral.log_evidence) < 1e-5

@@ -46,8 +46,18 @@ def quadrature(
     than q_phi's, the same number of nodes lies in a square BEYOND times as wide; what those outside the first
     one would add is an error, and not added: a narrow mode may lie on one of them. `quadrature_over_modes`
     integrates about all the modes that are known.
+
+    Raises ValueError for K > 2, and for an even num_nodes.
     """
     K = family.latent_dim
+    if K > MAX_DIM:
+        raise ValueError(
+            f"quadrature is for at most {MAX_DIM} latent dimensions and the model has {K}: take annealing"
+        )
+    if num_nodes % 2 == 0 or num_nodes < 3:
+        raise ValueError(
+            f"num_nodes={num_nodes} must be odd, and 3 or more, so that half the nodes are a rule"
+        )
     log_w = log_weight(log_joint, family, phi_P, phi_P)
 
     def log_f(eps_K: Array) -> Array:

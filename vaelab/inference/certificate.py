@@ -26,7 +26,7 @@ from vaelab.linalg import eigh
 from vaelab.objective.draws import Estimate, log_weights, standard_draws
 from vaelab.types import Array, Key, LogJoint, PosteriorFamily
 
-LEAST_CURVATURE = 0.01  # of q's own precision along the axes, where noise makes Lam nearly singular
+LEAST_CURVATURE = 1e-5  # of q's own precision along the axes, where noise makes Lam nearly singular
 
 
 def kind(family: PosteriorFamily, *, log_concave: bool) -> str:

@@ -41,16 +41,17 @@ def starting_points(
 
 
 TOPS = 16  # of a grid
+PLANE = 30.0
 
 
 def grid(log_joint: LogJoint, latent_dim: int, *, num_nodes: int, wide: bool) -> Array:
     """z_JxK, the J = TOPS highest local maxima among about num_nodes nodes of a grid, for K = 1 and 2.
 
-    The nodes lie close about 0 and ever further apart outwards, up to 10^LARGEST where the prior is not
-    known, else to 8. A mode much narrower than the nodes are apart where it lies is not seen.
+    The nodes lie close about 0 and ever further apart outwards, to 8, or where the prior is not known to
+    10^LARGEST on a line and to PLANE in a plane. A mode much narrower than the nodes are apart where it lies is not seen.
     """
     side = num_nodes if latent_dim == 1 else int(num_nodes**0.5)
-    reach = 10.0**LARGEST if wide else 8.0
+    reach = (10.0**LARGEST if latent_dim == 1 else PLANE) if wide else 8.0
     spread = 4.0  # the nodes are even to about here, where there is room
     axis_S = spread * jnp.sinh(jnp.linspace(-1.0, 1.0, side) * jnp.arcsinh(reach / spread))
     nodes = jnp.stack(jnp.meshgrid(*[axis_S] * latent_dim, indexing="ij"), axis=-1)

@@ -1,0 +1,131 @@
+"""Audits of posteriors with several modes, thin ones and far ones: each datapoint is a case of its own."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import special
+
+import vaelab
+
+# Mixtures of two Gaussian distributions of z, K = 2, log p(x) the same for all; and where the encoder is.
+CASES = {
+    "equal, by one": {"means": (0.0, 6.0), "widths": (0.5, 0.5), "weights": (0.5, 0.5), "at": 0.0, "sd": 0.5},
+    "at the lesser": {"means": (0.0, 8.0), "widths": (0.5, 0.5), "weights": (0.1, 0.9), "at": 0.0, "sd": 0.5},
+    "one mode": {"means": (1.0, 1.0), "widths": (0.7, 0.7), "weights": (0.5, 0.5), "at": 1.0, "sd": 0.7},
+    "thin": {"means": (0.0, 0.0), "widths": (1e-3, 1e-3), "weights": (0.5, 0.5), "at": 0.5, "sd": 1.0},
+    "far off": {"means": (300.0, 300.0), "widths": (0.3, 0.3), "weights": (0.5, 0.5), "at": 0.0, "sd": 1.0},
+    "narrow beside wide": {
+        "means": (0.0, 5.0),
+        "widths": (1.0, 0.1),
+        "weights": (0.7, 0.3),
+        "at": 0.0,
+        "sd": 1.0,
+    },
+}
+LOG_P = -3.0
+
+
+def column(name):
+    return np.array([case[name] for case in CASES.values()], np.float32)
+
+
+X = {name: column(name) for name in ("means", "widths", "weights", "at", "sd")}
+
+
+def log_joint(x, z_K):
+    """Both components on the diagonal of the plane."""
+    away_2x2 = (z_K[None, :] - x["means"][:, None]) / x["widths"][:, None]
+    log_2 = -0.5 * jnp.sum(away_2x2**2, axis=1) - 2.0 * jnp.log(x["widths"]) - jnp.log(2.0 * jnp.pi)
+    return jax.nn.logsumexp(log_2 + jnp.log(x["weights"])) + LOG_P
+
+
+def encode(x):
+    return jnp.full(2, x["at"]), jnp.full(2, x["sd"])
+
+
+@functools.cache
+def audited(**settings):
+    report = vaelab.audit(
+        None,
+        encode,
+        X,
+        latent_dim=2,
+        key=jax.random.key(0),
+        log_joint=log_joint,
+        families=("diagonal",),
+        quiet=True,
+        settings={f"inference.modes.{name}": value for name, value in settings.items()},
+    )
+    return report, {name.removeprefix("given/"): values for name, values in report.per_datapoint.items()}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_log_p_is_right_within_its_error(case):
+    _, measured = audited()
+    n = list(CASES).index(case)
+    assert abs(measured["log_evidence"][n] - LOG_P) < 5.0 * measured["log_evidence_stderr"][n] + 0.02
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_bound_is_that_of_the_best_mode(case):
+    """log p(x) plus the log weight of the heavier component; of both where they are one."""
+    _, measured = audited()
+    n, given = list(CASES).index(case), CASES[case]
+    several = given["means"][0] != given["means"][1]
+    best = LOG_P + (np.log(max(given["weights"])) if several else 0.0)
+    assert (
+        abs(measured["diagonal/elbo_optimal"][n] - best)
+        < 5.0 * measured["diagonal/elbo_optimal_stderr"][n] + 0.02
+    )
+    assert measured["diagonal/converged"][n]
+
+
+def test_modes_are_counted_and_what_the_lesser_one_loses_is_reported():
+    report, measured = audited()
+    assert measured["num_modes"].tolist() == [2, 2, 1, 1, 1, 2]
+    lost = measured["diagonal/wrong_mode_gap"]
+    at = list(CASES).index("at the lesser")
+    assert lost[at] == pytest.approx(np.log(9.0), abs=0.02)
+    assert measured["diagonal/elbo_local"][at] == pytest.approx(LOG_P + np.log(0.1), abs=0.02)
+    assert lost[0] == 0.0
+    (row,) = report.rows
+    assert row["modes"]["num_several"] == 3
+    assert row["modes"]["num_missed"] == 0
+    assert row["modes"]["num_at_lesser"] == sum(lost > 0.01)
+    assert row["wrong_mode_gap"]["mean"] == pytest.approx(lost.mean())
+    assert any("several modes" in note and "3 of 6" in note for note in report.notes)
+    assert any("lesser mode" in note for note in report.notes)
+    assert not any("missed" in note or "nan" in note for note in report.notes)
+
+
+def test_without_a_search_the_other_mode_is_not_in_log_p():
+    """What the search is for: the same audit with it switched off is wrong where there are several modes."""
+    _, measured = audited(num_starts=0)
+    assert "num_modes" not in measured
+    at = list(CASES).index("at the lesser")
+    assert measured["diagonal/elbo_optimal"][at] < LOG_P + np.log(0.1) + 0.02
+
+
+def test_what_a_search_misses_the_priors_side_sees():
+    """Ascents of one step from one start keep the encoder's mode; the sampler knows of no encoder."""
+    report, measured = audited(num_starts=1, num_steps=1, num_nodes=9)
+    assert measured["modes_missed"][0]
+    assert abs(measured["log_evidence"][0] - LOG_P) < 5.0 * measured["log_evidence_stderr"][0] + 0.05
+    assert any("modes missed" in note for note in report.notes)
+    assert not measured["modes_missed"][list(CASES).index("one mode")]
+
+
+def test_the_exact_answers_are_those_of_the_density():
+    """By a fine grid in float64, of the cases that one resolves."""
+    axis = np.linspace(-6.0, 12.0, 1801)
+    for name in ("equal, by one", "at the lesser", "one mode", "narrow beside wide"):
+        case = CASES[name]
+        log_2 = [
+            np.log(w) - 0.5 * ((axis[:, None] - m) ** 2 + (axis - m) ** 2) / s**2 - np.log(2.0 * np.pi * s**2)
+            for m, s, w in zip(case["means"], case["widths"], case["weights"], strict=True)
+        ]
+        total = special.logsumexp(np.stack(log_2)) + 2.0 * np.log(axis[1] - axis[0])
+        assert abs(total) < 1e-6
