@@ -4,10 +4,10 @@ With p(x, z) a density in z, that of u is
 
     log p(x, u) = log p(x, z = T(u)) + log |det dT/du|,
 
-and log p(x) stays what it is; q is a distribution of u, so which q* is the best is a matter of T. The maps are
-those of Stan and NumPyro for numbers, z = exp(u) and z = sigmoid(u), scaled and shifted, and of the logistic normal
-for a simplex, z = softmax(u, 0) (Aitchison & Shen 1980). T is that of float32: z stays inside its support where
-rounding would put it on the edge. Beyond exp(u) = 1e38 the density of u falls off as exp(-u).
+and log p(x) stays what it is. A q is a distribution of u, so that the best one depends on T: exp for numbers
+above an end, sigmoid between two, and softmax(u, 0) for a simplex, whose Gaussians are the logistic normals
+(Aitchison & Shen 1980). z stays inside its support where float32 would round it to an edge, and beyond
+exp(u) = 1e38 the density of u falls off as exp(-u).
 """
 
 import math
@@ -30,8 +30,8 @@ INTERVALS = {
 SIMPLEX = "simplex"
 NAMES = (*INTERVALS, SIMPLEX)
 FORMS = (
-    f"give {', '.join(map(repr, NAMES))} or an interval (low, high) of every number of z; a list of (support, "
-    "size) for the parts of a vector; or a dict of (support, shape) where z is one"
+    f"give {', '.join(map(repr, NAMES))} or an interval (low, high) of every number of z; a list of "
+    "(support, size) for the parts of a vector; or a dict of (support, shape) where z is one"
 )
 TINY = float(np.finfo(np.float32).tiny)
 LARGEST = math.log(1e38)  # of u in exp(u)
@@ -233,7 +233,7 @@ def _bijector(low: float, high: float) -> Any:
             lambda z: jnp.log(sign * (z - end)),
             lambda u: u,
         )
-    else:  # that of distrax.Sigmoid is NaN at |u| > 88, and its inverse infinite where (z - low) / (high - low) is 1
+    else:  # the gradient of distrax.Sigmoid is NaN beyond |u| = 88; its inverse, scaled, may be infinite inside
         maps = (
             lambda u: low + (high - low) * jax.nn.sigmoid(u),
             lambda z: jnp.log(z - low) - jnp.log(high - z),
@@ -253,8 +253,8 @@ def _bijector(low: float, high: float) -> Any:
 def _simplex(shape: tuple[int, ...]) -> Transform:
     """T to probabilities along the last axis: softmax(u_1, ..., u_n-1, 0), log |det dT/du| = sum log z_i.
 
-    The determinant is that of the first n - 1 of them, of which a Dirichlet is a density; TFP's SoftmaxCentered
-    has that of the surface, log(n) / 2 more.
+    The determinant is that of the first n - 1 of them, of which a Dirichlet is a density. SoftmaxCentered of
+    TFP has that of the surface, log(n) / 2 more.
     """
     import distrax
 
