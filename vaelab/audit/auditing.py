@@ -71,9 +71,9 @@ def audit(
         decode: z_K -> E[x given z] as an image, [height, width] with values from 0 to 1: the page then has
             pictures of the worst datapoints.
         support: of z, where it is not R^K: "positive", "unit_interval", "simplex" (of n numbers, n - 1 of K),
-            an interval (low, high), a list of (support, size) for the parts of z, or a dict of (support, shape)
-            where z is one. The functions are then handed z = T(u) in that support, and a log_joint gets
-            log |det dT/du|; encode returns (mu, sigma) of u_K, as every q is of u; the prior of a
+            an interval (low, high), a list of (support, size) for the parts of z, or a dict of (support,
+            shape) where z is one. The functions are then handed z = T(u) in that support, and a log_joint
+            gets log |det dT/du|; encode returns (mu, sigma) of u_K, as every q is of u; the prior of a
             log_likelihood is u ~ N(0, I). T is exp, sigmoid or softmax: `vaelab.audit.support`.
         families: the names of the families that are fitted.
         evidence: how log p(x) is estimated; "auto" chooses on a few datapoints.

@@ -1,6 +1,6 @@
 """NumPyro models as they are: `from_numpyro` gives the arguments of an audit.
 
-The latent sites are those of the model's own trace, reparametrised ones (`handlers.reparam`) in their place, each
+The latent sites are those of the model's trace, with what `handlers.reparam` puts in the place of others, each
 in the unconstrained coordinates of NumPyro's `biject_to`: with z = T(u),
 
     log p(x, u) = log p(x, z = T(u)) + log |det dT/du|.
@@ -52,25 +52,25 @@ def from_numpyro(
     sorted names. A datapoint's log p(x, u) is that of the model called with its row alone, Jacobian included.
 
     Args:
-        model: of a batch, with its latent sites in a plate of the datapoints, whose size is that of x; or of one
-            datapoint. Sites that are reparametrised count in the form that they have in the trace.
-        guide: a guide of Normal sites, called with what the model is called with, whose parameters depend on x
-            alone; or an AutoNormal, AutoDiagonalNormal, AutoMultivariateNormal, ... that was fitted to these x.
-            None, and there is no amortized bound.
+        model: of a batch, with its latent sites in a plate of the datapoints, whose size is that of x; or of
+            one datapoint. A reparametrised site counts in the form that it has in the trace.
+        guide: a guide of Normal sites, called with what the model is called with, whose parameters depend on
+            x alone; or an AutoNormal, AutoDiagonalNormal, AutoMultivariateNormal, ... that was fitted to
+            these x. None, and there is no amortized bound.
         x: the model's first arguments, with one row for each datapoint: one argument, a tuple of several, or
             a dict by their names.
-        params: values of params of model and guide, what SVI's `get_params` returns, and of sample sites that all
-            datapoints share: p(x, u) is then conditioned on these.
+        params: values of params of model and guide, what SVI's `get_params` returns, and of sample sites that
+            all datapoints share: p(x, u) is then conditioned on these.
         args, kwargs: the model's further arguments, the same for every datapoint.
         batched: whether the model is of a batch. None: whether the size of a plate follows that of x.
 
-    Returns: x, latent_dim, params and encode, and log_joint; for a prior that is N(0, I) log_likelihood in its
-        place, and `sample` if x is the one observed site.
+    Returns: x, latent_dim, params and encode, and log_joint; for a prior that is N(0, I) log_likelihood in
+        its place, and `sample` if x is the one observed site.
 
     Raises:
-        AuditError: with one line, where NumPyro is not installed; for what is not one density of one datapoint:
-            discrete sites, improper priors, sites that datapoints share and params lacks, scaled or subsampled
-            sites; and where the density is not NumPyro's `log_density` with the values substituted.
+        AuditError: with one line, where NumPyro is not installed; for what is not one density of one
+            datapoint: discrete sites, improper priors, sites that datapoints share and params lacks, scaled
+            or subsampled sites; and where it is not NumPyro's `log_density` with the values substituted.
     """
     try:
         import numpyro  # noqa: F401
@@ -189,8 +189,8 @@ def _check_density(program: Program, sites: Sites, values: Params, x: Any, count
         drawn = [name for name, site in trace.items() if is_latent(site) and name not in sites.latents]
         if drawn or set(z) != set(sites.latents):
             raise AuditError(
-                f"the sites of the model change from call to call, {names(drawn or sites.latents)}: they must be "
-                "the same for every datapoint and z"
+                f"the sites of the model change from call to call, {names(drawn or list(sites.latents))}: "
+                "they must be the same for every datapoint and z"
             )
         log_det = sum(
             jnp.sum(biject_to(trace[name]["fn"].support).log_abs_det_jacobian(u[name], z[name])) for name in z
@@ -201,8 +201,8 @@ def _check_density(program: Program, sites: Sites, values: Params, x: Any, count
 def _compare(ours: Any, wanted: Any, how: str) -> None:
     if not np.allclose(ours, wanted, rtol=1e-4, atol=1e-3, equal_nan=True):
         raise AuditError(
-            f"log p(x, u) is {float(ours):.6g}, and {how} {float(wanted):.6g}: the model must be pure, without "
-            "dropout or random numbers of its own, and a datapoint's sites must not depend on other datapoints"
+            f"log p(x, u) is {float(ours):.6g}, and {how} {float(wanted):.6g}: the model must be pure, "
+            "without dropout or random numbers, and what is of one datapoint must not depend on other datapoints"
         )
 
 

@@ -30,7 +30,7 @@ class Program(NamedTuple):
     batched: bool
 
     def arguments(self, x: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Those of the call for x, in rows if it is of a batch: a tuple is several arguments, a dict names them."""
+        """Those of the call for x; a tuple is several arguments, a dict has their names."""
         if isinstance(x, Mapping):
             return self.args, {**x, **self.kwargs}
         return (*(x if isinstance(x, tuple) else (x,)), *self.args), dict(self.kwargs)
@@ -124,7 +124,7 @@ def rows(x: Any, count: int, number: int) -> Any:
 
 
 def data_plates(program: Program, values: Mapping[str, Any], x: Any, count: int) -> tuple[set[str], str]:
-    """The plates whose size is the number of rows; none where the model is not of a batch, and why it is not."""
+    """The plates whose size is the number of rows, and where there is none, why: it is no model of a batch."""
     sizes = []
     for number in (2, 3):
         try:
@@ -174,8 +174,8 @@ def _check_latents(latents: Mapping[str, dict[str, Any]], plates: set[str]) -> N
     for name, site in latents.items():
         if site["fn"].support.is_discrete:
             raise AuditError(
-                f"the latent site {name!r} is discrete: sum it out, as numpyro.distributions.MixtureSameFamily "
-                "does, or give its value in params"
+                f"the latent site {name!r} is discrete: sum it out, as MixtureSameFamily of NumPyro does, or "
+                "give its value in params"
             )
     outside = [
         name
@@ -183,10 +183,9 @@ def _check_latents(latents: Mapping[str, dict[str, Any]], plates: set[str]) -> N
         if plates and not any(frame.name in plates for frame in site["cond_indep_stack"])
     ]
     if outside:
-        names, plate = ", ".join(map(repr, outside)), ", ".join(map(repr, sorted(plates)))
         raise AuditError(
-            f"{names} outside of the plate {plate} of the datapoints is shared by all of them: give its value, "
-            "as params={name: value}, to audit what is inside; or batched=False if the model is of one datapoint"
+            f"{names(outside)} outside of the plate {names(sorted(plates))} of the datapoints is shared by "
+            "all: give its value, as params={name: value}, or batched=False if the model is of one datapoint"
         )
 
 
@@ -197,9 +196,9 @@ def _check_observed(observed: Mapping[str, dict[str, Any]]) -> None:
         value, wanted = jnp.shape(site["value"]), tuple(site["fn"].shape())
         if math.prod(value) < math.prod(wanted):
             raise AuditError(
-                f"the observed site {name!r} has the shape {value} and its distribution {wanted} where the model "
-                "is called with one datapoint, so that its numbers count more than once: the size of a plate of "
-                "datapoints must be len(x), and every shape must follow it"
+                f"the observed site {name!r} has the shape {value} and its distribution {wanted} where the "
+                "model is called with one datapoint, so that its numbers count more than once: the size of "
+                "the plate of the datapoints must be len(x), and every shape follow it"
             )
 
 
@@ -248,15 +247,13 @@ def check_params(trace: Trace, values: Mapping[str, Any], what: str) -> None:
         name for name, site in trace.items() if site["type"] in ("param", "mutable") and name not in values
     ]
     if missing:
-        raise AuditError(
-            f"params lacks {', '.join(map(repr, missing))} of the {what}: give what SVI's get_params returns"
-        )
+        raise AuditError(f"params lacks {names(missing)} of the {what}: give what SVI's get_params returns")
     computed = [name for name in values if name in trace and trace[name]["type"] == "deterministic"]
     if computed:
         latents = [name for name, site in trace.items() if is_latent(site)]
         raise AuditError(
-            f"params has {', '.join(map(repr, computed))}, which the model computes of other sites, as a "
-            f"reparametrised site is: its sites are {', '.join(map(repr, latents))}"
+            f"params has {names(computed)}, which the model computes of other sites, as a "
+            f"reparametrised site is: its sites are {names(latents)}"
         )
 
 

@@ -233,7 +233,7 @@ def _bijector(low: float, high: float) -> Any:
             lambda z: jnp.log(sign * (z - end)),
             lambda u: u,
         )
-    else:  # the gradient of distrax.Sigmoid is NaN beyond |u| = 88; its inverse, scaled, may be infinite inside
+    else:  # distrax.Sigmoid has a gradient of NaN beyond |u| = 88, and, scaled, an infinite inverse inside
         maps = (
             lambda u: low + (high - low) * jax.nn.sigmoid(u),
             lambda z: jnp.log(z - low) - jnp.log(high - z),
