@@ -1,6 +1,8 @@
 """NumPyro models as an audit's arguments: densities and guides against closed forms, and what is refused."""
 
+import re
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -314,11 +316,18 @@ def broken(x):
     raise KeyError("weights")
 
 
+def partly_observed(x):
+    with numpyro.plate("data", len(x)):
+        z = numpyro.sample("z", dist.Normal(0.0, 1.0))
+        numpyro.sample("x", dist.Normal(z, 1.0), obs=x, obs_mask=x > 0.0)
+
+
 ONE = np.float32(RNG.normal(size=N))
 GIVEN = {"weight": 1.0}
 REFUSED = {
     "discrete": (discrete, {}, "the latent sites? 'c' is discrete"),
     "improper": (improper, {}, "the prior of 'z' is improper"),
+    "masked": (partly_observed, {}, "latent site 'x_unobserved' is masked"),
     "scaled": (lambda x: one_z(x, scale=0.1), {}, "log-density of 'z' is scaled by 0.1"),
     "the whole plate": (lambda x: one_z(x, size=N), {}, "must be len\\(x\\)"),
     "nothing observed": (lambda x: one_z(x, obs=False), {}, "no observed site"),
@@ -332,7 +341,7 @@ REFUSED = {
         decentered, {"params": {"b": 0.3}}, "params has 'b', which the model computes .* 'b_decentered'",
     ),
     "no params": (with_network, {}, "params lacks 'weight' of the model"),
-    "a value of each datapoint": (with_network, {"params": GIVEN | {"z": ONE}}, "ValueError: Incompatible shapes"),
+    "a value of each datapoint": (with_network, {"params": GIVEN | {"z": ONE}}, "Incompatible shapes"),
     "a value of another shape": (
         shared_scale, {"params": GIVEN | {"noise": np.ones(1)}}, r"params\['noise'\] has the shape \(1,\)",
     ),
@@ -523,6 +532,38 @@ def test_autoguides_that_are_no_normal_of_each_datapoint_are_refused():
         guided(guide, params=params)
 
 
+def test_a_plate_of_the_datapoints_may_have_others_inside_at_any_dimension():
+    """z_n of each row in dimension -2, w_nd of each number in both: u is w_n1, ..., w_n5, z_n."""
+
+    def model(x):
+        with numpyro.plate("data", len(x), dim=-2):
+            z = numpyro.sample("z", dist.Normal(0.0, 2.0))
+            with numpyro.plate("pixels", D, dim=-1):
+                w = numpyro.sample("w", dist.LogNormal(z, 0.5))
+                numpyro.sample("x", dist.Normal(jnp.log(w), 1.0), obs=x)
+
+    def guide(x):
+        with numpyro.plate("data", len(x), dim=-2):
+            numpyro.sample("z", dist.Normal(x[:, :1], 0.3))
+            with numpyro.plate("pixels", D, dim=-1):
+                numpyro.sample("w", dist.LogNormal(2.0 * x, 0.2))
+
+    arguments = from_numpyro(model, guide, x=X)
+    u_K = RNG.normal(size=D + 1)
+    w, z = u_K[:D], u_K[D]
+    wanted = stats.norm(0, 2).logpdf(z) + stats.norm(z, 0.5).logpdf(w).sum()
+    wanted += stats.norm(w, 1).logpdf(np.float64(X[3])).sum()
+    np.testing.assert_allclose(arguments["log_joint"]({}, X[3], jnp.float32(u_K)), wanted, rtol=1e-5)
+    mu_K, sigma_K = arguments["encode"]({}, X[3])
+    np.testing.assert_allclose(mu_K, [*(2.0 * X[3]), X[3, 0]], rtol=1e-5)
+    np.testing.assert_allclose(sigma_K, [0.2] * D + [0.3], rtol=1e-5)
+    guide, params = fitted(guides.AutoNormal, model)
+    mu_NxK, _ = guided(guide, model, params=params)
+    median = guide.median(params)
+    np.testing.assert_allclose(mu_NxK[:, :D], np.log(median["w"]), atol=1e-4)
+    np.testing.assert_allclose(mu_NxK[:, D], median["z"][:, 0], atol=1e-4)
+
+
 def test_numpyro_itself_is_what_the_density_is_compared_with(monkeypatch):
     """A density without its Jacobian, and one that counts the plate's factor, are refused."""
     from vaelab.audit import numpyro_model
@@ -535,6 +576,20 @@ def test_numpyro_itself_is_what_the_density_is_compared_with(monkeypatch):
         monkeypatch.setattr(numpyro_model, "_log_joint", wrong)
         with pytest.raises(vaelab.AuditError, match="with NumPyro's log_density at the same z"):
             from_numpyro(subsampled, x=X)
+
+
+def test_the_documentations_example_is_audited_as_it_stands(monkeypatch):
+    text = (Path(__file__).parents[2] / "docs" / "audit.md").read_text()
+    (code,) = re.findall(r'^```python title="numpyro_audit.py"\n(.*?)^```$', text, re.MULTILINE | re.DOTALL)
+    checked = []
+
+    def audit(**arguments):
+        checked.append(vaelab.check(**arguments))
+        return vaelab.Report([], {})
+
+    monkeypatch.setattr(vaelab, "audit", audit)
+    exec(compile(code, "docs/audit.md", "exec"), {"__name__": "__main__"})
+    assert [name for name, *_ in checked[0].checks][:2] == ["x", "settings"]
 
 
 def test_without_numpyro_one_line_says_so(monkeypatch):

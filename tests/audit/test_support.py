@@ -211,6 +211,16 @@ def test_what_is_no_support_is_one_line(case):
     assert "\n" not in str(raised.value)
 
 
+def test_a_density_that_is_0_outside_of_a_support_is_refused_with_the_way_out():
+    def log_joint(x, z_K):
+        return jnp.where(jnp.all(z_K > 5.0), jnp.sum(jax.scipy.stats.norm.logpdf(x, z_K, 1.0)), -jnp.inf)
+
+    given = {"latent_dim": 2, "key": jax.random.key(0), "log_joint": log_joint}
+    with pytest.raises(vaelab.AuditError, match=r"log_joint is -inf .* name it by support="):
+        vaelab.check(None, None, np.ones((3, 2), np.float32), **given)
+    assert vaelab.check(None, None, np.ones((3, 2), np.float32), **given, support=(5.0, np.inf))
+
+
 def test_an_exception_of_the_users_tells_of_z_and_not_of_u():
     def log_joint(x, z):
         return z.sum(axis=3)

@@ -1,7 +1,7 @@
 """NumPyro models as they are: `from_numpyro` gives the arguments of an audit.
 
-The latent sites are those of the model's trace, with what `handlers.reparam` puts in the place of others, each
-in the unconstrained coordinates of NumPyro's `biject_to`: with z = T(u),
+The latent sites are those of the model's trace, with what `handlers.reparam` puts in the place of others,
+each in the unconstrained coordinates of NumPyro's `biject_to`: with z = T(u),
 
     log p(x, u) = log p(x, z = T(u)) + log |det dT/du|.
 """
@@ -202,7 +202,7 @@ def _compare(ours: Any, wanted: Any, how: str) -> None:
     if not np.allclose(ours, wanted, rtol=1e-4, atol=1e-3, equal_nan=True):
         raise AuditError(
             f"log p(x, u) is {float(ours):.6g}, and {how} {float(wanted):.6g}: the model must be pure, "
-            "without dropout or random numbers, and what is of one datapoint must not depend on other datapoints"
+            "without dropout or random numbers, and a datapoint's sites must not depend on other datapoints"
         )
 
 

@@ -124,7 +124,7 @@ def rows(x: Any, count: int, number: int) -> Any:
 
 
 def data_plates(program: Program, values: Mapping[str, Any], x: Any, count: int) -> tuple[set[str], str]:
-    """The plates whose size is the number of rows, and where there is none, why: it is no model of a batch."""
+    """The plates whose size is the number of rows, and where there is none, why: no model of a batch."""
     sizes = []
     for number in (2, 3):
         try:
@@ -169,6 +169,8 @@ def sites_of(trace: Trace, plates: set[str]) -> Sites:
 
 
 def _check_latents(latents: Mapping[str, dict[str, Any]], plates: set[str]) -> None:
+    import numpyro.distributions as dist
+
     if not latents:
         raise AuditError("the model has no latent site: every one is observed, or in params")
     for name, site in latents.items():
@@ -176,6 +178,11 @@ def _check_latents(latents: Mapping[str, dict[str, Any]], plates: set[str]) -> N
             raise AuditError(
                 f"the latent site {name!r} is discrete: sum it out, as MixtureSameFamily of NumPyro does, or "
                 "give its value in params"
+            )
+        if isinstance(unwrapped(site["fn"]), dist.MaskedDistribution):
+            raise AuditError(
+                f"the latent site {name!r} is masked, as obs_mask= makes it, and has no density where it is: give "
+                "it one there too, and mask what is observed alone"
             )
     outside = [
         name
