@@ -181,8 +181,8 @@ def _check_latents(latents: Mapping[str, dict[str, Any]], plates: set[str]) -> N
             )
         if isinstance(unwrapped(site["fn"]), dist.MaskedDistribution):
             raise AuditError(
-                f"the latent site {name!r} is masked, as obs_mask= makes it, and has no density where it is: give "
-                "it one there too, and mask what is observed alone"
+                f"the latent site {name!r} is masked, as obs_mask= makes it, and has no density where it is: "
+                "give it one there too, and mask what is observed alone"
             )
     outside = [
         name
