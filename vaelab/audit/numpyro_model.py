@@ -119,7 +119,7 @@ def _sites(program: Program, plates: set[str], values: Params, x: Any, count: in
 
 
 def _check_of_one(program: Program, values: Params, x: Any, count: int) -> None:
-    """Raises AuditError where the latent sites get larger with the rows of x, in no plate."""
+    """Raises AuditError where the latent sites get larger with the rows of x, as those of a batch."""
     shapes = []
     for number in (2, 3):
         try:
@@ -130,7 +130,7 @@ def _check_of_one(program: Program, values: Params, x: Any, count: int) -> None:
     grown = [name for name, shape in shapes[0].items() if shapes[1].get(name) != shape]
     if grown:
         raise AuditError(
-            f"{names(grown)} has a value for each row of x, and is in no plate: put it into "
+            f"{names(grown)} has a value for each row of x, and no plate of the datapoints: put it into "
             "numpyro.plate(name, len(x)), or give batched=False if the model is of one datapoint"
         )
 
