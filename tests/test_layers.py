@@ -48,6 +48,7 @@ ONLY_IN_FUNCTIONS = {
     "tensorboardX",
     "distrax",
     "scipy",
+    "numpyro",
 }
 # The bijectors that families build their distributions of are themselves imported in the families' functions.
 EXCEPT = {"posterior/bijectors": {"distrax"}}

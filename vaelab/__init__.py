@@ -1,6 +1,6 @@
 """vaelab: train variational autoencoders and measure, with error bars, what their inference loses."""
 
-from vaelab.audit import AuditError, Checked, Report, audit, check
+from vaelab.audit import AuditError, Checked, Report, audit, check, from_numpyro
 from vaelab.evidence import (
     Evidence,
     by_annealing,
@@ -66,6 +66,7 @@ __all__ = [
     "estimate_log_evidence",
     "fit_locally",
     "free_bits",
+    "from_numpyro",
     "full",
     "householder",
     "iaf",

@@ -15,6 +15,7 @@ from vaelab.audit.given import AuditError, given_choices, given_data, given_mode
 from vaelab.audit.hints import hints
 from vaelab.audit.prepared import GIVEN, Prepared, looked_up, opened, prepare
 from vaelab.audit.results import Report
+from vaelab.audit.support import on_support
 from vaelab.measure.rows import arrays, rows
 from vaelab.measure.stages import Measurement, measure
 from vaelab.report import page
@@ -35,6 +36,7 @@ def audit(
     sample: Callable[..., Any] | None = None,
     num_simulated: int = 0,
     decode: Callable[..., Array] | None = None,
+    support: Any = None,
     families: Sequence[str] = ("diagonal", "full"),
     evidence: str = "auto",
     tolerance: float = 0.02,
@@ -69,6 +71,11 @@ def audit(
         num_simulated: datapoints that are drawn from the model and measured too, log p(x) from both sides.
         decode: z_K -> E[x given z] as an image, [height, width] with values from 0 to 1: the page then has
             pictures of the worst datapoints.
+        support: of z, where it is not R^K: "positive", "unit_interval", "simplex" (of n numbers, n - 1 of K),
+            an interval (low, high), a list of (support, size) for the parts of z, or a dict of (support,
+            shape) where z is one. The functions are then handed z = T(u) in that support, and a log_joint
+            gets log |det dT/du|; encode returns (mu, sigma) of u_K, as every q is of u; the prior of a
+            log_likelihood is u ~ N(0, I). T is exp, sigmoid or softmax: `vaelab.audit.support`.
         families: the names of the families that are fitted.
         evidence: how log p(x) is estimated; "auto" chooses on a few datapoints.
         tolerance: what counts as converged, in nats.
@@ -85,6 +92,7 @@ def audit(
     """
     console, choices = Console(quiet=quiet), given_choices(family, families, evidence, tolerance, settings)
     given = given_model(log_likelihood, log_joint, encode, sample, decode, params, latent_dim, num_simulated)
+    given = on_support(given, support)
     data = given_data(x, key, labels=labels, weights=weights)
     with _one_line(), ExitStack() as held:
         prepared = prepare(given, data, choices)
@@ -109,6 +117,7 @@ def check(
     sample: Callable[..., Any] | None = None,
     num_simulated: int = 0,
     decode: Callable[..., Array] | None = None,
+    support: Any = None,
     families: Sequence[str] = ("diagonal", "full"),
     evidence: str = "auto",
     tolerance: float = 0.02,
@@ -128,6 +137,7 @@ def check(
     """
     choices = given_choices(family, families, evidence, tolerance, settings)
     given = given_model(log_likelihood, log_joint, encode, sample, decode, params, latent_dim, num_simulated)
+    given = on_support(given, support)
     data = given_data(x, key, labels=labels, weights=weights)
     with _one_line():
         prepared = prepare(given, data, choices)

@@ -98,7 +98,10 @@ def _called(given: Given, x: Any, z_NxK: np.ndarray, row: int) -> float:
     if jnp.asarray(value).dtype not in FLOATS:
         raise AuditError(f"{name} returned {shapes(value)}: compute it in float32")
     if not np.isfinite(value):
-        raise AuditError(f"{name} is {value} at datapoint {row} and z = {_some(z_K)}: it must be finite")
+        hint = "; where z has not all of R^K for its support, name it by support=" if value == -np.inf else ""
+        raise AuditError(
+            f"{name} is {value} at datapoint {row} and z = {_some(z_K)}: it must be finite{hint}"
+        )
     if value != again:
         raise AuditError(
             f"{name} gave {value} and then {again} for the same x and z: it must be pure, without dropout, "
