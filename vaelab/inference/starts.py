@@ -48,7 +48,8 @@ def grid(log_joint: LogJoint, latent_dim: int, *, num_nodes: int, wide: bool) ->
     """z_JxK, the J = TOPS highest local maxima among about num_nodes nodes of a grid, for K = 1 and 2.
 
     The nodes lie close about 0 and ever further apart outwards, to 8, or where the prior is not known to
-    10^LARGEST on a line and to PLANE in a plane. A mode much narrower than the nodes are apart where it lies is not seen.
+    10^LARGEST on a line and to PLANE in a plane. A mode much narrower than the nodes are apart where it lies
+    is not seen.
     """
     side = num_nodes if latent_dim == 1 else int(num_nodes**0.5)
     reach = (10.0**LARGEST if latent_dim == 1 else PLANE) if wide else 8.0

@@ -143,7 +143,7 @@ def weigh(
         subject, at = run.subject, suspects[block]
         size_N = np.abs(np.nan_to_num(other.searched.modes.z_MxK[at])).max(axis=(1, 2))
         known = searching.has_known_prior(subject.model)
-        scale_N = np.where(known, 1.0, np.clip(1.5 * size_N, 1.0, 1e6)).astype(np.float32)
+        scale_N = np.where(known, 1.0, np.clip(1.5 * size_N, searching.WIDE, 1e6)).astype(np.float32)
         key = jax.random.fold_in(subject.keys.search, 2)
         return searching.tempered(subject, take(run.points.inputs, at), scale_N, key)[0]
 

@@ -25,6 +25,7 @@ from vaelab.posterior.gaussian import diagonal
 from vaelab.runtime.devices import map_datapoints, take
 from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
 
+WIDE = 3.0  # the least scale of the sampler's start, of z whose prior is not known
 COUNTED = 7.0  # nats below the heaviest, to which a mode is counted: a thousandth of it
 
 
@@ -240,7 +241,7 @@ def _from_prior(
         # Wide enough to reach what ascents have reached, and a little more.
         high_NxS = ends.value >= ends.value.max(axis=1, keepdims=True) - 20.0
         size_NxS = np.where(high_NxS, np.abs(ends.z_K).max(axis=2), 0.0)
-        scale_N = np.clip(1.5 * size_NxS.max(axis=1), 1.0, 1e6).astype(np.float32)
+        scale_N = np.clip(1.5 * size_NxS.max(axis=1), WIDE, 1e6).astype(np.float32)
     return tempered(subject, inputs, scale_N, key)
 
 
