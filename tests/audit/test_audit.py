@@ -10,14 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from rich.console import Console
-from scipy import stats
 
 import vaelab
 from vaelab import model, posterior
-from vaelab.audit import auditing, normalised
+from vaelab.audit import auditing
 from vaelab.audit import checks as given_checks
 from vaelab.audit.given import given_model
-from vaelab.audit.normalised import log_constant
 from vaelab.measure import gap
 from vaelab.measure import stages as measure
 from vaelab.runtime import directory as rundir
@@ -173,37 +171,6 @@ def test_simulated_datapoints_have_bounds_from_both_sides():
         report.per_datapoint["simulated/log_evidence"],
         atol=0.5,
     )
-
-
-def test_an_encoder_that_returns_the_variance_is_named():
-    def wrong(x_D):
-        mu_K, sigma_K = encode(x_D)
-        return mu_K, (sigma_K / 0.8) ** 2
-
-    (note,) = run(encode=wrong).notes
-    assert "does encode return the variance?" in note
-
-
-def test_of_several_readings_that_help_the_best_is_named():
-    def tiny(x_D):
-        mu_K, sigma_K = encode(x_D)
-        return mu_K - 0.1, jnp.full_like(sigma_K, 1e-4)  # its square root is too small as well, exp is not
-
-    (note,) = run(encode=tiny).notes
-    assert "with exp(sigma" in note
-
-
-def test_a_scale_that_is_somewhat_too_small_is_not_taken_for_a_variance():
-    weak = (0.3, 0.2)  # singular values of W: the posterior is near N(0, I)
-    other = model.linear_gaussian(K, weak, 0.6, D)
-    theta = other.init(jax.random.key(0))
-
-    def small(x_D):
-        mean_K, precision_KxK = model.linear_gaussian_posterior(theta, x_D)
-        return mean_K + 0.5, 0.8 / jnp.sqrt(jnp.diag(precision_KxK))
-
-    report = run(lambda x_D, z_K: other.log_likelihood(theta, x_D, z_K), small)
-    assert report.notes == []
 
 
 def test_labels_go_along_and_the_report_is_saved(tmp_path, capsys):
@@ -433,71 +400,6 @@ def test_what_is_wrong_is_said_in_one_line_before_anything_is_spent(case, monkey
     with pytest.raises(vaelab.AuditError, match=line) as raised:
         run(**changes)
     assert "\n" not in str(raised.value)
-
-
-def test_the_constant_of_a_bernoulli_and_of_a_gaussian_is_found():
-    logits_D = jnp.linspace(-2.0, 2.0, 200)
-    bernoulli = log_constant(
-        lambda key: jax.random.bernoulli(key, jax.nn.sigmoid(logits_D)).astype(jnp.float32),
-        lambda x_D: jnp.sum(x_D * logits_D - jax.nn.softplus(logits_D)) + 30.0,
-        jax.random.key(0),
-    )
-    # The fit of each dimension costs about half a nat in a thousand.
-    assert abs(bernoulli.value - 30.0) < 5.0 * bernoulli.stderr + 200 * 0.5e-3
-    gaussian = log_constant(
-        lambda key: jax.random.normal(key, (200,)),
-        lambda x_D: -0.5 * jnp.sum(x_D**2 + jnp.log(2.0 * jnp.pi)),
-        jax.random.key(1),
-    )
-    assert not gaussian.looks_wrong()
-    assert bernoulli.looks_wrong()
-    assert bernoulli.dims == 200
-
-
-def test_the_law_fitted_to_a_gaussian_dimension_is_its_gaussian():
-    fit_S, x_S = 3.0 + 2.0 * np.random.default_rng(0).normal(size=(2, 500))
-    expected_S = stats.norm.logpdf(x_S, np.mean(fit_S), np.std(fit_S, ddof=1))
-    np.testing.assert_allclose(normalised._log_g(fit_S, x_S), expected_S)
-
-
-def discretized_logistic(x_D, scale):
-    """log of the mass within half of each whole number, from its tail, where nothing cancels."""
-    far_D = jnp.abs(x_D)
-    tails = (jax.nn.sigmoid(-(far_D + side) / scale) for side in (-0.5, 0.5))
-    return jnp.sum(jnp.log(next(tails) - next(tails)))
-
-
-@pytest.mark.parametrize(
-    ("sample", "log_density"),
-    [
-        (lambda key: jax.random.uniform(key, (784,)), lambda x_D: jnp.sum(0.0 * x_D)),
-        (lambda key: jax.random.exponential(key, (100,)), lambda x_D: -jnp.sum(x_D)),
-        # A U on [0, 1], as continuous Bernoulli laws and Beta laws have it.
-        (
-            lambda key: jnp.sin(0.5 * jnp.pi * jax.random.uniform(key, (100,))) ** 2,
-            lambda x_D: -jnp.sum(jnp.log(jnp.pi) + 0.5 * jnp.log(x_D * (1.0 - x_D))),
-        ),
-        (
-            lambda key: jnp.round(6.0 * jax.random.logistic(key, (784,))),
-            lambda x_D: discretized_logistic(x_D, 6.0),
-        ),
-    ],
-    ids=["uniform", "exponential", "arcsine", "discretized logistic"],
-)
-def test_a_normalised_density_raises_no_alarm_and_an_unnormalised_one_does(sample, log_density):
-    right = log_constant(sample, log_density, jax.random.key(0))
-    assert not right.looks_wrong()
-    wrong = log_constant(sample, lambda x_D: log_density(x_D) + 0.5 * x_D.size, jax.random.key(0))
-    assert wrong.looks_wrong()
-
-
-def test_a_draw_that_the_density_calls_impossible_is_an_alarm():
-    constant = log_constant(
-        lambda key: jax.random.normal(key, (3,)),
-        lambda x_D: jnp.where(x_D[0] > 0, 0.0, -jnp.inf),
-        jax.random.key(0),
-    )
-    assert constant.looks_wrong()
 
 
 def test_an_audit_in_float64_is_refused_in_one_line():

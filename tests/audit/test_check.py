@@ -34,8 +34,11 @@ def test_each_check_is_a_line_with_what_it_looked_at(capsys):
         ("encode", "all 24 datapoints"),
         ("log_likelihood", "4 of 24 datapoints, each at a draw of the encoder's q"),
         ("log_likelihood", "all 24 datapoints, likewise"),
+        ("log_likelihood", "256 z of N(0, I) and of the encoder's q at 4 of 24 datapoints, one at 24"),
+        ("log_likelihood", "24 of 24 datapoints, each at the same 4 z"),
         ("sample", "a draw at one z"),
-        ("normalisation", "1,000 draws of sample at one z"),
+        ("normalisation", "3,000 draws of sample at 2 z"),
+        ("x against sample", "8,192 draws of sample at the z of 24 datapoints"),
         ("encode", "all 3 datapoints drawn by sample"),
     ]
     assert [name for name, _ in checked.could_not] == ["decode", "directory"]

@@ -10,8 +10,9 @@ from typing import Any
 from rich.console import Console
 
 from vaelab import report
+from vaelab.audit.arrays import given_data
 from vaelab.audit.checked import Checked
-from vaelab.audit.given import AuditError, given_choices, given_data, given_model
+from vaelab.audit.given import AuditError, given_choices, given_model
 from vaelab.audit.hints import hints
 from vaelab.audit.prepared import GIVEN, Prepared, looked_up, opened, prepare
 from vaelab.audit.results import Report
@@ -67,8 +68,12 @@ def audit(
         family: the name of the family whose phi_P encode returns.
         params: where given, each function takes them as its first argument; what a function closes over is
             compiled into every program, which takes long for large networks.
-        sample: (key, z_K) -> x, a draw from p(x given z), which shows whether log_likelihood is normalised.
-        num_simulated: datapoints that are drawn from the model and measured too, log p(x) from both sides.
+        sample: (key, z_K) -> x, a draw from p(x given z), which shows whether log_likelihood is normalised
+            and whether x holds numbers that are never drawn. (key, z_K, x) -> x where x has covariates: it
+            takes them from the datapoint and gives them back with what it draws. With log_joint (key) ->
+            (x, z_K), or (key, x) -> (x, z_K), a draw of both.
+        num_simulated: datapoints that are drawn from the model and measured too, log p(x) from both sides;
+            with the covariates of the datapoints of x, in turn.
         decode: z_K -> E[x given z] as an image, [height, width] with values from 0 to 1: the page then has
             pictures of the worst datapoints.
         support: of z, where it is not R^K: "positive", "unit_interval", "simplex" (of n numbers, n - 1 of K),
@@ -168,8 +173,8 @@ def _measured(prepared: Prepared, place: Path, console: Console) -> Report:
         latents |= page.latents(subject, split, outcome)
         if prepared.image_shape:
             pictures |= page.pictures(subject, split, outcome, table, per_datapoint, prepared.image_shape)
-    notes = report.remarks(table)
+    notes = [*prepared.notes, *report.remarks(table)]
     look = partial(hints, prepared.subjects[GIVEN], outcomes[GIVEN])
     notes += stored_json(place / "stages" / "hints.json", look, console)
     shown = {"latents": latents, "pictures": pictures}
-    return Report(table, per_datapoint | prepared.columns, notes, shown)
+    return Report(table, per_datapoint | prepared.columns, notes, prepared.remarks, shown)

@@ -1,6 +1,7 @@
 """What an audit is given: a user's own functions and data."""
 
 import functools
+import inspect
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,14 +24,16 @@ class Given(NamedTuple):
 
     name: of the density, as the user calls it: log_likelihood, or log_joint
     density(params, x, z_K) -> [] nats; encode(params, x), or what it gave for every datapoint, or None;
-    sample(params, key, z_K) -> x, or None; decode(params, z_K) -> an image, or None
+    sample(params, key, z_K, x), or None: the user's, which takes of these what it asks for, and returns x, or
+    (x, z) of a log_joint; x is a datapoint, for the sake of its covariates
+    decode(params, z_K) -> an image, or None
     num_simulated: datapoints that are drawn by sample and measured too
     """
 
     name: str
     density: Callable[[Params, Any, Array], Array]
     encode: Callable[[Params, Any], Any] | tuple[Any, Any] | None
-    sample: Callable[[Params, Key, Array], Any] | None
+    sample: Callable[[Params, Key, Array, Any], Any] | None
     decode: Callable[[Params, Array], Array] | None
     params: Params
     latent_dim: int
@@ -44,8 +47,17 @@ class Given(NamedTuple):
             log_prior=standard_normal_log_prob if self.name == "log_likelihood" else lambda z_K: 0.0,
             log_likelihood=self.density,
             mean=self.decode,
-            sample=self.sample,
+            sample=None,  # `draw`, which takes covariates, or draws z too
         )
+
+    @property
+    def draw(self) -> Callable[[Params, Key, Array, Any], tuple[Any, Array]] | None:
+        """(params, key, z_K, x) -> (x drawn, the z that it was drawn from), or None without a sampler."""
+        if self.sample is None:
+            return None
+        if self.name == "log_joint":
+            return lambda params, key, z_K, x: tuple(self.sample(params, key, z_K, x))
+        return lambda params, key, z_K, x: (self.sample(params, key, z_K, x), z_K)
 
 
 def given_model(
@@ -76,46 +88,48 @@ def given_model(
     for what, (number, least) in whole.items():
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
             raise AuditError(f"{what}={number!r} must be a whole number of {least} or more")
-    if sample is not None and log_likelihood is None:
-        raise AuditError(
-            "sample draws x given z, of a model with log_likelihood: leave it out with log_joint"
-        )
     if num_simulated and sample is None:
-        raise AuditError(f"num_simulated={num_simulated} needs sample=(key, z) -> x")
+        arguments = "(key, z) -> x" if name == "log_likelihood" else "(key) -> (x, z)"
+        raise AuditError(f"num_simulated={num_simulated} needs sample={arguments}")
 
     def with_params(function: Callable[..., Any] | None) -> Callable[..., Any] | None:
         if params is not None or not callable(function):
             return function
         return lambda _, *arguments: function(*arguments)
 
-    functions = map(with_params, (density, encode, sample, decode))
+    drawn = None if sample is None else _sampler(sample, name, with_params=params is not None)
+    functions = with_params(density), with_params(encode), drawn, with_params(decode)
     return Given(
         name, *functions, () if params is None else params, int(latent_dim), num_simulated=int(num_simulated)
     )
 
 
-class Data(NamedTuple):
-    """The datapoints: x with one row each in every array, their number, and columns beside them; the key."""
+def _sampler(sample: Callable[..., Any], name: str, *, with_params: bool) -> Callable[..., Any]:
+    """The user's sampler as (params, key, z_K, x) -> its result, by the number of arguments that it asks for.
 
-    x: Any
-    count: int
-    key: Any
-    columns: dict[str, np.ndarray]
+    Of a log_likelihood (key, z) or (key, z, x), of a log_joint (key) or (key, x). Raises AuditError.
+    """
+    try:
+        parameters = inspect.signature(sample).parameters.values()
+        by_position = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        asked = sum(p.default is p.empty for p in by_position) - with_params
+        if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+            asked = None
+    except (TypeError, ValueError):  # a callable that has no signature to be read
+        asked = None
+    least = 1 if name == "log_joint" else 2
+    asked = least if asked is None else asked
+    if asked not in (least, least + 1):
+        forms = "(key) -> (x, z) or (key, x) -> (x, z)" if least == 1 else "(key, z) -> x or (key, z, x) -> x"
+        first = ", after params," if with_params else ""
+        raise AuditError(f"sample takes {asked} arguments{first}; with {name} it is {forms}")
 
+    def drawn(params: Params, key: Key, z_K: Array, x: Any) -> Any:
+        arguments = (key,) if least == 1 else (key, z_K)
+        arguments += (x,) if asked > least else ()
+        return sample(params, *arguments) if with_params else sample(*arguments)
 
-def given_data(x: Any, key: Any, **columns: Any) -> Data:
-    """The datapoints as NumPy arrays, and the columns that are not None. Raises AuditError."""
-    x, count = as_arrays(x)
-    _check_digits(x)
-    for name, values in columns.items():
-        _check_masks(name, values)
-    arrays = {name: np.asarray(values) for name, values in columns.items() if values is not None}
-    for name, values in arrays.items():
-        if values.shape[:1] != (count,) or values.dtype == object:
-            raise AuditError(
-                f"{name} must be one for each of the {count:,} datapoints, and has the shape {values.shape}"
-            )
-    return Data(x, count, key, arrays)
+    return drawn
 
 
 class Choices(NamedTuple):
@@ -154,73 +168,6 @@ def typed(key: Any) -> Key:
     raise AuditError(f"key must be a JAX key, as jax.random.key(0), not {key!r}")
 
 
-def as_arrays(x: Any, what: str = "x") -> tuple[Any, int]:
-    """(x as NumPy arrays, N). Raises AuditError."""
-    _check_masks(what, x)
-    x = jax.tree.map(np.asarray, x)
-    leaves = jax.tree.leaves(x)
-    bad = [a.dtype for a in leaves if not (jnp.issubdtype(a.dtype, jnp.number) or a.dtype == bool)]
-    if bad or not leaves:
-        raise AuditError(f"{what} must be numbers, in arrays of one row a datapoint, not {bad or x!r}")
-    sizes = {a.shape[:1] for a in leaves}
-    if len(sizes) > 1 or () in sizes or (0,) in sizes:
-        arrays = ", ".join(_described(a) for a in leaves[:4]) + (", ..." if len(leaves) > 4 else "")
-        if all(a.ndim == 0 for a in leaves):
-            arrays += f"; of lists give np.asarray({what})"
-        raise AuditError(f"{what} must have one row a datapoint, the same number in every array: {arrays}")
-    _check_integers(what, leaves)
-    return x, leaves[0].shape[0]
-
-
-def _check_masks(what: str, tree: Any) -> None:
-    """Raises AuditError where entries are behind a mask, which JAX arrays do not have."""
-    for leaf in jax.tree.leaves(tree):
-        masked = np.sum(np.ma.getmaskarray(leaf)) if isinstance(leaf, np.ma.MaskedArray) else 0
-        if masked:
-            raise AuditError(
-                f"{what} has {masked:,} masked entries, and what is behind the mask would be taken for data: "
-                f"give {what}.filled(0) with ~{what}.mask beside it, and leave these entries out"
-            )
-
-
-def _check_integers(what: str, leaves: list[np.ndarray]) -> None:
-    """Raises AuditError for integers that wrap in the type that JAX, without 64 bits, makes of theirs."""
-    for a in leaves:
-        if a.dtype.kind not in "iu" or not a.size:
-            continue
-        dtype = jax.dtypes.canonicalize_dtype(a.dtype)
-        least, greatest = int(a.min()), int(a.max())
-        if least < np.iinfo(dtype).min or greatest > np.iinfo(dtype).max:
-            raise AuditError(
-                f"{what} has integers from {least:,} to {greatest:,}, which {dtype.name} does not hold: "
-                "subtract an offset or scale them before, and give float32"
-            )
-
-
-LOST = 1e-3  # of the spread of a dimension: what rounding to float32 may take
-NO_SPREAD = 1e-12  # of the size of the numbers: a spread this small is rounding in float64
-
-
-def _check_digits(x: Any) -> None:
-    """Raises AuditError where float32 rounds what a dimension of x varies by between the datapoints."""
-    for a in jax.tree.leaves(x):
-        if a.dtype.kind != "f" or a.dtype.itemsize <= 4:
-            continue
-        flat_NxD = a.reshape(len(a), -1)
-        kept_NxD = np.where(np.isfinite(flat_NxD), flat_NxD, 0.0)
-        with np.errstate(over="ignore"):  # what is too large becomes infinite, and its rounding too
-            rounding_D = np.abs(kept_NxD - kept_NxD.astype(np.float32)).max(axis=0)
-            spread_D, size_D = kept_NxD.std(axis=0), np.abs(kept_NxD).max(axis=0)
-        lost_D = np.isinf(rounding_D) | (rounding_D > LOST * spread_D) & (spread_D > NO_SPREAD * size_D)
-        if lost_D.any():
-            first = np.flatnonzero(lost_D)[0]
-            raise AuditError(
-                f"x is {a.dtype} and an audit is in float32, which rounds dimension {first} by up to "
-                f"{rounding_D[first]:.2g} where its standard deviation is {spread_D[first]:.2g}: subtract an "
-                "offset or scale it before; give x.astype(np.float32) if these digits do not matter"
-            )
-
-
 def theirs(name: str, function: Callable[..., Any], params: Params, how: str = "") -> Callable[..., Any]:
     """The function, whose exceptions are told as the user's: with the call, how it was made, and the line."""
 
@@ -231,7 +178,7 @@ def theirs(name: str, function: Callable[..., Any], params: Params, how: str = "
         except AuditError:
             raise
         except Exception as error:
-            shapes = ", ".join(str(jax.tree.map(_described, argument)) for argument in arguments)
+            shapes = ", ".join(str(jax.tree.map(described, argument)) for argument in arguments)
             said = " ".join(str(error).split())[:300]
             raise AuditError(
                 f"{name}({shapes}){how} raised {type(error).__name__}: {said}{_place(error)}"
@@ -240,7 +187,7 @@ def theirs(name: str, function: Callable[..., Any], params: Params, how: str = "
     return call
 
 
-def _described(array: Any) -> str:
+def described(array: Any) -> str:
     aval = jax.typeof(array) if isinstance(array, jax.Array) else np.asarray(array)
     if jax.dtypes.issubdtype(aval.dtype, jax.dtypes.prng_key):
         return "key"
@@ -259,4 +206,4 @@ def _place(error: Exception) -> str:
 
 
 def shapes(value: Any) -> str:
-    return str(jax.tree.map(_described, value))
+    return str(jax.tree.map(described, value))

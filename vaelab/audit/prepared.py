@@ -12,12 +12,17 @@ import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 
+from vaelab.audit.arrays import Data, check_params
 from vaelab.audit.checked import Check, NotChecked
-from vaelab.audit.checks import check_decode, check_density, check_encoder, check_sample, encoded_phi
-from vaelab.audit.given import AuditError, Choices, Data, Given, shapes, typed
+from vaelab.audit.checks import check_decode, check_density
+from vaelab.audit.encoder import check_encoder, encoded_phi
+from vaelab.audit.finite import check_finite
+from vaelab.audit.given import AuditError, Choices, Given, shapes, typed
+from vaelab.audit.outside import check_outside
+from vaelab.audit.sampler import check_sample, simulated
+from vaelab.audit.uses import check_uses
 from vaelab.config.audit import audit_config, audit_settings
 from vaelab.keys import Keys, purpose_key
-from vaelab.measure.datapoints import simulated
 from vaelab.measure.subject import Inputs, Measured, Subject
 from vaelab.posterior.project import project
 from vaelab.runtime.directory import as_directory, in_use, open_directory, stored_json
@@ -35,6 +40,7 @@ class Prepared(NamedTuple):
     columns: what goes along with the datapoints, under the names of `per_datapoint`.
     config: the settings, with digests of what was given: what a directory belongs to.
     lines: what was checked, and what could not be.
+    notes: what of it deserves a look beside the results.
     """
 
     subjects: dict[str, Subject]
@@ -44,6 +50,18 @@ class Prepared(NamedTuple):
     columns: dict[str, np.ndarray]
     config: ConfigDict
     lines: list[Check | NotChecked]
+    notes: list[str]
+
+    @property
+    def remarks(self) -> list[str]:
+        """Whether the density was checked to be normalised."""
+        return [
+            f"{line.name}: not checked, {line.reason}"
+            if isinstance(line, NotChecked)
+            else f"{line.name}: {line.result}"
+            for line in self.lines
+            if line.name == "normalisation"
+        ]
 
 
 def prepare(given: Given, data: Data, choices: Choices) -> Prepared:
@@ -51,6 +69,7 @@ def prepare(given: Given, data: Data, choices: Choices) -> Prepared:
 
     Raises AuditError or ConfigError, with one line, at the first thing that is not what it should be.
     """
+    check_params(given.params)
     x, lines = data.x, data_lines(data)
     encoded = check_encoder(given, x, data.count, choices, lines)
     config = audit_config(
@@ -73,10 +92,14 @@ def prepare(given: Given, data: Data, choices: Choices) -> Prepared:
         "encode": subjects[GIVEN].start(next(iter(families)), inputs),
         given.name: check_density(given, x, z_NxK, lines, chunk_size=settings.memory),
     }
-    check_sample(given, x, z_NxK[0], keys.corrupt, lines)
+    check_finite(given, subjects[GIVEN], inputs, lines)
+    notes = check_uses(given, x, z_NxK, lines)
+    check_sample(given, x, z_NxK, keys.corrupt, lines)
+    if given.sample is not None:
+        check_outside(given, x, z_NxK, keys.corrupt, lines, chunk_size=settings.memory)
     image_shape = check_decode(given, x, z_NxK[0], lines)
     if given.num_simulated:
-        drawn = simulated(subject.model, given.params, keys.simulate, num_points=given.num_simulated)
+        drawn = simulated(given, x, keys.simulate, num_points=given.num_simulated)
         encoder = encoded if callable(given.encode) else None
         points[SIMULATED] = drawn
         subjects[SIMULATED] = _amortized(subject, given, encoder, drawn, lines, " drawn by sample")
@@ -88,7 +111,7 @@ def prepare(given: Given, data: Data, choices: Choices) -> Prepared:
         "num_simulated": given.num_simulated,
     }
     columns = {f"{GIVEN}/{name}": values for name, values in data.columns.items()}
-    return Prepared(subjects, points, functions, image_shape, columns, config, lines)
+    return Prepared(subjects, points, functions, image_shape, columns, config, lines, notes)
 
 
 def data_lines(data: Data) -> list[Check | NotChecked]:

@@ -23,19 +23,23 @@ class Report:
         standard errors over the datapoints, in nats.
     per_datapoint: the arrays behind them, under "given/index", "given/diagonal/elbo_optimal", ...
     notes: what deserves a look: broken orders, and what the encoder seems to return in the place of sigma.
+    remarks: whether the density was checked to be normalised, and by what.
     """
 
     rows: list[dict[str, Any]]
     per_datapoint: dict[str, np.ndarray]
     notes: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     shown: Mapping[str, Any] = field(default_factory=dict, repr=False)  # what `write_page` shows beside them
 
     def table(self, console: Console | None = None) -> None:
-        """Prints the rows and the notes."""
+        """Prints the rows, the notes and the remarks."""
         console = console or Console()
         console.print(report.gap_table(self.rows))
         for note in self.notes:
             console.print(note, style="red", highlight=False, markup=False)
+        for remark in self.remarks:
+            console.print(remark, style="dim", highlight=False, markup=False)
 
     def save(self, directory: str | Path) -> None:
         """Writes gap.json, per_datapoint.npz, gaps.png and report.html there; it is made if need be."""

@@ -65,8 +65,12 @@ def on_support(given: Given, support: Any) -> Given:
         # What is not one number stays as it is, for the check of it to tell.
         return value + log_det if with_jacobian and jnp.shape(value) == () else value
 
-    def sample(params: Any, key: Any, u_K: Array) -> Any:
-        return theirs("sample", given.sample, params)(key, transform.forward(u_K)[0])
+    def sample(params: Any, key: Any, u_K: Array, x: Any) -> Any:
+        drawn = theirs("sample", given.sample, params)(key, transform.forward(u_K)[0], x)
+        # What is no pair of (x, z) stays as it is, for the check of it to tell.
+        if not with_jacobian or not (isinstance(drawn, tuple | list) and len(drawn) == 2):
+            return drawn
+        return drawn[0], transform.inverse(drawn[1])
 
     def decode(params: Any, u_K: Array) -> Array:
         return theirs("decode", given.decode, params)(transform.forward(u_K)[0])
