@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.audit.given import AuditError, as_arrays
+from vaelab.audit.arrays import as_arrays
+from vaelab.audit.given import AuditError
 from vaelab.audit.numpyro_guide import encoder
 from vaelab.audit.numpyro_sites import (
     Program,
