@@ -24,7 +24,7 @@ class Refitted(NamedTuple):
     fit: the best of all
     mode: the place among `Modes` that it sits at
     local: L[q*] of the fit before, from the encoder's end
-    lost: L[q*] of the best minus that, with the error of their difference; 0 where they are the same
+    lost: L[q*] of the best minus that, with the error of their difference; 0 where both sit at one mode
     """
 
     fit: LocalFit
@@ -76,7 +76,9 @@ def refit(
         part = problem._replace(data=take(problem.data, rows), phi_start_NxP=problem.phi_start_NxP[rows])
         at = part.data[0], modes.z_MxK[rows, place], modes.axis_MxK[rows, place]
         static = model, family
-        phi_NxP = map_datapoints(_laplace, problem.theta, at, static=static, chunk_size=chunk_size)
+        phi_NxP = map_datapoints(
+            _laplace, problem.theta, at, static=static, chunk_size=chunk_size, brief=True
+        )
         first = first_round + number * settings.max_rounds
         again, rounds = fit_rows(model, family, settings, part, phi_NxP, first, count, chunk_size)
         here = best.fit.inference.phi_P[rows], again.phi_P
@@ -87,7 +89,10 @@ def refit(
             whole[rows[higher]] = new[higher]
         best.mode[rows[higher]] = place[higher]
         changed_N[rows[higher]] = True
-    return _scored(model, family, settings, problem, fit, best, np.flatnonzero(changed_N), chunk_size)
+    best = _scored(model, family, settings, problem, fit, best, np.flatnonzero(changed_N), chunk_size)
+    # A fit that had failed and now has not lost nothing by its mode.
+    elsewhere_N = best.mode != np.asarray(reached_N)
+    return best._replace(lost=Estimate(*(np.where(elsewhere_N, number, 0.0) for number in best.lost)))
 
 
 def _targets(

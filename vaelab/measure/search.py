@@ -77,7 +77,12 @@ def pilot_rows(count: int, wanted: int) -> np.ndarray:
 def fitted(families: dict[str, PosteriorFamily], phis: dict[str, np.ndarray], memory: Any) -> Fitted:
     """What a search takes from the fits, phi_NxP of each family."""
     return map_datapoints(
-        _fitted, None, tuple(phis.values()), static=tuple(families[name] for name in phis), chunk_size=memory
+        _fitted,
+        None,
+        tuple(phis.values()),
+        static=tuple(families[name] for name in phis),
+        chunk_size=memory,
+        brief=True,
     )
 
 
@@ -126,7 +131,7 @@ def search_rest(
         rows = (*inputs, at)
         static = subject.model, settings.look_starts, settings.look_steps
         looked = map_datapoints(
-            _look, (subject.theta, key), rows, static=static, chunk_size=subject.settings.memory
+            _look, (subject.theta, key), rows, static=static, chunk_size=subject.settings.memory, brief=True
         )
         searched = np.asarray(looked)
     result = _unsearched(at, settings.max_modes)
@@ -171,7 +176,9 @@ def _ends(subject: Subject, inputs: Inputs, at: Fitted, more_NxMxK: np.ndarray, 
     static = model, settings.num_starts, settings.num_nodes if model.latent_dim <= 2 else 0
     shared = subject.theta, jax.random.fold_in(key, 0)
     memory = subject.settings.memory
-    z_NxSxK = map_datapoints(_starts, shared, (*inputs, at, more_NxMxK), static=static, chunk_size=memory)
+    z_NxSxK = map_datapoints(
+        _starts, shared, (*inputs, at, more_NxMxK), static=static, chunk_size=memory, brief=True
+    )
     return _climbed(subject, inputs, z_NxSxK)
 
 
@@ -191,7 +198,9 @@ def _starts(
 def _climbed(subject: Subject, inputs: Inputs, z_NxSxK: np.ndarray) -> Climb:
     static = subject.model, subject.settings.search.num_steps
     rows = inputs.x_NxD, z_NxSxK
-    return map_datapoints(_climb_all, subject.theta, rows, static=static, chunk_size=subject.settings.memory)
+    return map_datapoints(
+        _climb_all, subject.theta, rows, static=static, chunk_size=subject.settings.memory, brief=True
+    )
 
 
 def _climb_all(model: LatentModel, num_steps: int, theta: Params, row: tuple[Any, Array]) -> Climb:
@@ -203,7 +212,7 @@ def _told_apart(subject: Subject, inputs: Inputs, ends: Climb, memory: Any) -> M
     settings = subject.settings.search
     static = subject.model, settings.max_modes, len(subject.settings.families), settings.polish_steps
     rows = inputs.x_NxD, ends
-    return map_datapoints(_tell_all, subject.theta, rows, static=static, chunk_size=memory)
+    return map_datapoints(_tell_all, subject.theta, rows, static=static, chunk_size=memory, brief=True)
 
 
 def _tell_all(
@@ -249,7 +258,9 @@ def tempered(subject: Subject, inputs: Inputs, scale_N: np.ndarray, key: Key) ->
     """Sequential Monte Carlo of each datapoint from N(0, scale^2 I): evidence, and particles of one run."""
     static = subject.model, diagonal(subject.model.latent_dim), subject.settings.search.tempering
     shared, rows = (subject.theta, key), (*inputs, scale_N)
-    return map_datapoints(_temper, shared, rows, static=static, chunk_size=subject.settings.memory)
+    return map_datapoints(
+        _temper, shared, rows, static=static, chunk_size=subject.settings.memory, brief=True
+    )
 
 
 def _temper(

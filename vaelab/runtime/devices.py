@@ -137,9 +137,10 @@ def map_datapoints(
     static: tuple[Hashable, ...] = (),
     chunk_size: int | Memory,
     progress: Progress = lambda count: None,
+    brief: bool = False,
 ) -> Any:
     """[function(*static, shared, row) for each row], `map_runs` of a single run."""
-    settings = {"static": static, "chunk_size": chunk_size, "progress": progress}
+    settings = {"static": static, "chunk_size": chunk_size, "progress": progress, "brief": brief}
     return map_runs(function, [shared], [rows], **settings)[0]
 
 
@@ -151,6 +152,7 @@ def map_runs(
     static: tuple[Hashable, ...] = (),
     chunk_size: int | Memory,
     progress: Progress = lambda count: None,
+    brief: bool = False,
 ) -> list[Any]:
     """[[function(*static, shared, row) for each row] for each run], in compiled chunks of `chunk_size` rows.
 
@@ -164,6 +166,8 @@ def map_runs(
 
     static: what is compiled into the program. The program is kept under (function, *static): give a function
     of a module, and equal records, to compile once. progress: called with the rows of all runs just done.
+    brief: whether compiling takes longer than running, and a CPU's compiler is to leave its last tenth of
+    speed out.
 
     Raises DoesNotFit where one row of all runs takes more than the Memory given.
     """
@@ -172,7 +176,7 @@ def map_runs(
     axis = len(before)
     size = rows_at_a_time(function, shared, rows, chunk_size, static=static)
     mesh = device_mesh(num_devices())
-    compiled = _compiled(function, static, mesh, num_runs > 1)
+    compiled = _compiled(function, static, mesh, num_runs > 1, brief)
     all_shared, all_rows = place(stack(shared), mesh), stack(rows)
     num_rows = jax.tree.leaves(all_rows)[0].shape[axis]
     chunks = []
@@ -187,17 +191,22 @@ def map_runs(
     return unstack(jax.tree.map(lambda *parts: np.concatenate(parts, axis), *chunks), num_runs)
 
 
+BRIEF = {"xla_backend_optimization_level": 1}  # of LLVM's 0 to 3
+
+
 @functools.lru_cache(maxsize=64)
 def _compiled(
-    function: Callable[..., Any], static: tuple[Hashable, ...], mesh: Mesh | None, several: bool
+    function: Callable[..., Any], static: tuple[Hashable, ...], mesh: Mesh | None, several: bool, brief: bool
 ) -> Callable[..., Any]:
+    options = BRIEF if brief and jax.default_backend() == "cpu" else None
     many, rows = jax.vmap(functools.partial(function, *static), (None, 0)), P("data")
     if several:
         many, rows = jax.vmap(many), P(None, "data")
     if mesh is None:
-        return jax.jit(many)
+        return jax.jit(many, compiler_options=options)
     # Each device runs the program of its own rows: nothing in it, a loop's end say, waits for another's.
-    return jax.jit(jax.shard_map(many, mesh=mesh, in_specs=(P(), rows), out_specs=rows, check_vma=False))
+    sharded = jax.shard_map(many, mesh=mesh, in_specs=(P(), rows), out_specs=rows, check_vma=False)
+    return jax.jit(sharded, compiler_options=options)
 
 
 def rows_at_a_time(
