@@ -24,6 +24,7 @@ if "VAELAB_TEST_CACHE" not in os.environ:
 import jax
 import pytest
 
+from vaelab.config import defaults
 from vaelab.runtime.memory import release_programs
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -37,6 +38,24 @@ def programs():
     """Many hundred programs in one process take all memory maps that it may have."""
     yield
     release_programs()
+
+
+SEARCH = defaults.modes
+
+
+def _no_search(**changes):
+    return SEARCH(**(changes | {"num_starts": 0}))
+
+
+# The search for other modes is five programs more for each model: it is made in tests marked `modes` alone,
+# and by the commands that tests start as processes of their own.
+defaults.modes = _no_search
+
+
+@pytest.fixture(autouse=True)
+def other_modes(request, monkeypatch):
+    if "modes" in request.keywords:
+        monkeypatch.setattr(defaults, "modes", SEARCH)
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist, which puts the group into the name of the test

@@ -10,6 +10,8 @@ from scipy import special, stats
 
 import vaelab
 
+pytestmark = pytest.mark.modes
+
 # Mixtures of two Gaussian distributions of z, K = 2, log p(x) the same for all; and where the encoder is.
 CASES = {
     "equal, by one": {"means": (0.0, 6.0), "widths": (0.5, 0.5), "weights": (0.5, 0.5), "at": 0.0, "sd": 0.5},

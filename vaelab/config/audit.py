@@ -41,8 +41,8 @@ def audit_config(
     config.inference.diagonal.objective.num_samples = 40
     config.inference.gaussian.objective.num_samples = 20
     config.inference.max_rounds = 6
-    config.inference.modes.num_starts, config.inference.modes.num_steps = 64, 60
-    config.inference.modes.pilot_points, config.inference.modes.num_particles = 16, 64
+    sizes = {"num_starts": 64, "num_steps": 60, "pilot_points": 16, "num_particles": 64}
+    config.inference.modes = defaults.modes(**sizes)
     config.evidence.estimator = evidence
     config.inference.families, config.inference.tolerance = names, tolerance
     config.posterior.family = encoded or next(iter(names), "")

@@ -201,7 +201,7 @@ def inference() -> ConfigDict:
     return config
 
 
-def modes() -> ConfigDict:
+def modes(**changes) -> ConfigDict:
     """How modes of log p(x, z) other than those of the fits are looked for."""
     config = ConfigDict()
     config.num_starts = 32  # of ascents at a datapoint that is searched; 0: no search
@@ -219,6 +219,7 @@ def modes() -> ConfigDict:
     # evidence.smc; 0 runs: no such check of log p(x).
     config.num_runs = 4
     config.num_particles = 32
+    config.update(changes)
     return config
 
 
