@@ -60,3 +60,14 @@ def test_a_phi_that_is_not_finite_is_left_out():
     phi_NxP[7] = np.nan
     found = calibration(FAMILIES["full"], phi_NxP, INDEX_N, z_NxK, jax.random.key(0), num_draws=199)
     assert found.p_value > 1e-3
+
+
+def test_the_share_of_z_outside_of_q_is_what_q_claims_or_tells_that_it_is_too_narrow_or_elsewhere():
+    exact = calibrate("full", 3).outside
+    assert abs(exact - 0.001) < 5.0 * np.sqrt(0.001 / N)
+
+    def other_mode(phi_P):
+        return np.concatenate([phi_P[:K] + 50.0, phi_P[K:]])
+
+    assert calibrate("full", 3, other_mode).outside == 1.0
+    assert calibrate("diagonal", 3).outside > 0.01

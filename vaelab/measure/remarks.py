@@ -84,6 +84,7 @@ def summary(name: str, outcome: Outcome, evaluations_per_point: float) -> dict[s
         "num_several": int(np.sum(searched.num_modes > 1)),
         "most": int(np.max(searched.num_modes)),
         "num_crowded": int(np.sum(searched.modes.crowded)),
+        "num_refitted": int(np.sum(refit.fit.elbo_optimal.value != refit.local.value)),
         "num_at_lesser": int(np.sum(at_lesser_mode(others, name))),
         "lost": float(np.mean(np.float64(refit.lost.value)[finite_N])) if finite_N.any() else None,
         "num_missed": int(np.sum(others.missed_N)),

@@ -79,7 +79,7 @@ def plot(path: Path, rows: list[dict[str, Any]]) -> None:
         axis.set_ylim(len(COMPARED) - 0.5, -0.5)
         axis.set_title(", ".join(panel), fontsize=10)
         axis.locator_params(axis="x", nbins=5)
-    drawn.supxlabel(f"nats more than {rows[0]['run']}; bars: ± 2 standard errors", fontsize=10)
+    drawn.supxlabel(f"nats more than {rows[0]['run']}; bars: 95% intervals by Student's t", fontsize=10)
     legend = {"frameon": False, "fontsize": 8, "loc": "lower left", "bbox_to_anchor": (0.0, 1.06)}
     axes[0].legend(list(bar_of.values()), list(bar_of), **legend)
     drawn.savefig(path, dpi=120)
@@ -95,7 +95,7 @@ def _bars(axis: Any, leads: dict[str, Any] | None, offset: float, number: int) -
         bar = axis.errorbar(
             lead["mean"],
             position + offset,
-            xerr=2.0 * lead["stderr"],
+            xerr=lead["half_width"] if math.isfinite(lead["half_width"]) else 0.0,
             fmt="o" if lead["paired"] else "s",
             capsize=3,
             color=PALETTE[number % len(PALETTE)],

@@ -12,7 +12,7 @@ import numpy as np
 
 from vaelab.data.sources import SPLITS
 from vaelab.measure.datapoints import MADE_SPLITS
-from vaelab.measure.gap import Gap, mean_and_stderr
+from vaelab.measure.gap import Gap, half_width, mean_and_stderr
 from vaelab.report.quantities import COMPARED
 
 ORDER = (*SPLITS, "given", *MADE_SPLITS)  # "given" are the datapoints of an audit
@@ -101,6 +101,9 @@ def _over_all(run: Measured, part: Part, name: str) -> dict[str, float] | None:
 def difference(first: Measured, other: Measured, part: Part, name: str) -> dict[str, Any] | None:
     """How much more `other` has than `first`: mean, stderr, whether paired, and over how many of what.
 
+    half_width: of the 95% interval by Student's t; see `half_width`. Where both means have errors of their
+    own, with the degrees of freedom of the one of fewer values, which is too wide rather than too narrow.
+
     Paired over datapoints where a single seed of each measured the same ones, over seeds where both have the
     same several; else the errors of both means are added as independent ones.
     """
@@ -113,15 +116,24 @@ def difference(first: Measured, other: Measured, part: Part, name: str) -> dict[
     shared = [_shared(first, other, pair, part[0]) for pair in pairs]
     if not pairs or any(positions is None for positions in shared) or (not single and len(pairs) < 2):
         error = math.hypot(one["stderr"], two["stderr"])
-        return {"mean": two["mean"] - one["mean"], "stderr": error, "paired": False, "over": "both means"}
+        count = min(_count(run, part) for run in (first, other))
+        lead = {"mean": two["mean"] - one["mean"], "stderr": error, "half_width": half_width(error, count)}
+        return {**lead, "paired": False, "over": "both means"}
     leads = [
         quantity(other, b, part, name)[of_other] - quantity(first, a, part, name)[of_first]
         for (a, b), (of_first, of_other) in zip(pairs, shared, strict=True)
     ]
-    if single:
-        return {**mean_and_stderr(leads[0]), "paired": True, "over": f"{len(leads[0]):,} datapoints"}
-    means = np.array([np.mean(lead) for lead in leads])
-    return {**mean_and_stderr(means), "paired": True, "over": f"{len(means)} seeds"}
+    values, what = leads[0], f"{len(leads[0]):,} datapoints"
+    if not single:
+        values, what = np.array([np.mean(lead) for lead in leads]), f"{len(leads)} seeds"
+    lead = mean_and_stderr(values)
+    return {**lead, "half_width": half_width(lead["stderr"], len(values)), "paired": True, "over": what}
+
+
+def _count(run: Measured, part: Part) -> int:
+    """The values behind a run's mean: its seeds, or the datapoints of a single one."""
+    arrays = list(run.arrays.values())
+    return len(arrays) if len(arrays) > 1 else len(arrays[0][f"{part[0]}/index"])
 
 
 def _shared(

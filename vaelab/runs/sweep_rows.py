@@ -9,7 +9,7 @@ import numpy as np
 
 from vaelab import report
 from vaelab.config.sweep import Point, text
-from vaelab.measure.gap import mean_and_stderr
+from vaelab.measure.gap import half_width, mean_and_stderr
 
 
 def rows_of(point: Point, runs: list[list[dict[str, Any]] | str]) -> list[dict[str, Any]]:
@@ -66,9 +66,12 @@ def _generalization(runs: list[list[dict[str, Any]]], family: str) -> dict[str, 
 
 
 def _over_seeds(values_R: np.ndarray, same: tuple[dict[str, Any], ...], name: str) -> dict[str, float]:
-    """mean and stderr over seeds; with a single seed the error is that over its datapoints."""
+    """mean and stderr over seeds, and half of the 95% interval; with a single seed the error is that over its
+    datapoints.
+    """
     if len(values_R) > 1:
-        return mean_and_stderr(values_R)
+        mean = mean_and_stderr(values_R)
+        return {**mean, "half_width": half_width(mean["stderr"], len(values_R))}
     return {"mean": float(values_R[0]), "stderr": same[0][name]["stderr"]}
 
 
