@@ -37,6 +37,12 @@ def given_data(x: Any, key: Any, **columns: Any) -> Data:
             raise AuditError(
                 f"{name} must be one for each of the {count:,} datapoints, and has the shape {values.shape}"
             )
+    weights = arrays.get("weights")
+    if weights is not None and weights.ndim == 1:
+        if weights.dtype.kind not in "fiub" or not (np.isfinite(weights) & (weights >= 0)).all():
+            raise AuditError("weights must be finite numbers of 0 or more, one for each datapoint")
+        if not weights.sum() > 0:
+            raise AuditError("weights are 0 at every datapoint: give some that are not")
     return Data(x, count, key, arrays)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from vaelab import report
+from vaelab.audit.grouped import label_rows
 from vaelab.report import page
 from vaelab.runtime.directory import as_directory, write_whole
 from vaelab.runtime.processes import is_first
@@ -36,6 +37,15 @@ class Report:
         """Prints the rows, the notes and the remarks."""
         console = console or Console()
         console.print(report.gap_table(self.rows))
+        for row in self.rows:
+            name = f"{row['split']}, {row['family']}"
+            if "weighted" in row:
+                means = [
+                    f"{report.MEASURED[key]} {report.cell(part)}" for key, part in row["weighted"].items()
+                ]
+                console.print(f"{name}, weighted: {'; '.join(means)}", highlight=False, markup=False)
+            if row.get("by_label"):
+                console.print(report.plain_table(f"{name}, by label", label_rows(row)))
         for note in self.notes:
             console.print(note, style="red", highlight=False, markup=False)
         for remark in self.remarks:
