@@ -18,6 +18,7 @@ from vaelab.evidence import importance
 from vaelab.evidence.importance import importance_sampling, member, student_t
 from vaelab.evidence.pareto import PRIOR_DRAWS, PRIOR_K, pareto_k, tail_size
 from vaelab.evidence.weights import accumulate, from_log_weights, no_weights, summarize
+from vaelab.objective import draws
 
 SIZE = 10_000
 TAIL = 300
@@ -208,3 +209,12 @@ def test_evaluations_counts_the_draws(num_samples, chunk_size, number):
     weighed = weigh(proposals, 1, num_samples=num_samples, chunk_size=chunk_size)
     counted = importance.evaluations(number, num_samples=num_samples, chunk_size=chunk_size)
     np.testing.assert_allclose(weighed.effective_sample_size, counted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("log_p", [-1e2, -1e5])
+def test_an_error_is_never_below_the_rounding_of_what_it_is_of(log_p):
+    """Equal weights have no spread; float32 does not hold log p(x) to more than a unit in its last place."""
+    weighed = from_log_weights(jnp.full(SIZE, log_p))
+    assert np.spacing(np.float32(abs(log_p))) / 2 < weighed.stderr < 2.1 * np.spacing(np.float32(abs(log_p)))
+    mean = draws.estimate_mean(jnp.full(100, log_p))
+    np.testing.assert_allclose(mean.stderr, weighed.stderr, rtol=1e-5)
