@@ -36,6 +36,7 @@ import numpy as np
 import vaelab
 from benchmarks.posteriors import GROUPS, Posteriors
 from benchmarks.posteriors.record import with_best_diagonal
+from vaelab.measure.ended import ENDS
 from vaelab.runtime.memory import release_programs
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -70,7 +71,7 @@ def cases(name: str, group: Posteriors, per_datapoint: Mapping[str, Any], notes:
             "claimed": float(column("log_evidence")[row]),
             "stated": float(column("log_evidence_stderr")[row]),
             "pareto_k": float(column("pareto_k")[row]),
-            "ended": {family: str(column(f"{family}/ended")[row]) for family in FAMILIES},
+            "ended": {family: ENDS[int(column(f"{family}/ended")[row])] for family in FAMILIES},
             "elbo_optimal": float(column("diagonal/elbo_optimal")[row]),
             "elbo_optimal_stderr": float(column("diagonal/elbo_optimal_stderr")[row]),
             "best_diagonal": float(group.best_diagonal_N[row]),

@@ -87,7 +87,8 @@ def _score(subject: Subject, name: str, inputs: Any) -> Callable[[np.ndarray, np
 
     def score(mu_NxK: np.ndarray, scale_NxKxK: np.ndarray) -> np.ndarray:
         project = jax.jit(jax.vmap(family.gaussian.project))
-        phi_NxP = np.asarray(project(np.float32(mu_NxK), np.float32(scale_NxKxK)))
+        with np.errstate(over="ignore"):  # a reading that is out of all range loses, as it is infinite
+            phi_NxP = np.asarray(project(np.float32(mu_NxK), np.float32(scale_NxKxK)))
         shared = (subject.theta, subject.keys.evaluate)
         value_N = np.float64(map_datapoints(bound, shared, (*inputs, phi_NxP), chunk_size=settings.memory))
         return np.where(np.isfinite(value_N), value_N, -np.inf)
