@@ -156,6 +156,7 @@ def test_without_an_encoder_there_is_no_amortized_row():
     assert abs(row["elbo_optimal"]["mean"] - of(plain(), "diagonal")["elbo_optimal"]["mean"]) < 0.02
 
 
+@pytest.mark.slow
 def test_simulated_datapoints_have_bounds_from_both_sides():
     settings = QUICK | {"evidence.annealing.num_temperatures": 40, "evidence.annealing.num_chains": 8}
     report = run(

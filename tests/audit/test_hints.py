@@ -100,6 +100,7 @@ RETURNED = {
 
 @pytest.mark.parametrize("family", ["full", "cholesky"])
 @pytest.mark.parametrize("what", RETURNED)
+@pytest.mark.slow
 def test_a_dense_matrix_that_is_no_scale_is_named(what, family):
     def wrong(x_D):
         mean_K, precision_KxK, covariance_KxK = dense(x_D)

@@ -99,6 +99,7 @@ def log_joint_of(x_D, u_K, decentered):
 
 
 @pytest.mark.parametrize("case", MODELS)
+@pytest.mark.slow
 def test_log_joint_is_that_of_one_datapoint_in_unconstrained_coordinates(case):
     model, given, decentered = MODELS[case]
     arguments = from_numpyro(model, **({"x": X} | given))
@@ -120,6 +121,7 @@ def exact():
     return log_evidence, log_evidence - gap
 
 
+@pytest.mark.slow
 def test_an_audit_of_a_reparametrised_model_and_guide_has_the_numbers_of_closed_forms():
     def guide(x):
         with numpyro.plate("data", len(x)):
@@ -444,6 +446,7 @@ def test_an_autoguide_of_a_batch_is_arrays_of_each_datapoint(kind):
         guided(guide, model)
 
 
+@pytest.mark.slow
 def test_a_dense_autoguide_of_one_datapoint_has_its_covariance():
     model = handlers.reparam(of_one, config=DECENTERED)
     guide, params = fitted(guides.AutoMultivariateNormal, model, X[0], num_steps=200)
@@ -521,6 +524,7 @@ def test_what_is_no_normal_of_x_alone_is_refused(case):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_autoguides_that_are_no_normal_of_each_datapoint_are_refused():
     with pytest.raises(vaelab.AuditError, match="the guide is not fitted"):
         guided(guides.AutoNormal(of_batch))
@@ -532,6 +536,7 @@ def test_autoguides_that_are_no_normal_of_each_datapoint_are_refused():
         guided(guide, params=params)
 
 
+@pytest.mark.slow
 def test_a_plate_of_the_datapoints_may_have_others_inside_at_any_dimension():
     """z_n of each row in dimension -2, w_nd of each number in both: u is w_n1, ..., w_n5, z_n."""
 

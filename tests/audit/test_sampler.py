@@ -46,6 +46,7 @@ def exact(x_NxD):
     return np.logaddexp(*each)
 
 
+@pytest.mark.slow
 def test_a_mixture_prior_is_bounded_from_both_sides_on_datapoints_of_its_own():
     report = run(None, None, log_joint=log_joint, sample=sample, num_simulated=12, settings=FROM_BOTH_SIDES)
     given = report.per_datapoint

@@ -51,6 +51,7 @@ def terminated(workdir, delay, process=None):
     return process.returncode, message
 
 
+@pytest.mark.slow
 def test_sigterm_saves_where_training_is_and_the_same_command_goes_on(uninterrupted, tmp_path):
     workdir = tmp_path / "run"
     status, message = terminated(workdir, 0.0)
@@ -64,6 +65,7 @@ def test_sigterm_saves_where_training_is_and_the_same_command_goes_on(uninterrup
     assert outcome(workdir) == uninterrupted
 
 
+@pytest.mark.slow
 def test_a_second_launch_on_a_directory_in_use_is_refused(tmp_path):
     workdir = tmp_path / "run"
     first = begin(workdir, *LONG)

@@ -82,6 +82,7 @@ def test_intervals_hold_log_evidence_as_often_as_they_say(start):
 
 
 @pytest.mark.long
+@pytest.mark.slow
 def test_the_default_is_good_to_two_hundredths_of_a_nat():
     case = Case(np.geomspace(1.5, 0.3, 10), 20)
     assert case.exact.mean_field_gap() > 0.1  # there is something to anneal
@@ -181,6 +182,7 @@ def test_what_cannot_be_annealed_is_marked():
 
 
 @pytest.mark.long
+@pytest.mark.slow
 def test_chains_that_never_move_are_importance_sampling():
     def stiff(z_K):  # the value is that of the model, the derivative is not a number
         return SMALL.log_joint(z_K) + jnp.sqrt(0.0 * jnp.sum(z_K**2))
@@ -235,6 +237,7 @@ def test_evaluations_counts_what_is_evaluated():
 
 
 @pytest.mark.long
+@pytest.mark.slow
 def test_no_key_is_used_twice():
     with jax.debug_key_reuse(True):
         settings = COARSE._replace(num_temperatures=3, pilot_temperatures=3)

@@ -60,6 +60,7 @@ def test_simulated_pairs_have_the_distribution_of_the_model():
 
 
 @pytest.mark.long
+@pytest.mark.slow
 def test_both_weights_are_unbiased_and_the_truth_is_between_the_bounds():
     count = 10_000
     settings = SETTINGS._replace(num_temperatures=24, num_chains=2, schedule=annealing.equal_length)

@@ -39,6 +39,7 @@ def test_equals_the_closed_form_from_any_q_that_covers_the_posterior(K):
 
 
 @pytest.mark.long
+@pytest.mark.slow
 def test_a_grid_that_is_too_coarse_says_so():
     exact, x_D, log_joint = linear(2)
     family = posterior.diagonal(2)

@@ -103,6 +103,7 @@ def test_dreg_has_no_variance_at_the_posterior():
 
 
 @pytest.mark.long
+@pytest.mark.slow
 def test_dreg_leaves_the_gradient_of_the_model_and_a_factor_behind_it_alone(family):
     """d/dtheta as that of IWAE; and the gradient of c times the bound is c times its gradient."""
     key, phi_P = jax.random.key(3), member(family)

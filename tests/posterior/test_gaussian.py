@@ -466,6 +466,7 @@ def test_natural_gradient_is_a_symmetric_generalised_inverse_of_the_fisher_infor
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["low_rank", "householder"])
+@pytest.mark.slow
 def test_natural_gradient_by_conjugate_gradients_solves_its_metric(name):
     """By dense algebra: the Fisher information, a weight for rotations of the draws, and a damping."""
     family, rng = FAMILIES[name](K), np.random.default_rng(7)

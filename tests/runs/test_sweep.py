@@ -431,6 +431,7 @@ def test_a_sweep_that_was_killed_goes_on_to_the_same_result(swept_runs, tmp_path
     assert "run 4 of 4: hidden=20, seed 1\n" in console.file.getvalue()
 
 
+@pytest.mark.slow
 def test_runs_killed_between_their_checkpoints_go_on_together_where_they_can(tmp_path, monkeypatch):
     config = swept(("encoder.hidden", ((10,),)), num_seeds=3)
     config.train.num_steps = 60
@@ -491,6 +492,7 @@ def test_a_varied_family_is_one_line_of_points_and_not_a_panel_each(varied, colu
     assert sweep_report._settings(rows) == ["posterior.family" if varied else "model.latent_dim"]
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_past_a_seed_that_fails_again(tmp_path, monkeypatch):
     """Killed after a seed has failed: the others are done, and it alone is where it was."""
     config = swept(("encoder.hidden", ((10,),)), num_seeds=2)

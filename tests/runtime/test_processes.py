@@ -66,6 +66,7 @@ def alone(tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_two_processes_end_with_the_results_of_one(alone, tmp_path):
     finish_together(2, tmp_path / "two", *CONVERGED)
     assert_same(arrays(tmp_path / "two"), arrays(alone))
@@ -140,6 +141,7 @@ def test_what_is_wrong_with_a_config_ends_every_process(tmp_path):
 
 
 @pytest.mark.parametrize("missing", [0, 1])
+@pytest.mark.slow
 def test_a_process_that_does_not_come_is_missed(missing, tmp_path):
     processes = begin_together(2, tmp_path / "two", *TINY, "--wait_seconds=6")
     absent = processes.pop(missing)

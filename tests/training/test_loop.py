@@ -63,6 +63,7 @@ def batch(system, pixels):
     return regime.Batch(x_BxD, jnp.arange(BATCH), jnp.asarray(INDEX[:BATCH]))
 
 
+@pytest.mark.slow
 def test_first_step_reports_the_objective_of_the_state_it_started_from(system, pixels):
     state = train.init_state(system, jax.random.key(1))
     points, key = batch(system, pixels), jax.random.key(3)

@@ -147,6 +147,7 @@ def batch_of(rows) -> regime.Batch:
         for name in ("amortized", "unrolled")
     ],
 )
+@pytest.mark.slow
 def test_every_regime_ends_at_the_maximum_likelihood(name, family):
     """Also with the diagonal family: turning W makes the posterior diagonal (Lucas et al. 2019)."""
     system = make_system(name, FAMILIES[family](K))
@@ -348,6 +349,7 @@ def test_the_unrolled_gradient_is_finite_where_a_step_has_no_length():
     assert np.all(np.isfinite(jax.grad(bound)(q.init())))
 
 
+@pytest.mark.slow
 def test_stopped_gradients_are_those_of_two_bounds():
     """theta at the refined phi, held fixed; psi at the encoder's own phi, with theta held fixed."""
     system = make_system("stopped")._replace(optimizer=optax.sgd(1.0))

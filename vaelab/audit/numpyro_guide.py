@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.linalg import block_diag
 
 from vaelab.audit.given import AuditError
 from vaelab.audit.numpyro_sites import (
@@ -76,7 +77,7 @@ def _encode(program: Program, sites: Sites, params: Params, x: Any, *, seed: int
             blocks.append(jnp.diag(jnp.ravel(normal.scale)))
         else:
             blocks += list(normal.scale_tril.reshape(-1, *normal.scale_tril.shape[-2:]))
-    return mu_K, jax.scipy.linalg.block_diag(*blocks)
+    return mu_K, block_diag(*blocks)
 
 
 def _normal(name: str, distribution: Any, latent: Latent) -> Normal:

@@ -71,7 +71,6 @@ def compare_sides(evidence: Evidence, prior_side: Evidence) -> Missed:
     lead_N = np.where(
         np.isneginf(evidence.log_evidence) & np.isfinite(prior_side.log_evidence), np.inf, lead_N
     )
-    missed_N = np.isfinite(prior_side.stderr) & (
-        lead_N > NUM_STDERRS * np.nan_to_num(error_N, nan=0.0) + BESIDES
-    )
+    error_N = np.nan_to_num(error_N, nan=0.0, posinf=np.inf)
+    missed_N = np.isfinite(prior_side.stderr) & (lead_N > NUM_STDERRS * error_N + BESIDES)
     return Missed(missed_N, lead_N)
