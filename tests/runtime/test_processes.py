@@ -30,6 +30,7 @@ CONVERGED = (
     "--config.train.evaluate_every=400",
     "--config.train.checkpoint_every=400",
     "--config.inference.families=('diagonal',)",
+    "--config.inference.modes.num_starts=0",
     "--config.inference.diagonal.num_steps=100",
     "--config.evaluate.elbo_samples=200",
     "--config.evaluate.points_per_save=10",

@@ -106,9 +106,9 @@ def _readings(name: str, scale_NxKxK: np.ndarray) -> list[Reading]:
                 "log sigma": ("exp(sigma)", np.exp(sigma_NxK)),
                 "the logarithm of the variance": ("exp(sigma / 2)", np.exp(0.5 * sigma_NxK)),
             }
-        eye_KxK = np.eye(sigma_NxK.shape[1])
+        on_diagonal_KxK = np.eye(sigma_NxK.shape[1], dtype=bool)
         return [
-            Reading(what, formula, other_NxK[:, :, None] * eye_KxK)
+            Reading(what, formula, np.where(on_diagonal_KxK, other_NxK[:, :, None], 0.0))
             for what, (formula, other_NxK) in readings.items()
         ]
     transposed_NxKxK = np.swapaxes(scale_NxKxK, 1, 2)

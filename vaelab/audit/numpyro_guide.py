@@ -21,6 +21,7 @@ from vaelab.audit.numpyro_sites import (
     traced,
     unwrapped,
 )
+from vaelab.linalg import cholesky
 from vaelab.model.likelihood import LOG_2PI
 from vaelab.types import Array, Params
 
@@ -97,9 +98,7 @@ def _normal(name: str, distribution: Any, latent: Latent) -> Normal:
         if isinstance(base, dist.Normal):
             return Normal(loc, jnp.broadcast_to(base.scale, shape))
         tril = (
-            base.scale_tril
-            if isinstance(base, dist.MultivariateNormal)
-            else jnp.linalg.cholesky(base.covariance_matrix)
+            base.scale_tril if isinstance(base, dist.MultivariateNormal) else cholesky(base.covariance_matrix)
         )
         return Normal(loc, None, jnp.broadcast_to(tril, (*shape, shape[-1])))
     except ValueError:
