@@ -250,7 +250,9 @@ def fit_rows(
     first_round: the number of the first round, of which each has draws of its own.
     """
     size = len(phi_NxP)
-    rows = np.resize(np.arange(size), max(size, min(count, ROWS_ON_CPU)))
+    # As many as a round of all of them takes at a time, so that its program serves.
+    at_once = -(-count // -(-count // ROWS_ON_CPU))
+    rows = np.resize(np.arange(size), max(size, at_once))
     part = problem._replace(data=take(problem.data, rows), phi_start_NxP=problem.phi_start_NxP[rows])
     numbers = range(first_round, first_round + settings.max_rounds)
     fits = _rounds(
