@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from jax.scipy.stats import norm
 
-from vaelab.inference.modes import climb, mode_at, polish, tell_apart
+from vaelab.inference.climb import climb
+from vaelab.inference.modes import mode_at, polish, tell_apart
 
 EPS = np.finfo(np.float32).eps
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.stats import norm
 
-from vaelab.inference.modes import Climb
+from vaelab.inference.climb import Climb
 from vaelab.inference.starts import TOPS, dip_between, grid, starting_points
 
 CENTER = jnp.array([[1.0, -2.0, 0.5], [0.0, 3.0, 0.0]])

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from vaelab.inference.modes import DIP, EPS, NEGLIGIBLE, Climb
+from vaelab.inference.climb import EPS, Climb
+from vaelab.inference.modes import DIP, NEGLIGIBLE
 from vaelab.types import Array, Key, LogJoint
 
 REFLECTED = 8  # axes along which a fit's mean is reflected

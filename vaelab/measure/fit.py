@@ -114,7 +114,7 @@ def fit_runs(
     Raises DoesNotFit where one datapoint of all runs takes more than the Memory given.
     """
     attempts = [
-        _rounds(
+        fit_in_rounds(
             model,
             family,
             settings,
@@ -127,7 +127,7 @@ def fit_runs(
         for number, start in enumerate(starts)
     ]
     by_run = [list(attempt) for attempt in zip(*attempts, strict=True)]
-    score = functools.partial(_score_runs, (model, family, settings), problems, chunk_size)
+    score = functools.partial(score_runs, (model, family, settings), problems, chunk_size)
     best = [np.zeros(len(problem.phi_start_NxP), int) for problem in problems]
     if len(starts) > 1:
         scored = score("select", [tuple(fit.phi_P for fit, _ in attempts) for attempts in by_run])
@@ -218,7 +218,7 @@ def _score(
     return first, second, estimate_mean(second_M - first_M, size=size)
 
 
-def _score_runs(
+def score_runs(
     static: tuple[Any, ...],
     problems: Sequence[Problem],
     chunk_size: int | Memory,
@@ -235,54 +235,12 @@ def _score_runs(
     )
 
 
-def fit_rows(
-    model: LatentModel,
-    family: PosteriorFamily,
-    settings: InferenceSettings,
-    problem: Problem,
-    phi_NxP: np.ndarray,
-    first_round: int,
-    count: int,
-    chunk_size: int | Memory,
-) -> tuple[Inference, np.ndarray]:
-    """(the fits from these phi, the rounds that each took) of the few rows of `problem`, one of `count` once.
-
-    first_round: the number of the first round, of which each has draws of its own.
-    """
-    size = len(phi_NxP)
-    # As many as a round of all of them takes at a time, so that its program serves.
-    at_once = -(-count // -(-count // ROWS_ON_CPU))
-    rows = np.resize(np.arange(size), max(size, at_once))
-    part = problem._replace(data=take(problem.data, rows), phi_start_NxP=problem.phi_start_NxP[rows])
-    numbers = range(first_round, first_round + settings.max_rounds)
-    fits = _rounds(
-        model, family, settings, [part], [phi_NxP[rows]], numbers, chunk_size, progress=lambda count: None
-    )
-    return jax.tree.map(lambda a: a[:size], fits[0])
-
-
-def score_rows(
-    model: LatentModel,
-    family: PosteriorFamily,
-    settings: InferenceSettings,
-    problem: Problem,
-    purpose: str,
-    phis: tuple[np.ndarray, np.ndarray],
-    chunk_size: int | Memory,
-) -> tuple[Estimate, Estimate, Estimate]:
-    """(the bound of the first phi of each datapoint, that of the second, the second's lead), on shared draws.
-
-    purpose: "select" or "score", whose draws are others.
-    """
-    return _score_runs((model, family, settings), [problem], chunk_size, purpose, [phis])[0]
-
-
 # A further round takes a whole chunk for the few that have not converged. Few rows at a time cost a CPU
 # little, for an accelerator they leave it idle.
 ROWS_ON_CPU = 128
 
 
-def _rounds(
+def fit_in_rounds(
     model: LatentModel,
     family: PosteriorFamily,
     settings: InferenceSettings,

@@ -7,7 +7,8 @@ import numpy as np
 
 from vaelab.inference.modes import Modes, mode_at
 from vaelab.measure.ended import CONVERGED, ended
-from vaelab.measure.fit import InferenceSettings, LocalFit, Problem, fit_rows, score_rows
+from vaelab.measure.few import fit_rows, score_rows
+from vaelab.measure.fit import InferenceSettings, LocalFit, Problem
 from vaelab.model.latent import bind
 from vaelab.objective.draws import Estimate
 from vaelab.posterior.project import has_projection

@@ -16,7 +16,8 @@ import numpy as np
 
 from vaelab.evidence.smc import Tempering, sequential_monte_carlo
 from vaelab.evidence.weights import Evidence
-from vaelab.inference.modes import Climb, Modes, climb, tell_apart
+from vaelab.inference.climb import Climb, climb
+from vaelab.inference.modes import Modes, tell_apart
 from vaelab.inference.starts import dip_between, grid, starting_points
 from vaelab.measure.subject import Inputs, SearchSettings, Subject
 from vaelab.model.latent import bind
