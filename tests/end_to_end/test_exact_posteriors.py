@@ -321,8 +321,8 @@ def test_a_case_is_judged_by_what_the_audit_says_of_it():
         "pareto_k": np.array([0.1, 0.1, 0.9, 0.1]),
         "diagonal/elbo_optimal": four.best_diagonal_N + np.array([0.0, -0.3, 0.0, 0.2]),
         "diagonal/elbo_optimal_stderr": np.full(4, 0.001),
-        "diagonal/ended": np.array(["converged"] * 4),
-        "full/ended": np.array(["converged"] * 4),
+        "diagonal/ended": np.zeros(4, int),
+        "full/ended": np.zeros(4, int),
     }
     given = {f"given/{key}": value for key, value in per_datapoint.items()}
     every = cases("sign-k1", four, given, ["a note about the model"])
