@@ -9,6 +9,7 @@ import pytest
 from scipy import special, stats
 
 import vaelab
+from vaelab.measure import search
 
 pytestmark = pytest.mark.modes
 
@@ -101,6 +102,27 @@ def test_modes_are_counted_and_what_the_lesser_one_loses_is_reported():
     assert any("several modes" in note and "3 of 6" in note for note in report.notes)
     assert any("lesser mode" in note for note in report.notes)
     assert not any("missed" in note or "nan" in note for note in report.notes)
+
+
+def test_what_is_kept_in_small_blocks_is_the_same(tmp_path, monkeypatch):
+    """Blocks of four of the six datapoints, all in the pilot, each searched once; then from the directory."""
+    sizes = {"evaluate.points_per_save": 4}
+    arguments = {"latent_dim": 2, "log_joint": log_joint, "families": ("diagonal",), "quiet": True}
+    _, whole = audited()
+    searched, original = [], search.search_pilot
+    monkeypatch.setattr(search, "search_pilot", lambda *a: searched.append(len(a[1].index_N)) or original(*a))
+    for _ in range(2):
+        report = vaelab.audit(
+            None, encode, X, key=jax.random.key(0), directory=tmp_path / "audit", settings=sizes, **arguments
+        )
+        kept = {name.removeprefix("given/"): values for name, values in report.per_datapoint.items()}
+        for name in whole.keys() - {"prior_side", "prior_side_stderr"}:
+            assert len(kept[name]) == len(whole[name])
+            np.testing.assert_allclose(kept[name], whole[name], rtol=1e-4, atol=1e-3, err_msg=name)
+        # Hamiltonian paths part with the rounding of another batch, and stay within their errors.
+        apart = kept["prior_side"] - whole["prior_side"]
+        assert np.all(abs(apart) < 5.0 * np.hypot(kept["prior_side_stderr"], whole["prior_side_stderr"]))
+    assert searched == [4, 2]
 
 
 def test_without_a_search_the_other_mode_is_not_in_log_p():

@@ -54,7 +54,7 @@ def _searched(run: Measurement, split: str, fits: dict[str, LocalFit], console: 
     pilot = searching.pilot_rows(count, subject.settings.search.pilot_points)
 
     def search_pilot(rows: slice, progress: Progress) -> Searched:
-        return searching.search_pilot(subject, *take((inputs, at), pilot), key)
+        return searching.search_pilot(subject, *take((inputs, at), pilot[rows]), key)
 
     (seen,) = _run(run, f"modes {split} pilot", Searched.template(), search_pilot, len(pilot), console)
 
