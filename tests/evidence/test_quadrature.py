@@ -180,6 +180,17 @@ def test_the_shares_of_the_modes_add_up_to_one_whatever_the_weights_are():
     assert integral.error < 1e-2
 
 
+@pytest.mark.parametrize("distance", [12.0, 20.0])
+def test_a_mode_that_is_none_of_the_known_ones_is_an_error(distance):
+    """Two known modes, and a third of the same mass outside of their squares: log(3 / 2) is missing."""
+    means = (0.0, 3.0, -distance)
+    _, log_joint = by_hand(means, (1.0, 1.0, 1.0), (1.0, 1.0, 1.0))
+    known, _ = by_hand(means[:2], (1.0, 1.0), (1.0, 1.0))
+    integral = quadrature_over_modes(log_joint, known, num_nodes=65, half_width=8.0)
+    assert integral.log_evidence == pytest.approx(np.log(2.0), abs=1e-4)
+    assert integral.error == pytest.approx(np.log(1.5), abs=1e-2)
+
+
 def test_a_place_without_a_mode_has_no_part():
     components, _ = by_hand((0.0, 4.0), (1.0, 1.0), (1.0, 1.0))
     alone = components._replace(log_weight_M=jnp.array([0.0, -jnp.inf]))

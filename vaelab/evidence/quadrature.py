@@ -103,31 +103,43 @@ def quadrature_over_modes(
         int f = sum_m int f r_m,        r_m(z) = a_m c_m(z) / sum_j a_j c_j(z),        sum_m r_m = 1,
 
     c_m a Gaussian distribution about mode m at its scale, and a_m its weight: where f is nearly the sum of
-    a_m c_m, f r_m is nearly a_m c_m, whatever the widths and however far apart. Modes beyond the known ones,
-    and what is more than half_width standard deviations from all of them, are not seen.
+    a_m c_m, f r_m is nearly a_m c_m, whatever the widths and however far apart. What nodes outside of all
+    these squares, in ones BEYOND times as wide, would add is an error; what lies between all nodes is not
+    seen.
     """
     K = components.mu_MxK.shape[1]
 
+    def away(z_K: Array) -> Array:
+        return jnp.einsum("mij,mj->mi", components.inverse_MxKxK, z_K[None, :] - components.mu_MxK)
+
     def log_shares(z_K: Array) -> Array:
-        away_MxK = jnp.einsum("mij,mj->mi", components.inverse_MxKxK, z_K[None, :] - components.mu_MxK)
-        square_M = jnp.sum(away_MxK**2, axis=1)
+        square_M = jnp.sum(away(z_K) ** 2, axis=1)
         return jax.nn.log_softmax(components.log_weight_M - components.log_det_M - 0.5 * square_M)
 
-    def about(m: Array) -> tuple[Array, Array]:
+    def about(m: Array) -> tuple[Array, Array, Array]:
+        some = components.log_weight_M[m] > -jnp.inf
+
         def log_f(eps_K: Array) -> Array:
             z_K = components.mu_MxK[m] + components.scale_MxKxK[m] @ eps_K
             return log_joint(z_K) + log_shares(z_K)[m] + components.log_det_M[m]
 
-        values = _on_grid(log_f, K, num_nodes, half_width)
-        fine, error = _trapezium(values, 2.0 * half_width / (num_nodes - 1))
-        some = components.log_weight_M[m] > -jnp.inf
-        return jnp.where(some, fine, -jnp.inf), jnp.where(some, error, 0.0)
+        def log_f_beyond(eps_K: Array) -> Array:
+            z_K = components.mu_MxK[m] + components.scale_MxKxK[m] @ eps_K
+            seen_M = jnp.all(jnp.abs(away(z_K)) <= half_width, axis=1) & (components.log_weight_M > -jnp.inf)
+            value = log_f(eps_K)
+            return jnp.where(jnp.any(seen_M) | jnp.isnan(value), -jnp.inf, value)
 
-    part_M, error_M = jax.lax.map(about, jnp.arange(len(components.mu_MxK)))
+        fine, error = _trapezium(_on_grid(log_f, K, num_nodes, half_width), spacing)
+        added = jax.nn.logsumexp(_on_grid(log_f_beyond, K, num_nodes, BEYOND * half_width))
+        parts = fine, added + K * jnp.log(BEYOND * spacing)
+        return *(jnp.where(some, part, -jnp.inf) for part in parts), jnp.where(some, error, 0.0)
+
+    spacing = 2.0 * half_width / (num_nodes - 1)
+    part_M, beyond_M, error_M = jax.lax.map(about, jnp.arange(len(components.mu_MxK)))
     total = jax.nn.logsumexp(part_M)
-    error = jax.nn.logsumexp(part_M - total, b=jnp.expm1(error_M))
+    error = jnp.sum(jnp.exp(part_M - total) * jnp.expm1(error_M)) + jnp.sum(jnp.exp(beyond_M - total))
     rounding = 4.0 * jnp.finfo(total.dtype).eps * jnp.abs(total)
-    return Quadrature(total, jnp.where(jnp.isfinite(total), jnp.maximum(jnp.exp(error), rounding), jnp.inf))
+    return Quadrature(total, jnp.where(jnp.isfinite(total), jnp.maximum(jnp.log1p(error), rounding), jnp.inf))
 
 
 def evaluations(latent_dim: int, *, num_nodes: int) -> int:

@@ -133,7 +133,9 @@ def weigh(
     if rows.size:
         compute = partial(_by_modes, run, other, rows)
         (part,) = _run(run, f"evidence {split} modes", Evidence.template(), compute, rows.size, console)
-        evidence = _with_rows(evidence, rows, part)
+        # Both are low in expectation: where the estimate at hand is clearly the higher one it stands.
+        lower_N = compare_sides(part, take(evidence, rows)).missed_N
+        evidence = _with_rows(evidence, rows[~lower_N], take(part, ~lower_N))
     compared = compare_sides(evidence, other.searched.prior_side)
     suspects = np.flatnonzero(compared.missed_N)
     if not suspects.size:
