@@ -85,7 +85,7 @@ def _candidates(
 
 
 def _sizes(section: Section) -> Sizes:
-    """Of the estimate from all modes: those of importance sampling and of quadrature."""
+    """The sizes of an estimate from all modes: those of importance sampling and of quadrature."""
     grid = section.section("quadrature")
     return Sizes(
         num_samples=section.integer("num_samples", 2),

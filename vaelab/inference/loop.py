@@ -98,31 +98,37 @@ def infer(
     start = phi_P, solver.init(phi_P), jnp.zeros_like(phi_P), phi_P
     (_, state, sum_P, half_P), _ = jax.lax.scan(step, start, jnp.arange(num_steps))
     phi_P = sum_P / num_averaged
-    kind = certificate.kind(family, log_concave=concavity_KxK is not None)
-    if kind == "progress":
-        excess = certificate.progress(
-            log_joint,
-            family,
-            half_P,
-            phi_P,
-            key_certificate,
-            num_groups=certificate_groups,
-            num_samples=PROGRESS_DRAWS,
-            num_gradients=SHIFT_DRAWS,
-        )
-    else:
-        grads_GxP = jax.lax.map(
-            lambda g: solver.gradient(log_joint, phi_P, state, jax.random.fold_in(key_certificate, g))[0],
-            jnp.arange(certificate_groups),
-        )
-        if kind == "bound":
-            excess = certificate.bound_excess(family, phi_P, grads_GxP, concavity_KxK)
-        else:
-            key_curvature = jax.random.fold_in(key_certificate, certificate_groups)
-            curvature_KxK = expected_curvature(log_joint, family, phi_P, key_curvature)
-            excess = certificate.estimate_excess(family, phi_P, grads_GxP, curvature_KxK)
+    certify = partial(_excess, solver, log_joint, family, num_groups=certificate_groups)
+    excess = certify(half_P, phi_P, state, key_certificate, concavity_KxK=concavity_KxK)
     finite = jnp.isfinite(excess.value) & jnp.isfinite(excess.stderr) & jnp.all(jnp.isfinite(phi_P))
     return Inference(phi_P, excess, finite & (excess.value + 2.0 * excess.stderr <= tolerance))
+
+
+def _excess(
+    solver: Solver,
+    log_joint: LogJoint,
+    family: PosteriorFamily,
+    half_P: Array,
+    phi_P: Array,
+    state: State,
+    key: Key,
+    *,
+    num_groups: int,
+    concavity_KxK: Array | None,
+) -> Estimate:
+    """How far phi may be from the best of its family, by the certificate of its kind; half_P: half way."""
+    kind = certificate.kind(family, log_concave=concavity_KxK is not None)
+    if kind == "progress":
+        draws = {"num_samples": PROGRESS_DRAWS, "num_gradients": SHIFT_DRAWS}
+        return certificate.progress(log_joint, family, half_P, phi_P, key, num_groups=num_groups, **draws)
+    grads_GxP = jax.lax.map(
+        lambda g: solver.gradient(log_joint, phi_P, state, jax.random.fold_in(key, g))[0],
+        jnp.arange(num_groups),
+    )
+    if kind == "bound":
+        return certificate.bound_excess(family, phi_P, grads_GxP, concavity_KxK)
+    curvature_KxK = expected_curvature(log_joint, family, phi_P, jax.random.fold_in(key, num_groups))
+    return certificate.estimate_excess(family, phi_P, grads_GxP, curvature_KxK)
 
 
 PROGRESS_DRAWS, SHIFT_DRAWS = 100, 10  # in each group

@@ -8,13 +8,16 @@ import jax
 import numpy as np
 from rich.console import Console
 
+from vaelab.evidence.quadrature import MAX_DIM
 from vaelab.evidence.weights import Evidence
+from vaelab.measure import prior_side
 from vaelab.measure import search as searching
 from vaelab.measure.blocks import Measurement, Stage, run_stage
 from vaelab.measure.by_modes import compare_sides, evidence_by_modes
 from vaelab.measure.fit import LocalFit, Problem
 from vaelab.measure.refit import Refitted, refit
 from vaelab.measure.search import Searched
+from vaelab.measure.subject import Subject
 from vaelab.runtime.devices import Progress, map_datapoints, take
 
 
@@ -144,10 +147,10 @@ def weigh(
     def again(block: slice, progress: Progress) -> Evidence:
         subject, at = run.subject, suspects[block]
         size_N = np.abs(np.nan_to_num(other.searched.modes.z_MxK[at])).max(axis=(1, 2))
-        known = searching.has_known_prior(subject.model)
-        scale_N = np.where(known, 1.0, np.clip(1.5 * size_N, searching.WIDE, 1e6)).astype(np.float32)
+        known = prior_side.has_known_prior(subject.model)
+        scale_N = np.where(known, 1.0, np.clip(1.5 * size_N, prior_side.WIDE, 1e6)).astype(np.float32)
         key = jax.random.fold_in(subject.keys.search, 2)
-        return searching.tempered(subject, take(run.points.inputs, at), scale_N, key)[0]
+        return prior_side.tempered(subject, take(run.points.inputs, at), scale_N, key)[0]
 
     (second,) = _run(run, f"prior side {split}", Evidence.template(), again, suspects.size, console)
     # What flagged a datapoint may be chance; another sampler's run reports.
@@ -167,6 +170,17 @@ def weigh(
         evidence._replace(stderr=stderr_N), suspects[still.missed_N], take(second, still.missed_N)
     )
     return evidence, other._replace(missed_N=missed_N, shortfall=shortfall)
+
+
+def evaluations(subject: Subject, others: OtherModes) -> float:
+    """Gradient evaluations of all datapoints for their modes: search, looks, log p(x) from all of them."""
+    settings, sizes, K = subject.settings.search, subject.settings.evidence.by_modes, subject.model.latent_dim
+    count, num_several = len(others.missed_N), int(np.sum(others.searched.num_modes > 1))
+    num_searched, num_pilot = int(np.sum(others.searched.searched)), len(others.pilot)
+    total = searching.evaluations(settings, K, num_searched=num_searched, num_pilot=num_pilot)
+    total += (count - num_pilot) * searching.look_evaluations(settings)
+    weighed = 2 * settings.max_modes * sizes.num_nodes**K if K <= MAX_DIM else sizes.num_samples
+    return total + num_several * (weighed + settings.max_modes * (2 * K + 1))
 
 
 def _by_modes(

@@ -9,7 +9,7 @@ from vaelab.evidence import Evidence
 from vaelab.evidence.bdmc import temperatures_for
 from vaelab.inference import certificate
 from vaelab.inference.loop import evaluations
-from vaelab.measure import ended, gap, remarks, search
+from vaelab.measure import ended, gap, other_modes, remarks
 from vaelab.measure.fit import LocalFit
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.objective.draws import Estimate
@@ -119,13 +119,7 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
     if outcome.choice is not None:
         row["log_evidence"] |= {"reason": outcome.choice["reason"], "trials": outcome.choice["trials"]}
     if outcome.others is not None:
-        searched_N, settings = outcome.others.searched.searched, subject.settings.search
-        total = search.evaluations(settings, subject.model.latent_dim, searched_N, len(outcome.others.pilot))
-        row["modes"] = remarks.summary(name, outcome, total / len(searched_N))
-        lost = outcome.others.refits[name].lost
-        finite_N = np.isfinite(lost.value)
-        if finite_N.any():
-            row["wrong_mode_gap"] = gap.mean_and_stderr(lost.value[finite_N], errors_N=lost.stderr[finite_N])
+        row |= _modes(subject, name, outcome)
     if outcome.bidirectional is not None:
         row["two_sided"] = _two_sided(subject, outcome)
     if name in outcome.calibrations:
@@ -140,6 +134,18 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
         line = f"the means leave out {row['num_left_out']:,} of {row['num_points']:,} datapoints"
         row["notes"].insert(0, f"{line}: a number there is not finite, index {first} first")
     return row
+
+
+def _modes(subject: Subject, name: str, outcome: Outcome) -> dict[str, Any]:
+    """What was searched, with its cost, and what the first fit lost by its mode."""
+    others, lost = outcome.others, outcome.others.refits[name].lost
+    count = len(others.searched.searched)
+    entries = {"modes": remarks.summary(name, outcome, other_modes.evaluations(subject, others) / count)}
+    finite_N = np.isfinite(lost.value)
+    if finite_N.any():
+        mean = gap.mean_and_stderr(lost.value[finite_N], errors_N=lost.stderr[finite_N])
+        entries["wrong_mode_gap"] = mean
+    return entries
 
 
 def _errors(fitted: LocalFit, evidence: Evidence) -> dict[str, np.ndarray]:

@@ -6,7 +6,6 @@ too. Where the pilot shows one mode at each of its datapoints, every other one g
 evaluations, and the search only where that look shows something; else all are searched.
 """
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,19 +13,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.evidence.smc import Tempering, sequential_monte_carlo
+from vaelab.evidence import smc
 from vaelab.evidence.weights import Evidence
 from vaelab.inference.climb import Climb, climb
-from vaelab.inference.modes import Modes, tell_apart
-from vaelab.inference.starts import dip_between, grid, starting_points
+from vaelab.inference.modes import ESCAPE_STEPS, Modes, tell_apart
+from vaelab.inference.starts import TOPS, dip_between, grid, starting_points
+from vaelab.measure.prior_side import from_prior, has_known_prior, nothing
 from vaelab.measure.subject import Inputs, SearchSettings, Subject
 from vaelab.model.latent import bind
-from vaelab.model.prior import standard_normal_log_prob
-from vaelab.posterior.gaussian import diagonal
 from vaelab.runtime.devices import map_datapoints, take
 from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
 
-WIDE = 3.0  # the least scale of the sampler's start, of z whose prior is not known
 COUNTED = 7.0  # nats below the heaviest, to which a mode is counted: a thousandth of it
 
 
@@ -63,11 +60,6 @@ class Fitted(NamedTuple):
 
     center_FxK: Array
     sd_K: Array
-
-
-def has_known_prior(model: LatentModel) -> bool:
-    """Whether the prior is known to be N(0, I); a user's log p(x, z) may have any other in it."""
-    return model.log_prior is standard_normal_log_prob
 
 
 def pilot_rows(count: int, wanted: int) -> np.ndarray:
@@ -111,7 +103,7 @@ def search_pilot(subject: Subject, inputs: Inputs, at: Fitted, key: Key) -> Sear
         (len(inputs.index_N), settings.max_modes, subject.model.latent_dim), np.nan, np.float32
     )
     ends = _ends(subject, inputs, at, none_NxMxK, key)
-    prior_side, particles = _from_prior(subject, inputs, ends, jax.random.fold_in(key, 1))
+    prior_side, particles = from_prior(subject, inputs, ends, jax.random.fold_in(key, 1))
     if particles is not None:
         more = _climbed(subject, inputs, particles)
         ends = Climb(*(np.concatenate(pair, axis=1) for pair in zip(ends, more, strict=True)))
@@ -145,7 +137,7 @@ def search_rest(
         modes = _told_apart(subject, inputs, ends, subject.settings.memory)
         for whole, part in zip(jax.tree.leaves(result), jax.tree.leaves(modes), strict=True):
             whole[rows] = part[: rows.size]
-    return Searched(result, searched, _nothing(count))
+    return Searched(result, searched, nothing(count))
 
 
 def _unsearched(at: Fitted, num_modes: int) -> Modes:
@@ -166,10 +158,6 @@ def _of_pilot(pilot: Searched, count: int) -> np.ndarray:
     """The modes of the pilot's datapoints, each in turn for one of `count` others, as `[count, M, K]`."""
     z_NxMxK = np.where(np.isfinite(pilot.modes.log_weight_M)[:, :, None], pilot.modes.z_MxK, np.nan)
     return z_NxMxK[np.arange(count) % len(z_NxMxK)]
-
-
-def _nothing(count: int) -> Evidence:
-    return Evidence(*(np.full(count, np.nan, np.float32) for _ in Evidence._fields))
 
 
 def _ends(subject: Subject, inputs: Inputs, at: Fitted, more_NxMxK: np.ndarray, key: Key) -> Climb:
@@ -239,58 +227,26 @@ def _look(
     return jnp.any(dip_between(log_joint, ends, at.center_FxK[0], at.sd_K))
 
 
-def _from_prior(
-    subject: Subject, inputs: Inputs, ends: Climb, key: Key
-) -> tuple[Evidence, np.ndarray | None]:
-    """(log p(x) of each datapoint, particles_NxSxK near its posterior) of a sampler that knows of no fit."""
-    settings = subject.settings.search
-    if not settings.tempering.num_runs:
-        return _nothing(len(inputs.index_N)), None
-    scale_N = np.ones(len(inputs.index_N), np.float32)
-    if not has_known_prior(subject.model):
-        # Wide enough to reach what ascents have reached, and a little more.
-        high_NxS = ends.value >= ends.value.max(axis=1, keepdims=True) - 20.0
-        size_NxS = np.where(high_NxS, np.abs(ends.z_K).max(axis=2), 0.0)
-        scale_N = np.clip(1.5 * size_NxS.max(axis=1), WIDE, 1e6).astype(np.float32)
-    return tempered(subject, inputs, scale_N, key)
+def evaluations(settings: SearchSettings, latent_dim: int, *, num_searched: int, num_pilot: int) -> float:
+    """Gradient evaluations of a search of num_searched datapoints and of the pilot's prior side among them.
 
-
-def tempered(subject: Subject, inputs: Inputs, scale_N: np.ndarray, key: Key) -> tuple[Evidence, np.ndarray]:
-    """Sequential Monte Carlo of each datapoint from N(0, scale^2 I): evidence, and particles of one run."""
-    static = subject.model, diagonal(subject.model.latent_dim), subject.settings.search.tempering
-    shared, rows = (subject.theta, key), (*inputs, scale_N)
-    return map_datapoints(
-        _temper, shared, rows, static=static, chunk_size=subject.settings.memory, brief=True
-    )
-
-
-def _temper(
-    model: LatentModel,
-    family: PosteriorFamily,
-    tempering: Tempering,
-    shared: tuple[Params, Key],
-    row: tuple[Any, Array, Array],
-) -> tuple[Evidence, Array]:
-    (theta, key), (x_D, index, scale) = shared, row
-    K = family.latent_dim
-    phi_P = jnp.concatenate([jnp.zeros(K), jnp.full(K, jnp.log(scale))])
-    key = jax.random.fold_in(key, index)
-    result = sequential_monte_carlo(bind(model, theta, x_D), family, phi_P, key, settings=tempering)
-    return result.evidence, result.particle_PxK
-
-
-def evaluations(
-    settings: SearchSettings, latent_dim: int, searched_N: Sequence[bool], num_pilot: int
-) -> float:
-    """Gradient evaluations of all datapoints together, those from the prior's side at 15 temperatures."""
-    from vaelab.evidence.smc import evaluations as smc_evaluations
-
-    count, full = len(searched_N), int(np.sum(searched_N))
-    starts = settings.num_starts + (settings.num_nodes if latent_dim <= 2 else 0) // max(
-        settings.num_steps, 1
-    )
+    Those of the sampler are counted at TEMPERATURES; values count like gradients.
+    """
+    tops = TOPS if latent_dim <= 2 else 0
+    nodes = settings.num_nodes if latent_dim <= 2 else 0
+    ascents = (settings.num_starts + tops) * settings.num_steps + nodes
     polish = settings.max_modes * (1 + settings.polish_steps) * (2 * latent_dim + 1)
-    tell = polish + 3 * settings.max_modes**2
-    look = settings.look_starts * (settings.look_steps + 4)
-    pilot = smc_evaluations(settings.tempering, 15.0) + settings.num_starts * settings.num_steps
-    return full * (starts * settings.num_steps + tell) + (count - num_pilot) * look + num_pilot * pilot
+    compare = settings.max_modes * (2 * ESCAPE_STEPS + 3 * settings.max_modes)
+    prior_side = 0.0
+    if settings.tempering.num_runs:
+        prior_side = smc.evaluations(settings.tempering, TEMPERATURES)
+        prior_side += settings.tempering.num_particles * settings.num_steps
+    return num_searched * (ascents + polish + compare) + num_pilot * prior_side
+
+
+TEMPERATURES = 15.0  # that sequential Monte Carlo from the prior may take
+
+
+def look_evaluations(settings: SearchSettings) -> int:
+    """Gradient evaluations of a look at one datapoint."""
+    return settings.look_starts * (settings.look_steps + 4)

@@ -166,8 +166,7 @@ def map_runs(
 
     static: what is compiled into the program. The program is kept under (function, *static): give a function
     of a module, and equal records, to compile once. progress: called with the rows of all runs just done.
-    brief: whether compiling takes longer than running, and a CPU's compiler is to leave its last tenth of
-    speed out.
+    brief: whether compiling takes longer than running, and a CPU's compiler is to optimise less.
 
     Raises DoesNotFit where one row of all runs takes more than the Memory given.
     """
