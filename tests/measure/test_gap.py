@@ -618,3 +618,9 @@ def test_each_broken_pair_is_named():
 
 def test_template_has_the_structure_of_a_fit():
     assert jax.tree.structure(local_fit.LocalFit.template()) == jax.tree.structure(unmoved("diagonal"))
+
+
+@pytest.mark.parametrize(("count", "factor"), [(2, 12.706), (5, 2.776), (1000, 1.962)])
+def test_an_interval_of_few_values_is_that_of_students_t(count, factor):
+    assert gap.half_width(0.5, count) == pytest.approx(0.5 * factor, rel=1e-3)
+    assert gap.half_width(0.5, 1) == np.inf

@@ -64,13 +64,15 @@ class Missed(NamedTuple):
 
 
 def compare_sides(evidence: Evidence, prior_side: Evidence) -> Missed:
-    """Compares the two estimates; both are low in expectation, so that only the higher one tells anything."""
+    """Compares the two estimates; both are low in expectation, so that only the higher one tells anything.
+
+    An estimate that is not finite is missed wherever the prior's side is finite, by an infinite lead.
+    """
+    first_N, second_N = (np.float64(side.log_evidence) for side in (evidence, prior_side))
+    error_N = np.hypot(np.float64(evidence.stderr), np.float64(prior_side.stderr))
     with np.errstate(invalid="ignore"):
-        lead_N = np.float64(prior_side.log_evidence) - np.float64(evidence.log_evidence)
-        error_N = np.hypot(np.float64(prior_side.stderr), np.float64(evidence.stderr))
-    lead_N = np.where(
-        np.isneginf(evidence.log_evidence) & np.isfinite(prior_side.log_evidence), np.inf, lead_N
-    )
-    error_N = np.nan_to_num(error_N, nan=0.0, posinf=np.inf)
-    missed_N = np.isfinite(prior_side.stderr) & (lead_N > NUM_STDERRS * error_N + BESIDES)
-    return Missed(missed_N, lead_N)
+        lead_N = second_N - first_N
+        beyond_N = lead_N > NUM_STDERRS * error_N + BESIDES
+    sound_N, nothing_N = prior_side.finite, ~np.isfinite(first_N)
+    lead_N = np.where(nothing_N & sound_N, np.inf, lead_N)
+    return Missed(np.asarray(sound_N & (beyond_N | nothing_N)), lead_N)

@@ -13,6 +13,10 @@ OUTSIDE = (
 )
 
 
+def _lead(shortfall: float) -> str:
+    return f"{shortfall:.4g} nats higher" if np.isfinite(shortfall) else "finite where the other is not"
+
+
 def _where(bad_N: np.ndarray, index_N: np.ndarray) -> str:
     return f"at {np.sum(bad_N):,} of {len(bad_N):,} datapoints, index {index_N[bad_N][0]} first"
 
@@ -59,7 +63,7 @@ def about_modes(name: str, outcome: Outcome) -> list[str]:
         )
     if others.missed_N.any():
         lines.append(
-            f"modes missed: from the prior's side log p(x) is {others.shortfall:.4g} nats higher "
+            f"modes missed: from the prior's side log p(x) is {_lead(others.shortfall)} "
             f"{_where(others.missed_N, index_N)}, {len(others.pilot):,} looked at so; there that estimate "
             "stands, elsewhere the error has the difference in it"
         )
