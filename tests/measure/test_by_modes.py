@@ -1,4 +1,4 @@
-"""Two estimates of log p(x) that are low in expectation: when the one from the prior's side tells anything."""
+"""Two low estimates of log p(x): when the one from the prior's side tells anything."""
 
 import numpy as np
 import pytest
