@@ -94,6 +94,9 @@ def test_modes_are_counted_and_what_the_lesser_one_loses_is_reported():
     assert lost[at] == pytest.approx(np.log(9.0), abs=0.02)
     assert measured["diagonal/elbo_local"][at] == pytest.approx(LOG_P + np.log(0.1), abs=0.02)
     assert lost[0] == 0.0
+    # Fits that had failed, and then came to the one mode there is, lost nothing by their mode.
+    assert (measured["diagonal/elbo_local"][3:5] < LOG_P - 1.0).any()
+    assert (lost[3:5] == 0.0).all()
     (row,) = report.rows
     assert row["modes"]["num_several"] == 3
     assert row["modes"]["num_missed"] == 0
@@ -123,6 +126,28 @@ def test_what_is_kept_in_small_blocks_is_the_same(tmp_path, monkeypatch):
         apart = kept["prior_side"] - whole["prior_side"]
         assert np.all(abs(apart) < 5.0 * np.hypot(kept["prior_side_stderr"], whole["prior_side_stderr"]))
     assert searched == [4, 2]
+
+
+def test_outside_a_pilot_of_one_mode_a_look_leads_to_a_search():
+    """The pilot is the datapoint with one mode; the look at the others has more ascents than by default."""
+    first = list(CASES).index("one mode")
+    order = [first, *(n for n in range(len(CASES)) if n != first)]
+    report = vaelab.audit(
+        None,
+        encode,
+        {name: values[order] for name, values in X.items()},
+        latent_dim=2,
+        key=jax.random.key(0),
+        log_joint=log_joint,
+        families=("diagonal",),
+        quiet=True,
+        settings={"inference.modes.pilot_points": 1, "inference.modes.look_starts": 6},
+    )
+    searched, num_modes = (report.per_datapoint[f"given/{name}"] for name in ("searched", "num_modes"))
+    assert searched[0]
+    assert num_modes[1:3].tolist() == [2, 2]
+    assert searched[1:3].all()
+    assert not searched.all()
 
 
 def test_without_a_search_the_other_mode_is_not_in_log_p():

@@ -71,6 +71,14 @@ def test_the_weight_of_a_gaussian_mode_is_its_integral(size):
     assert mode.decrement < 1e-3
 
 
+def test_the_decrement_is_what_newtons_step_gains():
+    precision_KxK = jnp.array([[4.0, 1.0], [1.0, 0.5]])
+    away_K = jnp.array([0.3, -0.4])
+    mode = mode_at(lambda z_K: -0.5 * z_K @ precision_KxK @ z_K, away_K, jnp.array([0.5, 1.4]))
+    assert mode.decrement == pytest.approx(0.5 * away_K @ precision_KxK @ away_K, rel=1e-3)
+    np.testing.assert_allclose(mode.newton_K, -away_K, atol=1e-3)
+
+
 def test_a_saddle_is_no_peak_and_newtons_step_leaves_it_uphill():
     def log_joint(z_K):
         return -((z_K[0] ** 2 - 1.0) ** 2) - z_K[1] ** 2
@@ -119,6 +127,22 @@ def test_the_named_starts_know_the_mode_that_they_led_to():
     given = jnp.array([[2.9, 0.1], [-1.4, -2.2]])
     modes = told_apart(mixture, jnp.concatenate([given, starts(64, 2, scale=2.0)]))
     np.testing.assert_allclose(modes.z_MxK[modes.reached_F], MEANS[[0, 2]], atol=0.01)
+
+
+@pytest.mark.parametrize(("height", "number"), [(0.1, 1), (1.0, 3)])
+def test_bumps_far_apart_are_modes_only_where_they_are_high_enough(height, number):
+    """Bumps of log(1 + height) nats at -3 and 3, on a wide distribution whose own maximum is at 0.
+
+    With the high ones the ground between is no maximum of its own: there are two modes, not three.
+    """
+    number = min(number, 2)
+
+    def log_joint(z_K):
+        bumps = jnp.exp(-0.5 * ((z_K[0] - jnp.array([-3.0, 3.0])) / 0.5) ** 2)
+        return norm.logpdf(z_K[0], 0.0, 20.0) + jnp.log1p(height * jnp.sum(bumps))
+
+    modes = told_apart(log_joint, starts(64, 1, scale=3.0))
+    assert np.isfinite(modes.log_weight_M).sum() == number
 
 
 @pytest.mark.parametrize(("apart", "number"), [(1.5, 1), (6.0, 2), (100.0, 2)])
