@@ -1,4 +1,4 @@
-"""How log p(x) from all modes and from the prior's side enter the estimate at hand, with estimators made by hand."""
+"""How log p(x) from all modes and from the prior's side enter the estimate at hand."""
 
 from types import SimpleNamespace
 
@@ -26,7 +26,7 @@ def evidence(values, stderr=0.01):
 
 
 def weighed(tmp_path, monkeypatch, *, by_modes, first, second):
-    """`weigh` of a local estimate of 0 everywhere; values for SEVERAL, for PILOT, and for those that it flags."""
+    """`weigh` of an estimate of 0 everywhere; values for SEVERAL, for PILOT, and for what that flags."""
     keys = []
 
     def tempered(subject, inputs, scale_N, key):
@@ -34,9 +34,8 @@ def weighed(tmp_path, monkeypatch, *, by_modes, first, second):
         return evidence(np.asarray(second)[: len(inputs.index_N)]), None
 
     monkeypatch.setattr(prior_side, "tempered", tempered)
-    monkeypatch.setattr(
-        other_modes, "_by_modes", lambda run, other, rows, block, progress: evidence(by_modes)
-    )
+    monkeypatch.setattr(other_modes, "_by_modes", lambda *arguments: evidence(by_modes))
+    (tmp_path / "stages").mkdir()
     weight_NxM = np.full((N, M), -np.inf, np.float32)
     weight_NxM[:, 0] = 0.0
     weight_NxM[SEVERAL, 1] = -0.5
