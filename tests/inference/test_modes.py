@@ -86,7 +86,8 @@ def test_a_saddle_is_no_peak_and_newtons_step_leaves_it_uphill():
     saddle = mode_at(log_joint, jnp.array([0.05, 0.0]), jnp.full(2, 0.1))
     assert not saddle.peaked
     assert saddle.newton_K[0] > 0.0
-    assert polish(log_joint, jnp.array([0.05, 0.0]), jnp.full(2, 0.1), num_steps=8).z_K[0] > 0.9
+    end = polish(log_joint, jnp.array([0.05, 0.0]), jnp.full(2, 0.1), num_steps=8)
+    assert abs(abs(end.z_K[0]) - 1.0) < 0.02
 
 
 MEANS = np.array([[3.0, 0.0], [-1.5, 2.4], [-1.5, -2.4]])
@@ -106,6 +107,30 @@ def test_the_modes_of_a_mixture_are_its_components_with_their_weights():
     np.testing.assert_allclose(modes.z_MxK[:3], MEANS, atol=0.01)
     np.testing.assert_allclose(modes.axis_MxK[:3], np.stack([WIDTHS, WIDTHS], axis=1), rtol=0.02)
     assert not modes.crowded
+
+
+@pytest.mark.parametrize("width", [1e-3, 0.2, 5.0])
+def test_modes_with_kinks_have_the_axes_and_weights_of_their_size(width):
+    """Laplace distributions about (-30, -30) and (30, 30) widths, of weights 0.6 and 0.4.
+
+    Laplace's method is off by a factor of order 1 a dimension, and not by the tiny steps of an ascent that
+    has arrived at a kink.
+    """
+    means = 30.0 * width * jnp.array([[1.0, 1.0], [-1.0, -1.0]])
+
+    def log_joint(z_K):
+        away_2xK = jnp.abs(z_K[None, :] - means) / width
+        return jax.nn.logsumexp(-jnp.sum(away_2xK, axis=1) + jnp.log(jnp.array([0.6, 0.4]))) - 2.0 * jnp.log(
+            2.0 * width
+        )
+
+    modes = told_apart(log_joint, starts(64, 2, scale=40.0 * width))
+    weight_M = modes.log_weight_M[np.isfinite(modes.log_weight_M)]
+    assert len(weight_M) == 2
+    np.testing.assert_allclose(weight_M, np.log([0.6, 0.4]), atol=1.0)
+    assert weight_M[0] - weight_M[1] == pytest.approx(np.log(1.5), abs=0.3)
+    assert np.all(modes.axis_MxK[:2] > 0.3 * width)
+    assert np.all(modes.axis_MxK[:2] < 3.0 * width)
 
 
 def test_signs_make_eight_modes_of_one_weight_and_more_than_are_kept_is_said():
@@ -152,6 +177,17 @@ def test_two_equal_distributions_are_two_modes_only_where_the_density_dips_betwe
 
     modes = told_apart(log_joint, starts(32, 1, scale=1.0 + apart))
     assert np.isfinite(modes.log_weight_M).sum() == number
+
+
+def test_skewed_modes_beside_each_other_are_both_at_their_tops():
+    """Four of log-gamma distributions of shape 0.3 in six dimensions, by signs of their first two."""
+
+    def log_joint(z_K):
+        side_2 = jnp.logaddexp(norm.logpdf(z_K[:2], -6.0, 0.5), norm.logpdf(z_K[:2], 6.0, 0.5))
+        return jnp.sum(side_2) + jnp.sum(0.3 * z_K[2:] - 0.3 * jnp.exp(z_K[2:]))
+
+    modes = told_apart(log_joint, starts(64, 6, scale=4.0))
+    assert np.isfinite(modes.log_weight_M).sum() == 4
 
 
 ONE_MODE = {

@@ -49,7 +49,7 @@ def climb(log_joint: LogJoint, z_K: Array, *, num_steps: int) -> Climb:
         z_K,
         jnp.where(jnp.isfinite(value), value, -jnp.inf),
         jnp.where(jnp.isfinite(grad_K), grad_K, 0.0),
-        jnp.eye(z_K.size) / jnp.maximum(_length(grad_K), 1.0),
+        jnp.eye(z_K.size) / jnp.maximum(length_of(grad_K), 1.0),
         jnp.ones(()),
         jnp.zeros((), bool),
     )
@@ -58,7 +58,7 @@ def climb(log_joint: LogJoint, z_K: Array, *, num_steps: int) -> Climb:
         direction_K = state.inverse_KxK @ state.grad_K
         promised = state.grad_K @ direction_K
         # Else rounding has had the better of the matrix: begin it again.
-        length = _length(state.grad_K)
+        length = length_of(state.grad_K)
         sound = jnp.isfinite(promised) & ((promised > 0.0) | (length == 0.0))
         plain = 1.0 / jnp.maximum(length, TINY)
         inverse_KxK = jnp.where(sound, state.inverse_KxK, plain * jnp.eye(z_K.size))
@@ -70,7 +70,7 @@ def climb(log_joint: LogJoint, z_K: Array, *, num_steps: int) -> Climb:
         inverse_KxK, bent = _secant(inverse_KxK, move_K, state.grad_K - grad_K, finite, state.learned & sound)
         part = jnp.where(rose, jnp.minimum(GROW * state.step, 1.0), SHRINK * state.step)
         # A slope as steep after the step as before goes on, whether rounding lets the rise be seen or not.
-        even = (_length(grad_K - state.grad_K) <= 4.0 * EPS * length) & (promised > WORTH)
+        even = (length_of(grad_K - state.grad_K) <= 4.0 * EPS * length) & (promised > WORTH)
         longer = jnp.where(rose & ~bent & ((value > state.value + noise) | even), GROW, 1.0)
         # A secant has already taken in how short the step must be.
         part = jnp.where(~rose & bent, jnp.maximum(part, SHRINK), part)
@@ -90,8 +90,9 @@ def climb(log_joint: LogJoint, z_K: Array, *, num_steps: int) -> Climb:
     return Climb(end.z_K, end.value, jnp.sqrt(jnp.maximum(jnp.diag(end.inverse_KxK), TINY)))
 
 
-def _length(vector_K: Array) -> Array:
-    size = jnp.max(jnp.abs(vector_K))  # squares of what is above 1e19 overflow
+def length_of(vector_K: Array) -> Array:
+    """|v|, of a vector whose squares may overflow."""
+    size = jnp.max(jnp.abs(vector_K))
     return size * jnp.sqrt(jnp.sum((vector_K / jnp.maximum(size, TINY)) ** 2))
 
 
@@ -103,7 +104,7 @@ def _secant(
     fall_K: what the gradient fell by on the move. The first update begins at the curvature that it shows.
     """
     bend = move_K @ fall_K
-    bent = finite & (bend > 1e-7 * _length(move_K) * _length(fall_K)) & (bend > TINY)
+    bent = finite & (bend > 1e-7 * length_of(move_K) * length_of(fall_K)) & (bend > TINY)
     safe = jnp.where(bent, bend, 1.0)
     first = jnp.eye(move_K.size) * safe / jnp.maximum(fall_K @ fall_K, TINY)
     base_KxK = jnp.where(learned, inverse_KxK, first)

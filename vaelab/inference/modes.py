@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vaelab.inference.climb import EPS, SHRINK, TINY, Climb, climb
+from vaelab.inference.climb import EPS, SHRINK, TINY, Climb, climb, length_of
 from vaelab.linalg import eigh
 from vaelab.types import Array, LogJoint
 
@@ -29,7 +29,7 @@ class Mode(NamedTuple):
     axis_K: standard deviations along each axis given the others, diag(H)^-1/2
     log_det: log|det S|
     newton_K: Newton's step H^-1 g
-    decrement: 1/2 g' H^-1 g, what that step would still gain: 0 at a maximum
+    decrement: 1/2 g' H^-1 g, what that step would still gain: 0 at a maximum, a kink's too
     peaked: whether H is positive definite, beyond rounding
     """
 
@@ -51,23 +51,26 @@ FLAT = 1e-5  # eigenvalues below this part of the largest are rounding
 def mode_at(log_joint: LogJoint, z_K: Array, axis_K: Array) -> Mode:
     """The curvature about z by central differences of gradients, 2 K + 1 evaluations.
 
-    axis_K: standard deviations, of which REACH is the step along each axis. Differences average over the
-    kinks of a relu decoder. Along an axis of negative curvature H is taken as steep as it is, upside down, so
-    that Newton's step leads uphill from a saddle too.
+    axis_K: standard deviations, of which REACH is the step along each axis; see `fitting_axes`. Differences
+    average over the kinks of a relu decoder. Along an axis of negative curvature H is taken as steep as it
+    is, upside down, so that Newton's step leads uphill from a saddle too.
     """
     K = z_K.size
-    evaluate = jax.value_and_grad(log_joint)
-    value, grad_K = evaluate(z_K)
+    value, grad_K = jax.value_and_grad(log_joint)(z_K)
     # Not below what float32 can add to z.
     axis_K = jnp.maximum(axis_K, 32.0 * EPS * jnp.abs(z_K))
 
-    def column(direction_K: Array) -> Array:
+    def column(direction_K: Array) -> tuple[Array, Array]:
         step_K = REACH * axis_K * direction_K
         up_K, down_K = (jax.grad(log_joint)(z_K + sign * step_K) for sign in (1.0, -1.0))
-        return (down_K - up_K) / (2.0 * REACH)
+        return (down_K - up_K) / (2.0 * REACH), 0.5 * direction_K @ (up_K + down_K)
 
+    rows_KxK, around_K = jax.lax.map(column, jnp.eye(K), batch_size=10)
+    # At the top of a kink the slope at z is that of one side, and the mean of both sides is 0; at the top of
+    # what is smooth and skewed it is the other way round.
+    at_top_K = jnp.where(jnp.abs(around_K) < jnp.abs(grad_K), around_K, grad_K)
     # In units of the axes, so that the smallest eigenvalue is told from rounding whatever they are.
-    H_KxK = jax.lax.map(column, jnp.eye(K), batch_size=10) * axis_K[None, :]
+    H_KxK = rows_KxK * axis_K[None, :]
     H_KxK = 0.5 * (H_KxK + H_KxK.T)
     finite = jnp.all(jnp.isfinite(H_KxK)) & jnp.isfinite(value) & jnp.all(jnp.isfinite(grad_K))
     H_KxK = jnp.where(finite, H_KxK, jnp.eye(K))
@@ -75,7 +78,7 @@ def mode_at(log_joint: LogJoint, z_K: Array, axis_K: Array) -> Mode:
     least = jnp.maximum(FLAT * jnp.max(jnp.abs(value_K)), TINY)
     root_K = jnp.sqrt(jnp.maximum(jnp.abs(value_K), least))
     scale_KxK = axis_K[:, None] * vector_KxK / root_K[None, :]
-    slope_K = scale_KxK.T @ jnp.where(finite, grad_K, 0.0)
+    slope_K, left_K = (scale_KxK.T @ jnp.where(finite, g_K, 0.0) for g_K in (grad_K, at_top_K))
     return Mode(
         z_K,
         jnp.where(finite, value, -jnp.inf),
@@ -84,7 +87,7 @@ def mode_at(log_joint: LogJoint, z_K: Array, axis_K: Array) -> Mode:
         axis_K / jnp.sqrt(jnp.maximum(jnp.abs(jnp.diag(H_KxK)), least)),
         jnp.sum(jnp.log(axis_K)) - jnp.sum(jnp.log(root_K)),
         scale_KxK @ slope_K,
-        0.5 * jnp.sum(slope_K**2),
+        0.5 * jnp.sum(left_K**2),
         finite & jnp.all(value_K > least),
     )
 
@@ -94,12 +97,12 @@ def polish(log_joint: LogJoint, z_K: Array, axis_K: Array, *, num_steps: int) ->
 
     Each takes its differences over the axes that the last one has shown.
     """
-    start = mode_at(log_joint, z_K, axis_K)
+    start = mode_at(log_joint, z_K, fitting_axes(log_joint, z_K, axis_K))
 
     def step(carry: tuple[Mode, Array], _: None) -> tuple[tuple[Mode, Array], None]:
         best, part = carry
         # A quadratic model is good for a few standard deviations.
-        length = jnp.sqrt(2.0 * best.decrement)
+        length = length_of(best.inverse_KxK @ best.newton_K)
         move_K = part * jnp.minimum(1.0, 3.0 / jnp.maximum(length, TINY)) * best.newton_K
         new = mode_at(log_joint, best.z_K + move_K, best.axis_K)
         noise = 4.0 * EPS * jnp.abs(best.value)
@@ -107,7 +110,36 @@ def polish(log_joint: LogJoint, z_K: Array, axis_K: Array, *, num_steps: int) ->
         kept = jax.tree.map(lambda a, b: jnp.where(rose, a, b), new, best)
         return (kept, jnp.where(rose, 1.0, SHRINK * part)), None
 
-    return jax.lax.scan(step, (start, jnp.ones(())), None, length=num_steps)[0][0]
+    best = jax.lax.scan(step, (start, jnp.ones(())), None, length=num_steps)[0][0]
+    return mode_at(log_joint, best.z_K, fitting_axes(log_joint, best.z_K, best.axis_K))
+
+
+FITTINGS = 4
+
+
+def fitting_axes(log_joint: LogJoint, z_K: Array, axis_K: Array) -> Array:
+    """Lengths along the axes at which log p(x, z) falls by about half a nat, a Gaussian's standard deviation.
+
+    From what an ascent has learned, which at a kink can be far too short: each length is multiplied by
+    (1/2 / fall)^1/2, FITTINGS times, 2 K values each. A smooth maximum is met at once, and a kink, whose fall
+    is as the length, by halving the logarithm of what is lacking.
+    """
+    value = log_joint(z_K)
+    noise = 8.0 * EPS * jnp.abs(value)
+
+    def fit(axis_K: Array, _: None) -> tuple[Array, None]:
+        axis_K = jnp.maximum(axis_K, 32.0 * EPS * jnp.abs(z_K))
+
+        def fall(direction_K: Array) -> Array:
+            step_K = axis_K * direction_K
+            return value - 0.5 * (log_joint(z_K + step_K) + log_joint(z_K - step_K))
+
+        fall_K = jax.lax.map(fall, jnp.eye(z_K.size), batch_size=10)
+        # Where it does not fall, or by rounding alone, further out; where it is 0 density, or none, nearer.
+        fall_K = jnp.where(jnp.isfinite(fall_K), jnp.maximum(fall_K, noise), jnp.inf)
+        return axis_K * jnp.clip(jnp.sqrt(0.5 / jnp.maximum(fall_K, TINY)), 0.1, 10.0), None
+
+    return jax.lax.scan(fit, axis_K, None, length=FITTINGS)[0]
 
 
 class Modes(NamedTuple):
@@ -202,16 +234,20 @@ RISE = 1e-3  # nats
 
 
 def _stays(log_joint: LogJoint, mode: Mode) -> Array:
-    """Whether no ascent from a standard deviation off, along the widest axis, ends above the mode.
+    """Whether ascents from a standard deviation off, along the widest axis, end below the mode or at it.
 
-    On a thin curved ridge the differences of `mode_at` leave the ridge, and its lowest point looks peaked.
+    On a thin curved ridge the differences of `mode_at` leave the ridge, and its lowest point looks peaked: the
+    ascents then end above it, or as high but away.
     """
     wide_K = mode.scale_KxK[:, 0]
     start_2xK = mode.z_K[None, :] + jnp.stack([wide_K, -wide_K])
     ends = jax.vmap(partial(climb, log_joint, num_steps=ESCAPE_STEPS))(start_2xK)
-    return jnp.isfinite(mode.value) & jnp.all(
-        ends.value < mode.value + RISE + 64.0 * EPS * jnp.abs(mode.value)
-    )
+    rise_2 = ends.value - mode.value
+    away_2 = jnp.sum(jnp.einsum("ij,sj->si", mode.inverse_KxK, ends.z_K - mode.z_K[None, :]) ** 2, axis=1)
+    # A Gaussian distribution is 1/4 nat lower there.
+    elsewhere_2 = (rise_2 > -AT_TOP) & (away_2 > 0.5)
+    higher_2 = rise_2 > RISE + 64.0 * EPS * jnp.abs(mode.value)
+    return jnp.isfinite(mode.value) & ~jnp.any(higher_2 | elsewhere_2)
 
 
 def _highest(ends: Climb, least: Array, num_modes: int) -> tuple[Array, Array, Array, Array]:
