@@ -190,6 +190,28 @@ def test_what_a_search_misses_the_priors_side_sees():
     assert any("more modes than are kept" in note for note in report.notes)
 
 
+def test_bounds_from_both_sides_hold_the_truth_of_several_modes():
+    """x = z^2 + noise: back from a z at one root to a q* at the other, the bound from above is log 2 low."""
+    report = vaelab.audit(
+        lambda x_K, z_K: jnp.sum(jax.scipy.stats.norm.logpdf(x_K, z_K**2, NOISE)),
+        None,
+        SIGNED[:, :1],
+        latent_dim=1,
+        key=jax.random.key(0),
+        sample=lambda key, z_K: z_K**2 + NOISE * jax.random.normal(key, (1,)),
+        num_simulated=6,
+        families=("diagonal",),
+        quiet=True,
+    )
+    measured = {name.removeprefix("simulated/"): v for name, v in report.per_datapoint.items()}
+    several = measured["num_modes"] > 1
+    assert several.sum() >= 3
+    for side, sign in (("lower", 1.0), ("upper", -1.0)):
+        bound, stderr = (measured[f"two_sided_{side}{part}"] for part in ("", "_stderr"))
+        assert np.all(sign * (bound - measured["log_evidence"]) < 5.0 * stderr + 0.05)
+    assert not any("order broken" in note for note in report.notes)
+
+
 def test_the_exact_answers_are_those_of_the_density():
     """By a fine grid in float64, of the cases that one resolves."""
     axis = np.linspace(-6.0, 12.0, 1801)

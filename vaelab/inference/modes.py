@@ -236,8 +236,8 @@ RISE = 1e-3  # nats
 def _stays(log_joint: LogJoint, mode: Mode) -> Array:
     """Whether ascents from a standard deviation off, along the widest axis, end below the mode or at it.
 
-    On a thin curved ridge the differences of `mode_at` leave the ridge, and its lowest point looks peaked: the
-    ascents then end above it, or as high but away.
+    On a thin curved ridge the differences of `mode_at` leave the ridge, and its lowest point looks peaked:
+    the ascents then end above it, or as high but away.
     """
     wide_K = mode.scale_KxK[:, 0]
     start_2xK = mode.z_K[None, :] + jnp.stack([wide_K, -wide_K])

@@ -27,6 +27,7 @@ class OtherModes(NamedTuple):
     fits: of each family, at the best of the modes
     refits: the same with where they sit, and what is lost at the mode of the fit before
     searched: the modes of each datapoint
+    by_modes: those whose log p(x) is from all of their modes
     pilot: which datapoints were looked at from the prior's side too
     missed_N: at which of these log p(x) from there is higher than from all modes by more than the errors
     shortfall: the mean by which it is, over those of the pilot that were missed; 0 where none was
@@ -35,6 +36,7 @@ class OtherModes(NamedTuple):
     fits: dict[str, LocalFit]
     refits: dict[str, Refitted]
     searched: Searched
+    by_modes: np.ndarray
     pilot: np.ndarray
     missed_N: np.ndarray
     shortfall: float
@@ -80,7 +82,7 @@ def _searched(run: Measurement, split: str, fits: dict[str, LocalFit], console: 
         for number, (name, fit) in enumerate(fits.items())
     }
     best = {name: each.fit for name, each in refits.items()}
-    return OtherModes(best, refits, searched, pilot, np.zeros(count, bool), 0.0)
+    return OtherModes(best, refits, searched, np.zeros(0, int), pilot, np.zeros(count, bool), 0.0)
 
 
 def _run(run, label, template, compute, count, console) -> list:
@@ -139,27 +141,33 @@ def weigh(
         # Both are low in expectation: where the estimate at hand is clearly the higher one it stands.
         lower_N = compare_sides(part, take(evidence, rows)).missed_N
         evidence = _with_rows(evidence, rows[~lower_N], take(part, ~lower_N))
+        other = other._replace(by_modes=rows[~lower_N])
     compared = compare_sides(evidence, other.searched.prior_side)
     suspects = np.flatnonzero(compared.missed_N)
     if not suspects.size:
         return evidence, other
 
-    def again(block: slice, progress: Progress) -> Evidence:
+    def again(block: slice, progress: Progress) -> tuple[Evidence, Evidence]:
         subject, at = run.subject, suspects[block]
-        size_N = np.abs(np.nan_to_num(other.searched.modes.z_MxK[at])).max(axis=(1, 2))
+        modes = other.searched.modes
+        z_NxMxK = np.where(np.isfinite(modes.log_weight_M[at])[:, :, None], modes.z_MxK[at], 0.0)
+        size_N = np.abs(z_NxMxK).max(axis=(1, 2))
         known = prior_side.has_known_prior(subject.model)
         scale_N = np.where(known, 1.0, np.clip(1.5 * size_N, prior_side.WIDE, 1e6)).astype(np.float32)
-        key = jax.random.fold_in(subject.keys.search, 2)
-        return prior_side.tempered(subject, take(run.points.inputs, at), scale_N, key)[0]
+        keys = (jax.random.fold_in(subject.keys.search, number) for number in (2, 5))
+        inputs = take(run.points.inputs, at)
+        return tuple(prior_side.tempered(subject, inputs, scale_N, key)[0] for key in keys)
 
-    (second,) = _run(run, f"prior side {split}", Evidence.template(), again, suspects.size, console)
-    # What flagged a datapoint may be chance; another sampler's run reports.
+    template = Evidence.template(), Evidence.template()
+    ((second, third),) = _run(run, f"prior side {split}", template, again, suspects.size, console)
+    # What flagged a datapoint may be chance: a second run confirms it, and a third one reports.
     still = compare_sides(take(evidence, suspects), second)
     missed_N = np.zeros(len(evidence.log_evidence), bool)
     missed_N[suspects[still.missed_N]] = True
     if not missed_N.any():
         return evidence, other
-    finite_N = still.shortfall_N[still.missed_N & np.isfinite(still.shortfall_N)]
+    lead_N = compare_sides(take(evidence, suspects), third).shortfall_N
+    finite_N = lead_N[still.missed_N & np.isfinite(lead_N)]
     shortfall = float(np.mean(finite_N)) if finite_N.size else float("inf")
     share = np.mean(missed_N[other.pilot])
     # Elsewhere as much may be missing, and as often.
@@ -167,7 +175,7 @@ def weigh(
     stderr_N = np.array(evidence.stderr, np.float32)
     stderr_N[outside_N] = np.hypot(stderr_N[outside_N], shortfall * np.sqrt(share))
     evidence = _with_rows(
-        evidence._replace(stderr=stderr_N), suspects[still.missed_N], take(second, still.missed_N)
+        evidence._replace(stderr=stderr_N), suspects[still.missed_N], take(third, still.missed_N)
     )
     return evidence, other._replace(missed_N=missed_N, shortfall=shortfall)
 

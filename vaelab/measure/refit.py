@@ -23,12 +23,15 @@ class Refitted(NamedTuple):
     """The fit of each datapoint at the best of its modes, `[N]` in front.
 
     fit: the best of all
+    again: whether it is another than the fit before
     mode: the place among `Modes` that it sits at
     local: L[q*] of the fit before, from the encoder's end
-    lost: L[q*] of the best minus that, with the error of their difference; 0 where both sit at one mode
+    lost: L[q*] of the best minus that, with the error of their difference; 0 where both sit at one mode, NaN
+        where that is not known
     """
 
     fit: LocalFit
+    again: np.ndarray
     mode: np.ndarray
     local: Estimate
     lost: Estimate
@@ -36,7 +39,7 @@ class Refitted(NamedTuple):
     @classmethod
     def template(cls) -> "Refitted":
         """The structure without its arrays."""
-        return cls(LocalFit.template(), 0, Estimate(0, 0), Estimate(0, 0))
+        return cls(LocalFit.template(), 0, 0, Estimate(0, 0), Estimate(0, 0))
 
 
 def refit(
@@ -61,14 +64,17 @@ def refit(
     count = len(reached_N)
     best = Refitted(
         jax.tree.map(np.array, fit),
+        np.zeros(count, bool),
         np.array(reached_N),
         jax.tree.map(np.array, fit.elbo_optimal),
         Estimate(np.zeros(count), np.zeros(count)),
     )
     if not has_projection(family):
-        return best
+        # What its mode loses is not known where another is the heavier.
+        unknown_N = np.argmax(np.nan_to_num(modes.log_weight_M, nan=0.0), axis=1) != reached_N
+        lost = np.where(unknown_N & np.isfinite(modes.log_weight_M[:, 0]), np.nan, 0.0)
+        return best._replace(lost=Estimate(lost, lost.copy()))
     targets_NxJ = _targets(family, fit, modes, reached_N, num_refits)
-    changed_N = np.zeros(count, bool)
     for number, place_N in enumerate(targets_NxJ.T):
         rows = np.flatnonzero(place_N >= 0)
         if not rows.size:
@@ -83,14 +89,16 @@ def refit(
         first = first_round + number * settings.max_rounds
         again, rounds = fit_rows(model, family, settings, part, phi_NxP, first, count, chunk_size)
         here = best.fit.inference.phi_P[rows], again.phi_P
-        before, after, _ = score_rows(model, family, settings, part, "select", here, chunk_size)
+        before, after, lead = score_rows(model, family, settings, part, "select", here, chunk_size)
         best.fit.rounds[rows] += rounds
-        higher = np.isfinite(after.value) & ~(before.value >= after.value)
+        # Noise is no reason to sit elsewhere.
+        higher = np.isfinite(after.value) & ~(np.isfinite(before.value) & (lead.value <= 2.0 * lead.stderr))
         for whole, new in zip(jax.tree.leaves(best.fit.inference), jax.tree.leaves(again), strict=True):
             whole[rows[higher]] = new[higher]
         best.mode[rows[higher]] = place[higher]
-        changed_N[rows[higher]] = True
-    best = _scored(model, family, settings, problem, fit, best, np.flatnonzero(changed_N), chunk_size)
+        best.again[rows[higher]] = True
+    best.fit.from_prior[best.again] = False
+    best = _scored(model, family, settings, problem, fit, best, np.flatnonzero(best.again), chunk_size)
     # A fit that had failed and now has not lost nothing by its mode.
     elsewhere_N = best.mode != np.asarray(reached_N)
     return best._replace(lost=Estimate(*(np.where(elsewhere_N, number, 0.0) for number in best.lost)))

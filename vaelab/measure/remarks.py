@@ -56,6 +56,12 @@ def about_modes(name: str, outcome: Outcome) -> list[str]:
             f"the lesser mode: the {name} fit from its start ends in a mode whose bound is {lost:.4g} nats "
             f"lower in the mean than the best, which is reported, {_where(lesser_N, index_N)}"
         )
+    unknown_N = np.isnan(others.refits[name].lost.value)
+    if unknown_N.any():
+        lines.append(
+            f"the lesser mode: the {name} fit may sit in one {_where(unknown_N, index_N)}; this family is "
+            "not fitted at other modes"
+        )
     if crowded_N.any():
         lines.append(
             f"more modes than are kept {_where(crowded_N, index_N)}: log p(x) lacks the others; raise "
@@ -88,7 +94,7 @@ def summary(name: str, outcome: Outcome, evaluations_per_point: float) -> dict[s
         "num_several": int(np.sum(searched.num_modes > 1)),
         "most": int(np.max(searched.num_modes)),
         "num_crowded": int(np.sum(searched.modes.crowded)),
-        "num_refitted": int(np.sum(refit.fit.elbo_optimal.value != refit.local.value)),
+        "num_refitted": int(np.sum(refit.again)),
         "num_at_lesser": int(np.sum(at_lesser_mode(others, name))),
         "lost": float(np.mean(np.float64(refit.lost.value)[finite_N])) if finite_N.any() else None,
         "num_missed": int(np.sum(others.missed_N)),

@@ -119,6 +119,7 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
     if outcome.choice is not None:
         row["log_evidence"] |= {"reason": outcome.choice["reason"], "trials": outcome.choice["trials"]}
     if outcome.others is not None:
+        row["log_evidence"]["num_by_modes"] = len(outcome.others.by_modes)
         row |= _modes(subject, name, outcome)
     if outcome.bidirectional is not None:
         row["two_sided"] = _two_sided(subject, outcome)

@@ -133,7 +133,7 @@ def search_rest(
         # Copies fill up to a number of rows that does not depend on how many there are: one program.
         padded = np.resize(rows, max(rows.size, min(settings.pilot_points, count)))
         inputs, at = take((inputs, at), padded)
-        ends = _ends(subject, inputs, at, _of_pilot(pilot, len(padded)), key)
+        ends = _ends(subject, inputs, at, _of_pilot(pilot, inputs.index_N), key)
         modes = _told_apart(subject, inputs, ends, subject.settings.memory)
         for whole, part in zip(jax.tree.leaves(result), jax.tree.leaves(modes), strict=True):
             whole[rows] = part[: rows.size]
@@ -154,10 +154,10 @@ def _unsearched(at: Fitted, num_modes: int) -> Modes:
     )
 
 
-def _of_pilot(pilot: Searched, count: int) -> np.ndarray:
-    """The modes of the pilot's datapoints, each in turn for one of `count` others, as `[count, M, K]`."""
+def _of_pilot(pilot: Searched, index_N: np.ndarray) -> np.ndarray:
+    """The modes of one of the pilot's datapoints for each of others, by their indices, as `[N, M, K]`."""
     z_NxMxK = np.where(np.isfinite(pilot.modes.log_weight_M)[:, :, None], pilot.modes.z_MxK, np.nan)
-    return z_NxMxK[np.arange(count) % len(z_NxMxK)]
+    return z_NxMxK[index_N % len(z_NxMxK)]
 
 
 def _ends(subject: Subject, inputs: Inputs, at: Fitted, more_NxMxK: np.ndarray, key: Key) -> Climb:
@@ -217,8 +217,8 @@ def _look(
 ) -> Array:
     """Whether an ascent from one of a few draws ends beyond a dip of log p(x, z) from the fit's mean."""
     (theta, key), (x_D, index, at) = shared, row
-    log_joint, key = bind(model, theta, x_D), jax.random.fold_in(key, index)
-    z_SxK = jax.random.normal(jax.random.fold_in(key, 2), (num_starts, model.latent_dim))
+    log_joint, key = bind(model, theta, x_D), jax.random.fold_in(jax.random.fold_in(key, 4), index)
+    z_SxK = jax.random.normal(key, (num_starts, model.latent_dim))
     if not has_known_prior(model):
         # Of no known prior: about the fit, at its scale and larger ones.
         stretch_S = 3.0 ** jnp.arange(1, num_starts + 1)

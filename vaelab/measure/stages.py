@@ -21,6 +21,7 @@ from vaelab.measure.blocks import Measurement, Stage, run_stage, stage_of
 from vaelab.measure.calibration import Calibration, calibration
 from vaelab.measure.evidence import Choice, Weighed, choose_estimator, weigh_runs
 from vaelab.measure.fit import LocalFit, Problem, fit_runs
+from vaelab.measure.other_modes import OtherModes
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.model.latent import bind
 from vaelab.runtime.devices import Progress, map_runs, take
@@ -63,7 +64,7 @@ def measure(runs: Sequence[Measurement], split: str, console: Console) -> list[O
     both: list[Bidirectional | None] = [None] * len(runs)
     simulated = runs[0].points.z_NxK is not None
     if simulated and first.settings.evidence.start in (*first.settings.families, "prior"):
-        both = run_stage(_two_sided_stage(runs, split, fits), directories, console)
+        both = run_stage(_two_sided_stage(runs, split, fits, others), directories, console)
     return [
         Outcome(
             points=run.points,
@@ -155,8 +156,14 @@ def _evidence_stage(
     return stage_of(runs, f"evidence {split}", Evidence.template(), compute)
 
 
-def _two_sided_stage(runs: Sequence[Measurement], split: str, fits: Sequence[Fits]) -> Stage:
-    """Bidirectional Monte Carlo at each simulated datapoint, from its q* or the prior."""
+def _two_sided_stage(
+    runs: Sequence[Measurement], split: str, fits: Sequence[Fits], others: Sequence[OtherModes | None]
+) -> Stage:
+    """Bidirectional Monte Carlo at each simulated datapoint, from its q* or the prior.
+
+    From the prior too where there are several modes: a path from a q* at one of them does not come back from
+    a z of another, and the bound from above is then none.
+    """
     subject = runs[0].subject
     settings = subject.settings.evidence
     name = settings.start if settings.start in fits[0] else next(iter(fits[0]))
@@ -164,8 +171,10 @@ def _two_sided_stage(runs: Sequence[Measurement], split: str, fits: Sequence[Fit
 
     def rows_of(number: int) -> tuple[Any, ...]:
         phi_NxP = fits[number][name].inference.phi_P
-        if settings.start == "prior":
-            phi_NxP = np.broadcast_to(np.asarray(family.init()), phi_NxP.shape)
+        from_prior_N = np.full(len(phi_NxP), settings.start == "prior")
+        if others[number] is not None:
+            from_prior_N |= others[number].searched.num_modes > 1
+        phi_NxP = np.where(from_prior_N[:, None], np.asarray(family.init()), phi_NxP)
         points = runs[number].points
         return *points.inputs, points.z_NxK, phi_NxP
 
