@@ -179,6 +179,16 @@ def test_two_equal_distributions_are_two_modes_only_where_the_density_dips_betwe
     assert np.isfinite(modes.log_weight_M).sum() == number
 
 
+@pytest.mark.parametrize("apart", [0.5, 1.0])
+def test_small_modes_with_kinks_not_far_from_each_other_are_two(apart):
+    """x = |z| + Laplace noise: an ascent from beside one of them must not leap to the other."""
+
+    def log_joint(z_K):
+        return jnp.sum(norm.logpdf(z_K) - jnp.abs(jnp.abs(z_K) - apart) / 0.2)
+
+    assert np.isfinite(told_apart(log_joint, starts(64, 1)).log_weight_M).sum() == 2
+
+
 def test_skewed_modes_beside_each_other_are_both_at_their_tops():
     """Four of log-gamma distributions of shape 0.3 in six dimensions, by signs of their first two."""
 

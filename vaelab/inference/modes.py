@@ -239,11 +239,12 @@ def _stays(log_joint: LogJoint, mode: Mode) -> Array:
     On a thin curved ridge the differences of `mode_at` leave the ridge, and its lowest point looks peaked:
     the ascents then end above it, or as high but away.
     """
-    wide_K = mode.scale_KxK[:, 0]
-    start_2xK = mode.z_K[None, :] + jnp.stack([wide_K, -wide_K])
-    ends = jax.vmap(partial(climb, log_joint, num_steps=ESCAPE_STEPS))(start_2xK)
-    rise_2 = ends.value - mode.value
-    away_2 = jnp.sum(jnp.einsum("ij,sj->si", mode.inverse_KxK, ends.z_K - mode.z_K[None, :]) ** 2, axis=1)
+    # In units of the mode, whose first step is then no leap to another one.
+    start_2xK = jnp.zeros((2, mode.z_K.size)).at[:, 0].set(jnp.array([1.0, -1.0]))
+    ends = jax.vmap(
+        partial(climb, lambda u_K: log_joint(mode.z_K + mode.scale_KxK @ u_K), num_steps=ESCAPE_STEPS)
+    )(start_2xK)
+    rise_2, away_2 = ends.value - mode.value, jnp.sum(ends.z_K**2, axis=1)
     # A Gaussian distribution is 1/4 nat lower there.
     elsewhere_2 = (rise_2 > -AT_TOP) & (away_2 > 0.5)
     higher_2 = rise_2 > RISE + 64.0 * EPS * jnp.abs(mode.value)
