@@ -1,4 +1,4 @@
-"""Numbers in x that `sample` never gives, where p(x given z) is 0 and what a density says there is of no law.
+"""Numbers in x that `sample` never gives: p(x given z) is 0 there, whatever the density says.
 
 Compared with draws at the z of many datapoints, dimension by dimension. What is rare, or somewhat beyond the
 draws, is no such number; what lies between the values of a lattice is, and what lies beyond an end at which
@@ -23,10 +23,8 @@ DRAWS = 8192
 NUMBERS = 20_000_000  # of all draws together
 ENDED = 20.0  # draws beyond an end, had it been a tail: with none, the end is one
 AT_ZERO = 10.0  # likewise at 0
-HARD, HARD_AT_ZERO = (
-    2.0,
-    3.0,
-)  # of an end with a density the gaps between its order statistics are alike, of a tail they shrink
+# Gaps between the order statistics at an end: alike where the density ends there, shrinking along a tail.
+HARD, HARD_AT_ZERO = 2.0, 3.0
 REPEATS = 0.1  # share of draws that are equal to another: a smooth dimension has fewer
 
 
