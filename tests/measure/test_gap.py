@@ -398,13 +398,13 @@ def test_each_round_has_draws_of_its_own():
 
 def test_draws_that_choose_are_others_than_those_that_report(monkeypatch):
     """The bounds of two starts are compared under one key, and what is reported is scored under another."""
-    purposes, original = [], local_fit._score_runs
+    purposes, original = [], local_fit.score_runs
 
     def spied(static, problems, chunk_size, purpose, phis):
         purposes.append(purpose)
         return original(static, problems, chunk_size, purpose, phis)
 
-    monkeypatch.setattr(local_fit, "_score_runs", spied)
+    monkeypatch.setattr(local_fit, "score_runs", spied)
     fit("diagonal", settings(num_steps=2, elbo_samples=4), rows=slice(3), starts=("encoder", "prior"))
     assert purposes == ["select", "score"]
     keys = [jax.random.key_data(key) for key in local_fit._keys(jax.random.key(3), INDEX_N[0])]
