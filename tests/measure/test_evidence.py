@@ -52,8 +52,8 @@ def test_equals_are_told_apart_by_cost():
     rng, truth_N = np.random.default_rng(0), np.linspace(-90.0, -110.0, 25)
     wins = []
     for _ in range(200):
-        bounds = truth_N + rng.normal(size=(3, 25)) * np.array([[0.1], [0.2], [0.1]]) - [[0.0], [0.0], [1.0]]
-        stderrs = np.array([[0.1], [0.2], [0.1]]) * np.ones(25)
+        bounds = truth_N + rng.normal(size=(3, 25)) * np.array([[0.1], [0.12], [0.1]]) - [[0.0], [0.0], [1.0]]
+        stderrs = np.array([[0.1], [0.12], [0.1]]) * np.ones(25)
         wins.append(judge(["dear", "cheap", "low"], [10.0, 1.0, 0.1], bounds, stderrs).winner)
     assert 2 not in wins
     share = np.mean(np.array(wins) == 0)  # two standard errors, one-sided: 2.3%
@@ -74,6 +74,17 @@ def test_the_reason_names_what_is_given_up():
     choice = judge(["dear", "cheap"], [30.0, 10.0], bounds, stderrs)
     assert choice.winner == 1
     assert choice.reason.startswith("cheap: 0.0500 +- 0.1000 nats below the highest, dear, which costs 3.0")
+
+
+def test_what_noise_hides_is_not_as_good():
+    """The second costs as much, is nearer the highest, and surer; the first is not told from the highest."""
+    bounds = np.array([[0.0, -0.18], [-0.02, -0.03], [0.03, -0.03]])
+    stderrs = np.array([[0.08, 0.08], [0.02, 0.02], [0.06, 0.06]])
+    choice = judge(["wide", "sure", "dear"], [5.0, 5.0, 30.0], bounds, stderrs)
+    assert choice.trials[0].behind < 2.0 * choice.trials[0].behind_stderr
+    assert choice.winner == 1
+    # What is small in nats is as good, however many times larger than the least.
+    assert judge(["wide", "sure", "dear"], [5.0, 5.0, 30.0], bounds / 20, stderrs / 20).winner == 0
 
 
 @pytest.mark.parametrize("bad", [-np.inf, np.nan])

@@ -29,7 +29,7 @@ def weighed(tmp_path, monkeypatch, *, by_modes, first, second, third):
     """`weigh` of an estimate of 0 everywhere; values for SEVERAL, for PILOT, and for what that flags."""
     keys = []
 
-    def tempered(subject, inputs, scale_N, key):
+    def tempered(subject, inputs, scale_N, key, tempering):
         keys.append(key)
         return evidence([second, third][len(keys) - 1]), None
 
@@ -43,7 +43,7 @@ def weighed(tmp_path, monkeypatch, *, by_modes, first, second, third):
     side = evidence(np.full(N, np.nan), np.nan)
     side.log_evidence[PILOT], side.stderr[PILOT] = first, 0.01
     searched = Searched(modes, np.ones(N, bool), side)
-    settings = SimpleNamespace(points_per_save=100, search=SimpleNamespace(pilot_points=3))
+    settings = SimpleNamespace(points_per_save=100, search=SimpleNamespace(pilot_points=3, enlarged=None))
     subject = SimpleNamespace(
         settings=settings,
         keys=SimpleNamespace(search=jax.random.key(0)),

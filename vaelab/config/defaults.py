@@ -219,6 +219,8 @@ def modes(**changes) -> ConfigDict:
     # evidence.smc; 0 runs: no such check of log p(x).
     config.num_runs = 4
     config.num_particles = 32
+    # A pilot with several modes is searched once more, from this many times the particles; 1: it is not.
+    config.growth = 8
     config.update(changes)
     return config
 

@@ -100,6 +100,7 @@ def search_settings(section: Section, evidence: Section) -> SearchSettings:
         tempering=tempering._replace(
             num_runs=section.integer("num_runs", 0), num_particles=section.integer("num_particles", 2)
         ),
+        growth=section.integer("growth", 1),
     )
 
 

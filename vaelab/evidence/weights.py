@@ -17,8 +17,8 @@ class Evidence(NamedTuple):
     The estimator and its bias are facts of the function that made it, not of the datapoint.
 
     log_evidence: log of the mean weight; -inf where every weight is zero, NaN where one is NaN
-    stderr: of log_evidence by the delta method, sd(w) / (sqrt(S) mean(w)), and of float32's rounding; inf
-        where it cannot be told
+    stderr: of log_evidence by the delta method, sd(w) / (sqrt(S) mean(w)), times `heavier` where the weights
+        have a heavy tail, and of float32's rounding; inf where it cannot be told
     effective_sample_size: (sum w)^2 / sum w^2, 0 where there is no weight
     pareto_k: tail index of the weights; over 0.7 neither the estimate nor its error is to be trusted. See
         `pareto_k` for what -inf and inf say
@@ -76,6 +76,20 @@ def accumulate(moments: Moments, log_w_S: Array) -> Moments:
     )
 
 
+LIGHT, HEAVY = 0.5, 0.7  # the k-hat up to which weights have a variance; over which no error holds
+
+
+def heavier(k: Array, num_samples: int) -> Array:
+    """S^(k - 1/2) for k-hat from LIGHT to HEAVY, 1 below and not more above; what the error is enlarged by.
+
+    A mean of S weights whose tail has index k > 1/2, which have no variance, has errors of the order of
+    S^-(1 - k) in the place of S^-1/2 (Vehtari et al. 2024, section 3). Where k-hat is not finite there is no
+    tail, or too few draws to see one.
+    """
+    k = jnp.where(jnp.isfinite(k), k, LIGHT)
+    return num_samples ** (jnp.clip(k, LIGHT, HEAVY) - LIGHT)
+
+
 def summarize(moments: Moments, num_samples: int) -> Evidence:
     """log 1/S sum_s w_s and what is known of its error, of S = num_samples weights in all."""
     some = moments.sum_w > 0.0  # neither all zero nor NaN
@@ -83,12 +97,13 @@ def summarize(moments: Moments, num_samples: int) -> Evidence:
     # sd^2 / (S mean^2), with the unbiased sd.
     variance = jnp.maximum(num_samples / size - 1.0, 0.0) / max(num_samples - 1, 1)
     log_evidence = moments.log_max + jnp.log(moments.sum_w) - math.log(num_samples)
-    stderr = jnp.hypot(jnp.sqrt(variance), rounding(log_evidence))
+    k = jnp.where(some, pareto_k(moments.log_largest_M), jnp.inf)
+    stderr = jnp.hypot(jnp.sqrt(variance) * heavier(k, num_samples), rounding(log_evidence))
     return Evidence(
         log_evidence=log_evidence,
         stderr=jnp.where(some & (num_samples > 1), stderr, jnp.inf),
         effective_sample_size=size,
-        pareto_k=jnp.where(some, pareto_k(moments.log_largest_M), jnp.inf),
+        pareto_k=k,
         acceptance=jnp.array(jnp.nan),
     )
 

@@ -42,11 +42,17 @@ class Choice(NamedTuple):
     reason: str
 
 
+AS_GOOD, CLOSE = 3.0, 0.01  # the second in nats
+
+
 def judge(
     names: list[str], evaluations: list[float], bounds_MxN: np.ndarray, stderrs_MxN: np.ndarray
 ) -> Choice:
-    """The cheapest of those that are not below the highest mean by two standard errors of the difference.
+    """The cheapest of those not below the highest mean by two standard errors, and about as good as the best.
 
+    A bound that is noisy is not told from the highest however low it is. So what a candidate is thought to be
+    off by, the root of stderr^2 and of what behind^2 is above its own error^2, is at most AS_GOOD times the
+    least of all, or CLOSE.
     A candidate with a datapoint whose bound or error is not finite is out, unless all are. The highest of
     several lower bounds is the best of them, up to noise: that is what the errors are for.
     """
@@ -66,7 +72,9 @@ def judge(
     spread_M = np.std(behind_MxN, axis=1, ddof=1) / np.sqrt(count) if count > 1 else np.zeros(len(names))
     behind_M = np.where(np.arange(len(names)) == best, 0.0, np.mean(behind_MxN, axis=1))
     behind_error_M = np.where(behind_M == 0.0, 0.0, np.maximum(spread_M, np.hypot(error_M, error_M[best])))
+    off_M = np.sqrt(error_M**2 + np.maximum(behind_M**2 - behind_error_M**2, 0.0))
     close_M = sound_M & (behind_M <= 2.0 * behind_error_M)
+    close_M &= off_M <= np.maximum(AS_GOOD * np.min(off_M[close_M]), CLOSE)
     cost_M = np.asarray(evaluations, np.float64)
     winner = int(np.argmin(np.where(close_M, cost_M, np.inf)))
     if winner == best:

@@ -156,7 +156,8 @@ def weigh(
         scale_N = np.where(known, 1.0, np.clip(1.5 * size_N, prior_side.WIDE, 1e6)).astype(np.float32)
         keys = (jax.random.fold_in(subject.keys.search, number) for number in (2, 5))
         inputs = take(run.points.inputs, at)
-        return tuple(prior_side.tempered(subject, inputs, scale_N, key)[0] for key in keys)
+        tempering = subject.settings.search.enlarged
+        return tuple(prior_side.tempered(subject, inputs, scale_N, key, tempering)[0] for key in keys)
 
     template = Evidence.template(), Evidence.template()
     ((second, third),) = _run(run, f"prior side {split}", template, again, suspects.size, console)
@@ -185,7 +186,8 @@ def evaluations(subject: Subject, others: OtherModes) -> float:
     settings, sizes, K = subject.settings.search, subject.settings.evidence.by_modes, subject.model.latent_dim
     count, num_several = len(others.missed_N), int(np.sum(others.searched.num_modes > 1))
     num_searched, num_pilot = int(np.sum(others.searched.searched)), len(others.pilot)
-    total = searching.evaluations(settings, K, num_searched=num_searched, num_pilot=num_pilot)
+    twice = settings.growth > 1 and bool(np.any(others.searched.num_modes[others.pilot] > 1))
+    total = searching.evaluations(settings, K, num_searched=num_searched, num_pilot=num_pilot, twice=twice)
     total += (count - num_pilot) * searching.look_evaluations(settings)
     weighed = 2 * settings.max_modes * sizes.num_nodes**K if K <= MAX_DIM else sizes.num_samples
     return total + num_several * (weighed + settings.max_modes * (2 * K + 1))

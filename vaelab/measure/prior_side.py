@@ -29,10 +29,11 @@ def nothing(count: int) -> Evidence:
     return Evidence(*(np.full(count, np.nan, np.float32) for _ in Evidence._fields))
 
 
-def from_prior(subject: Subject, inputs: Inputs, ends: Climb, key: Key) -> tuple[Evidence, np.ndarray | None]:
+def from_prior(
+    subject: Subject, inputs: Inputs, ends: Climb, key: Key, tempering: Tempering
+) -> tuple[Evidence, np.ndarray | None]:
     """(log p(x) of each datapoint, particles_NxSxK near its posterior) of a sampler that knows of no fit."""
-    settings = subject.settings.search
-    if not settings.tempering.num_runs:
+    if not tempering.num_runs:
         return nothing(len(inputs.index_N)), None
     scale_N = np.ones(len(inputs.index_N), np.float32)
     if not has_known_prior(subject.model):
@@ -40,12 +41,14 @@ def from_prior(subject: Subject, inputs: Inputs, ends: Climb, key: Key) -> tuple
         high_NxS = ends.value >= ends.value.max(axis=1, keepdims=True) - 20.0
         size_NxS = np.where(high_NxS, np.abs(ends.z_K).max(axis=2), 0.0)
         scale_N = np.clip(1.5 * size_NxS.max(axis=1), WIDE, 1e6).astype(np.float32)
-    return tempered(subject, inputs, scale_N, key)
+    return tempered(subject, inputs, scale_N, key, tempering)
 
 
-def tempered(subject: Subject, inputs: Inputs, scale_N: np.ndarray, key: Key) -> tuple[Evidence, np.ndarray]:
+def tempered(
+    subject: Subject, inputs: Inputs, scale_N: np.ndarray, key: Key, tempering: Tempering
+) -> tuple[Evidence, np.ndarray]:
     """Sequential Monte Carlo of each datapoint from N(0, scale^2 I): evidence, and particles of one run."""
-    static = subject.model, diagonal(subject.model.latent_dim), subject.settings.search.tempering
+    static = subject.model, diagonal(subject.model.latent_dim), tempering
     shared, rows = (subject.theta, key), (*inputs, scale_N)
     return map_datapoints(
         _temper, shared, rows, static=static, chunk_size=subject.settings.memory, brief=True

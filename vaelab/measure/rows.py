@@ -7,6 +7,7 @@ import numpy as np
 
 from vaelab.evidence import Evidence
 from vaelab.evidence.bdmc import temperatures_for
+from vaelab.evidence.weights import HEAVY
 from vaelab.inference import certificate
 from vaelab.inference.loop import evaluations
 from vaelab.measure import ended, gap, other_modes, remarks
@@ -15,8 +16,6 @@ from vaelab.measure.subject import Outcome, Subject
 from vaelab.objective.draws import Estimate
 from vaelab.posterior.project import has_projection
 from vaelab.runtime.devices import take
-
-HEAVY = 0.7  # a larger Pareto k-hat says that neither the estimate nor its error is to be trusted
 
 
 def rows(subject: Subject, split: str, outcome: Outcome) -> list[dict[str, Any]]:

@@ -97,18 +97,46 @@ def _fitted(*arguments: Any) -> Fitted:
 
 
 def search_pilot(subject: Subject, inputs: Inputs, at: Fitted, key: Key) -> Searched:
-    """The modes of each of these datapoints from all kinds of starts, and log p(x) from the prior's side."""
+    """The modes of each of these datapoints from all kinds of starts, and log p(x) from the prior's side.
+
+    A mode that has a share s of its neighbours' volume is met by about s P of P particles, so that the ones
+    that a first search has shown are not all there are: where it has shown several at some datapoint there
+    is a second one from `growth` times the particles, and ascents from those farthest from what is known.
+    """
     settings, memory = subject.settings.search, subject.settings.memory
     none_NxMxK = np.full(
         (len(inputs.index_N), settings.max_modes, subject.model.latent_dim), np.nan, np.float32
     )
     ends = _ends(subject, inputs, at, none_NxMxK, key)
-    prior_side, particles = from_prior(subject, inputs, ends, jax.random.fold_in(key, 1))
+    prior_side, particles = from_prior(subject, inputs, ends, jax.random.fold_in(key, 1), settings.tempering)
+
+    def with_more(ends: Climb, z_NxSxK: np.ndarray) -> Climb:
+        more = _climbed(subject, inputs, z_NxSxK)
+        return Climb(*(np.concatenate(pair, axis=1) for pair in zip(ends, more, strict=True)))
+
     if particles is not None:
-        more = _climbed(subject, inputs, particles)
-        ends = Climb(*(np.concatenate(pair, axis=1) for pair in zip(ends, more, strict=True)))
+        ends = with_more(ends, particles)
     modes = _told_apart(subject, inputs, ends, memory)
-    return Searched(modes, np.ones(len(inputs.index_N), bool), prior_side)
+    searched = Searched(modes, np.ones(len(inputs.index_N), bool), prior_side)
+    if particles is None or settings.growth == 1 or searched.num_modes.max() == 1:
+        return searched
+    prior_side, particles = from_prior(subject, inputs, ends, jax.random.fold_in(key, 6), settings.enlarged)
+    farthest = farthest_from(modes, particles, settings.tempering.num_particles)
+    modes = _told_apart(subject, inputs, with_more(ends, farthest), memory)
+    return searched._replace(modes=modes, prior_side=prior_side)
+
+
+def farthest_from(modes: Modes, z_NxSxK: np.ndarray, count: int) -> np.ndarray:
+    """The `count` of z_SxK of each datapoint that are farthest from all its modes, in units of their axes."""
+    some_NxM = np.isfinite(modes.log_weight_M)
+    square_NxS = np.full(z_NxSxK.shape[:2], np.inf)
+    for m in range(some_NxM.shape[1]):  # one at a time: all at once are M times the particles
+        away_NxSxK = (np.float64(z_NxSxK) - modes.z_MxK[:, m, None]) / modes.axis_MxK[:, m, None]
+        square_NxS = np.where(
+            some_NxM[:, m, None], np.fmin(square_NxS, np.sum(away_NxSxK**2, axis=2)), square_NxS
+        )
+    order_NxS = np.argsort(-square_NxS, axis=1, kind="stable")[:, :count]
+    return np.take_along_axis(z_NxSxK, order_NxS[:, :, None], axis=1)
 
 
 def search_rest(
@@ -227,10 +255,13 @@ def _look(
     return jnp.any(dip_between(log_joint, ends, at.center_FxK[0], at.sd_K))
 
 
-def evaluations(settings: SearchSettings, latent_dim: int, *, num_searched: int, num_pilot: int) -> float:
+def evaluations(
+    settings: SearchSettings, latent_dim: int, *, num_searched: int, num_pilot: int, twice: bool = False
+) -> float:
     """Gradient evaluations of a search of num_searched datapoints and of the pilot's prior side among them.
 
-    Those of the sampler are counted at TEMPERATURES; values count like gradients.
+    twice: whether the pilot had a second search. Those of the sampler are counted at TEMPERATURES; values
+    count like gradients.
     """
     tops = TOPS if latent_dim <= 2 else 0
     nodes = settings.num_nodes if latent_dim <= 2 else 0
@@ -239,8 +270,10 @@ def evaluations(settings: SearchSettings, latent_dim: int, *, num_searched: int,
     compare = settings.max_modes * (2 * ESCAPE_STEPS + 3 * settings.max_modes)
     prior_side = 0.0
     if settings.tempering.num_runs:
-        prior_side = smc.evaluations(settings.tempering, TEMPERATURES)
-        prior_side += settings.tempering.num_particles * settings.num_steps
+        climbs = settings.tempering.num_particles * settings.num_steps
+        prior_side = smc.evaluations(settings.tempering, TEMPERATURES) + climbs
+        if twice:
+            prior_side += smc.evaluations(settings.enlarged, TEMPERATURES) + climbs + polish + compare
     return num_searched * (ascents + polish + compare) + num_pilot * prior_side
 
 

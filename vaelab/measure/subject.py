@@ -75,6 +75,7 @@ class SearchSettings(NamedTuple):
     pilot_points: datapoints that are searched in any case, and from the prior's side too
     look_starts, look_steps: ascents at every other datapoint, and steps of each
     tempering: sequential Monte Carlo from the prior's side; num_runs = 0 for none
+    growth: times as many of its particles where several modes were seen; 1 for no second search
     """
 
     num_starts: int
@@ -87,6 +88,12 @@ class SearchSettings(NamedTuple):
     look_starts: int
     look_steps: int
     tempering: Tempering
+    growth: int
+
+    @property
+    def enlarged(self) -> Tempering:
+        """The sampler with the particles of a second search."""
+        return self.tempering._replace(num_particles=self.growth * self.tempering.num_particles)
 
 
 class EvaluateSettings(NamedTuple):

@@ -1,0 +1,66 @@
+"""Which z a second search begins at, and that it shows the modes that a first one has missed."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vaelab import model as models
+from vaelab.config import defaults
+from vaelab.config.evaluate import search_settings
+from vaelab.config.section import Section
+from vaelab.evidence.weights import Evidence
+from vaelab.inference.modes import Modes
+from vaelab.measure import search
+from vaelab.measure.search import Fitted, farthest_from, search_pilot
+from vaelab.measure.subject import Inputs
+
+K = 4
+MEAN_MxK = 6.0 * np.eye(3, K, dtype=np.float32)
+
+
+def test_the_farthest_are_told_by_the_axes_of_the_nearest_mode():
+    """Of two modes of sd 1 and 10, and one that is not there at all."""
+    z_SxK = np.array([[[0.0, 0.5], [3.0, 0.0], [100.0, 20.0], [50.0, 0.0], [1000.0, 0.0]]], np.float32)
+    place_MxK = np.array([[[0.0, 0.0], [100.0, 0.0], [1000.0, 0.0]]], np.float32)
+    axis_MxK = np.array([[[1.0, 1.0], [10.0, 10.0], [1.0, 1.0]]], np.float32)
+    weight_M = np.array([[0.0, -1.0, -np.inf]], np.float32)
+    modes = Modes(place_MxK, axis_MxK, weight_M, weight_M, None, None)
+    # 0.25, 9, 4, 25 and 8100 by the nearest of the first two.
+    np.testing.assert_array_equal(farthest_from(modes, z_SxK, 2), z_SxK[:, [4, 3]])
+
+
+@pytest.mark.modes
+@pytest.mark.parametrize("growth", [1, 8])
+def test_a_pilot_with_several_modes_is_searched_once_more(monkeypatch, growth):
+    """Particles at two of three modes, and at the third among the many of the second sampler alone."""
+
+    def log_joint(z_K):
+        square_M = jnp.sum((z_K[None, :] - MEAN_MxK) ** 2, axis=1) / 0.3**2
+        return jax.nn.logsumexp(-0.5 * square_M)
+
+    def from_prior(subject, inputs, ends, key, tempering):
+        sizes.append(tempering.num_particles)
+        at = np.arange(tempering.num_particles) % 2
+        at[tempering.num_particles // 2] = 2 * (len(sizes) == 2)
+        side = Evidence(*np.full((5, 1), len(sizes), np.float32))
+        return side, MEAN_MxK[at][None] + np.float32(0.1)
+
+    sizes = []
+    monkeypatch.setattr(search, "from_prior", from_prior)
+    monkeypatch.setattr(search, "bind", lambda model, theta, x_D: log_joint)
+    section = Section(defaults.modes(num_starts=1, num_particles=8, growth=growth))
+    settings = search_settings(section, Section(defaults.evidence()))
+    subject = SimpleNamespace(
+        theta=(),
+        model=models.linear_gaussian(K, (1.0,) * K, 1.0, 1),
+        settings=SimpleNamespace(search=settings, memory=1, families={"diagonal": None}),
+    )
+    inputs = Inputs(np.zeros((1, 1), np.float32), np.zeros(1, np.int32))
+    at = Fitted(MEAN_MxK[None, :1], np.full((1, K), 0.3, np.float32))
+    searched = search_pilot(subject, inputs, at, jax.random.key(0))
+    assert sizes == [8, 64][: 1 + (growth > 1)]
+    assert searched.num_modes.tolist() == [2 + (growth > 1)]
+    assert searched.prior_side.log_evidence.tolist() == [len(sizes)]
