@@ -6,6 +6,7 @@ operations are the same, the code made of them slower.
 
 import os
 import tempfile
+from pathlib import Path
 
 os.environ["XLA_FLAGS"] = " ".join(
     (
@@ -29,7 +30,7 @@ from vaelab.runtime.memory import release_programs
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", os.environ["VAELAB_TEST_CACHE"])
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.02)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
@@ -58,9 +59,22 @@ def other_modes(request, monkeypatch):
         monkeypatch.setattr(defaults, "modes", SEARCH)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist, which puts the group into the name of the test
-def pytest_collection_modifyitems(items):
-    """What shares a run is made by one worker (`--dist=loadgroup`), not by each."""
+SLOW = Path(__file__).with_name("slow.txt")
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist, which puts the group into the name, and before `-m` selects
+def pytest_collection_modifyitems(config, items):
+    """What shares a run is made by one worker (`--dist=loadgroup`), not by each; what is listed is slow."""
+    listed = {line for line in SLOW.read_text().splitlines() if not line.startswith("#")}
     for item in items:
         for shared in {"finished", "in_blocks", "swept_runs", "uninterrupted"} & set(item.fixturenames):
             item.add_marker(pytest.mark.xdist_group(shared))
+        if item.nodeid in listed:
+            item.add_marker("slow")
+    files = {item.nodeid.partition("::")[0] for item in items}
+    whole = not any("::" in argument for argument in config.args) and not config.option.keyword
+    gone = sorted(
+        line for line in listed - {i.nodeid for i in items} if whole and line.partition("::")[0] in files
+    )
+    if gone:
+        raise pytest.UsageError(f"{SLOW.name} names no test: {gone[0]}")

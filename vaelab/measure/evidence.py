@@ -42,7 +42,7 @@ class Choice(NamedTuple):
     reason: str
 
 
-AS_GOOD, CLOSE = 3.0, 0.01  # the second in nats
+AS_GOOD, SURER, CLOSE = 3.0, 1.5, 0.01  # the last in nats
 
 
 def judge(
@@ -52,7 +52,7 @@ def judge(
 
     A bound that is noisy is not told from the highest however low it is. So what a candidate is thought to be
     off by, the root of stderr^2 and of what behind^2 is above its own error^2, is at most AS_GOOD times the
-    least of all, or CLOSE.
+    least of all and SURER times that of any that costs no more, or CLOSE.
     A candidate with a datapoint whose bound or error is not finite is out, unless all are. The highest of
     several lower bounds is the best of them, up to noise: that is what the errors are for.
     """
@@ -74,8 +74,10 @@ def judge(
     behind_error_M = np.where(behind_M == 0.0, 0.0, np.maximum(spread_M, np.hypot(error_M, error_M[best])))
     off_M = np.sqrt(error_M**2 + np.maximum(behind_M**2 - behind_error_M**2, 0.0))
     close_M = sound_M & (behind_M <= 2.0 * behind_error_M)
-    close_M &= off_M <= np.maximum(AS_GOOD * np.min(off_M[close_M]), CLOSE)
     cost_M = np.asarray(evaluations, np.float64)
+    # The least of all, and the least of those that cost no more.
+    least_M = np.array([np.min(off_M[close_M & (cost_M <= cost)], initial=np.inf) for cost in cost_M])
+    close_M &= off_M <= np.maximum(np.minimum(AS_GOOD * np.min(off_M[close_M]), SURER * least_M), CLOSE)
     winner = int(np.argmin(np.where(close_M, cost_M, np.inf)))
     if winner == best:
         reason = f"{names[best]}: the highest lower bound"
