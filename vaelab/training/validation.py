@@ -5,6 +5,7 @@ import math
 import jax
 import numpy as np
 
+from vaelab.data.rows import Examples, Rows
 from vaelab.model.latent import bind
 from vaelab.objective.draws import estimate_elbo
 from vaelab.runtime.devices import map_datapoints
@@ -16,7 +17,7 @@ def evaluate(
     system: System,
     theta: Params,
     psi: Params,
-    x_NxD: np.ndarray,
+    x_NxD: Examples,
     index_N: np.ndarray,
     key: Key,
     *,
@@ -27,13 +28,19 @@ def evaluate(
 
     A datapoint's draws are the same at each call, so that two evaluations differ by their parameters alone.
     """
-    elbo_N = map_datapoints(
-        _bound,
-        (theta, psi, key),
-        (x_NxD, index_N),
-        static=(system, num_samples),
-        chunk_size=chunk_size,
-    )
+    count = len(index_N)
+    at_once = chunk_size if isinstance(x_NxD, Rows) else count
+    parts = [
+        map_datapoints(
+            _bound,
+            (theta, psi, key),
+            (x_NxD[start : start + at_once], index_N[start : start + at_once]),
+            static=(system, num_samples),
+            chunk_size=chunk_size,
+        )
+        for start in range(0, count, at_once)
+    ]
+    elbo_N = np.concatenate(parts)
     return float(np.mean(elbo_N)), float(np.std(elbo_N, ddof=1) / math.sqrt(elbo_N.size))
 
 
