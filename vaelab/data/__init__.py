@@ -10,7 +10,7 @@ from vaelab.data import digits, tfds
 from vaelab.data.arrays import from_arrays
 from vaelab.data.fingerprint import changes, described, fingerprint
 from vaelab.data.observe import batch_indices, binarize, dequantize, identity, rescale
-from vaelab.data.own import OF_PYTHON, given, is_own, load_own
+from vaelab.data.own import OF_PYTHON, given, is_own, load_own, prepare_own
 from vaelab.data.rows import Examples
 from vaelab.data.settings import Settings
 from vaelab.data.sources import (
@@ -97,6 +97,7 @@ __all__ = [
     "is_own",
     "load",
     "load_own",
+    "prepare_own",
     "rescale",
     "source_of",
 ]

@@ -78,14 +78,18 @@ def make(
     memory_bytes: int,
     label_names: Sequence[str] = (),
     notes: Sequence[str] = (),
+    overlap: bool = True,
 ) -> DataSet:
-    """The data set of the arrays of train, of train and test, or of all splits: see `from_arrays`."""
+    """The data set of the arrays of train, of train and test, or of all splits: see `from_arrays`.
+
+    overlap: whether splits must not share examples; published ones may.
+    """
     arrays, shape, moved = _images(arrays)
     values = values_of(arrays, max_value)
     shape = _shaped(shape, tuple(image_shape))
     size = int(np.prod(shape))
     numbers, names = class_numbers({s: len(array) for s, array in arrays.items()}, labels)
-    if len(arrays) > 1:
+    if overlap and len(arrays) > 1:
         check_overlap(arrays)
     parts: dict[str, Split] = {}
     start = 0
