@@ -84,7 +84,7 @@ def _settings(section: Section) -> data.Settings:
         max_value=section.integer("max_value", 0),
         label=label,
         data_dir=section.value("data_dir"),
-        memory_bytes=section.integer("memory_bytes", 0),
+        memory_bytes=int(section.number("memory_bytes")),
     )
 
 

@@ -12,7 +12,7 @@ from vaelab.data.rows import Examples, Rows
 from vaelab.runtime.devices import on_host, place
 from vaelab.types import Array
 
-PORTION_BYTES = 2**26
+PORTION_BYTES = 2**25
 
 RowsOfBatches = Array | tuple[Array, Array]
 """Of the training set, int32 [T, B]; or (these, where they are in a portion of it)."""

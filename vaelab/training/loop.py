@@ -145,10 +145,8 @@ def fit(
     program's runs in one of their own. Ends early where no run goes on. To go on past such a step, the
     system's optimizer must leave it out, as optax.apply_if_finite(optimizer, max_skipped) does.
 
-    pixels_NxD: an array is put on the devices whole; of `Rows` they hold a portion at a time.
-
-    devices: as many at most share each batch; the gradient is that of the whole batch. The runs are divided
-    over the devices.
+    pixels_NxD: the devices hold an array whole, of `Rows` a portion at a time. devices: as many at most share
+    each batch; the gradient is that of the whole batch. The runs are divided over the devices.
     """
     first_step = int(starts[0].state.step)
     mesh = training_mesh(devices, batch_size)
@@ -238,6 +236,7 @@ class _Program:
                 mesh=self._mesh,
             )
             parts.append(metrics)
+            jax.block_until_ready(parts[-2:-1])  # no more than one portion waits in memory for its turn
         metrics = joined(parts, axis=int(self._several))
         if not self._several:
             whole = self._state if self._mesh is None else local(self._state)
