@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-PORTION_BYTES = 2**24  # what is read at a time; of a mapped file as much again may be resident
+PORTION_BYTES = 2**24  # what is read at a time
+EXTENT_BYTES, EXTENTS = 2**21, 16  # of a mapped file as much may be resident, and what touches it
 
 
 class Rows:
@@ -54,15 +55,28 @@ Examples = np.ndarray | Rows
 def rows_of(array: np.ndarray, convert: Callable[[np.ndarray], np.ndarray], *, size: int, dtype: Any) -> Rows:
     """The rows of an array of any shape [N, ...], each made into `size` numbers by convert([M, ...])."""
 
+    row_bytes = array.nbytes // max(1, len(array))
+
     def read(rows_M: np.ndarray) -> np.ndarray:
         # In the order in which they lie, as a disk reads them best.
         order_M = np.argsort(rows_M, kind="stable")
         part = np.empty((len(rows_M), *array.shape[1:]), array.dtype)
-        part[order_M] = array[rows_M[order_M]]
-        release(array)
+        for group in _groups(rows_M[order_M], row_bytes):
+            part[order_M[group]] = array[rows_M[order_M[group]]]
+            release(array)
         return convert(part).reshape(len(rows_M), size)
 
     return Rows(read, (len(array), size), dtype)
+
+
+def _groups(rows_M: np.ndarray, row_bytes: int) -> list[np.ndarray]:
+    """Positions in rows_M, ascending rows of a file, in groups from EXTENTS of its extents at most.
+
+    Of a file that the system keeps in large pages the touch of one byte makes all of its page resident.
+    """
+    extent_M = rows_M * row_bytes // EXTENT_BYTES
+    count_M = np.cumsum(np.diff(extent_M, prepend=extent_M[:1]) > 0)
+    return np.split(np.arange(len(rows_M)), np.flatnonzero(np.diff(count_M // EXTENTS)) + 1)
 
 
 def blocks(count: int, row_bytes: int) -> list[slice]:
