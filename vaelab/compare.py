@@ -22,13 +22,16 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from vaelab.data import OF_PYTHON, is_own
 from vaelab.report.compare import plot, table, to_csv
 from vaelab.report.paired import CompareError, Measured, compare
+from vaelab.runs.data import read as kept
 from vaelab.runtime.directory import differences, write_whole
 
 WHAT_TO_GIVE = (
     "give the directory of a finished run, of a point of a sweep, as SWEEP/regime=amortized, or of an audit"
 )
+EXAMPLES = "config.data.splits."  # what they are known by
 NO_DIFFERENCE = ("config.seed", "config.given.key")  # in what was done
 
 
@@ -72,6 +75,9 @@ def read(directory: Path) -> Measured:
             with np.load(path / "per_datapoint.npz") as stored:
                 of_path = dict(stored)
             seed = _check(config, of_path)
+            splits = (kept(path) or {}).get("splits")
+            if splits and (is_own(config["data"]["name"]) or config["data"]["name"] == OF_PYTHON):
+                config["data"]["splits"] = splits
         except FileNotFoundError as error:
             raise CompareError(f"{directory} has no {Path(error.filename).name}: {WHAT_TO_GIVE}") from None
         except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -110,7 +116,10 @@ def _settings(first: Measured, other: Measured) -> str:
     """What their configs differ in, but for the seed."""
     one, two = (next(iter(run.configs.values())) for run in (first, other))
     changed = [(name, a, b) for name, a, b in differences(one, two) if name not in NO_DIFFERENCE]
-    return "; ".join(f"{name} {a!r} -> {b!r}" for name, a, b in changed) or "the same config"
+    others = {name.split(".")[3] for name, _, _ in changed if name.startswith(EXAMPLES)}
+    said = [f"{name} {a!r} -> {b!r}" for name, a, b in changed if not name.startswith(EXAMPLES)]
+    said += [f"other {split} examples" for split in sorted(others)]
+    return "; ".join(said) or "the same config"
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ EXPERIMENTS = sorted(
 
 @pytest.fixture
 def images_at_hand(monkeypatch):
-    """Any image data set, as 60 random images, so that experiments build on a machine without archives."""
+    """Any image data set, as 300 random images, so that experiments build on a machine without archives."""
     load = data.load
 
     def fake(name, *, data_dir):
@@ -41,10 +41,10 @@ def images_at_hand(monkeypatch):
         random = np.random.RandomState(0)
         splits, start = {}, 0
         for split in ("train", "validation", "test"):
-            index_N = np.arange(start, start + 20, dtype=np.int32)
-            pixels_NxD = random.randint(0, 256, (20, 784)).astype(np.uint8)
-            splits[split] = data.Split(pixels_NxD, np.zeros(20, np.int32), index_N)
-            start += 20
+            index_N = np.arange(start, start + 100, dtype=np.int32)
+            pixels_NxD = random.randint(0, 256, (100, 784)).astype(np.uint8)
+            splits[split] = data.Split(pixels_NxD, np.zeros(100, np.int32), index_N)
+            start += 100
         return data.DataSet(name, (28, 28), 255, splits)
 
     monkeypatch.setattr(data, "load", fake)

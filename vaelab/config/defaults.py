@@ -59,9 +59,16 @@ def get_config() -> ConfigDict:
 def data() -> ConfigDict:
     """What x is, and which data it comes from."""
     config = ConfigDict()
-    config.name = "digits"  # digits, mnist, fashion_mnist, kmnist, omniglot, binarized_mnist
+    # digits, mnist, fashion_mnist, kmnist, omniglot, binarized_mnist; file: a file or folder of your own
+    config.name = "digits"
     config.data_dir = "~/tensorflow_datasets"  # where `python -m vaelab.prepare` put it
-    config.observation = "binarize"  # binarize, dequantize, rescale
+    config.path = ""  # file only: .npy, .npz, .csv, .parquet, .h5ad, or a folder of images
+    config.fractions = (0.8, 0.1, 0.1)  # of your own data without splits: train, validation, test
+    config.image_shape = ()  # of your own data: (height, width) or (height, width, 3); () is as they are
+    config.max_value = 0  # of your own data: the largest level of a pixel; 0 finds it
+    config.label = ""  # of your own data: the column or feature with the classes; "" finds it
+    config.memory_bytes = 2**28  # your own data larger than this stay on the disk, and batches are read there
+    config.observation = "binarize"  # binarize, dequantize, rescale; identity for real numbers
     # each_step: training draws x anew from the stored example; once: it sees the x of the evaluation.
     config.observe = "each_step"
     config.seed = 0  # of what is observed once
@@ -80,7 +87,8 @@ def model() -> ConfigDict:
     config.hidden = (200, 200)  # convolutional: one width
     config.activation = "relu"  # relu, tanh, elu, softplus, swish
     config.likelihood = ConfigDict()
-    # bernoulli; gaussian, gaussian_one_variance (observation=dequantize); discretized_logistic (rescale)
+    # bernoulli; gaussian, gaussian_one_variance (observation=dequantize, or identity); discretized_logistic
+    # (rescale)
     config.likelihood.name = "bernoulli"
     config.likelihood.min_variance = 1e-3  # gaussian only: the floor of each dimension's variance
     return config

@@ -4,22 +4,22 @@ Everything is checked here, before a run writes or computes anything; `ConfigErr
 names the setting and the fix.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from vaelab import data
+from vaelab.config.data import check_batch, first, observation
+from vaelab.config.data import dataset as load_dataset
 from vaelab.config.evaluate import evaluate_settings, inference_settings
-from vaelab.config.model import dataset as load_dataset
 from vaelab.config.model import decoder_model, linear_gaussian, simulated
 from vaelab.config.posterior import check_memory, families
 from vaelab.config.regime import learned_in
 from vaelab.config.section import Section
 from vaelab.config.train import Computed, Observe, Stage, TrainSettings, plan, stages, train_settings
-from vaelab.data.observe import observe as observe_examples
+from vaelab.data.observe import observe_all
 from vaelab.data.sources import SPLITS
 from vaelab.keys import Keys, named_key, run_keys
 from vaelab.measure.subject import EvaluateSettings, Inputs
@@ -27,12 +27,6 @@ from vaelab.model import networks
 from vaelab.posterior import FAMILIES
 from vaelab.training.recipe import TOLERANCE
 from vaelab.types import Key, LatentModel, Network, Params, PosteriorFamily
-
-OBSERVATIONS: Mapping[str, Callable] = {
-    "binarize": data.binarize,
-    "dequantize": data.dequantize,
-    "rescale": data.rescale,
-}
 
 
 def _as_it_is(network: Network) -> Network:
@@ -51,6 +45,8 @@ class Experiment(NamedTuple):
     smoke: whether its figures are of no value, as it is a trial of the code.
     validation, inputs[split]: (x_NxD, index_N), each example observed once and for all; of the splits of
         the data that are measured.
+    described: what the data are known by, see `vaelab.data.fingerprint`, and the notes of their reading; None
+        of simulated ones, which the config makes.
     """
 
     latent_model: LatentModel
@@ -67,18 +63,22 @@ class Experiment(NamedTuple):
     order_seed: int
     keys: Keys
     smoke: bool
+    described: dict[str, Any] | None = None
 
 
-def build(config: Any) -> Experiment:
-    """Resolves a config. Raises ConfigError, or DataError where its data set is not at hand."""
+def build(config: Any, given: Any = None) -> Experiment:
+    """Resolves a config; given: the data, in the place of those that it names.
+
+    Raises ConfigError, or DataError where its data set is not at hand.
+    """
     top = Section(config)
     seed = top.integer("seed", 0)
     keys, data_section = run_keys(seed), top.section("data")
     is_simulated = data_section.value("name") == "simulated"
     dataset, observe = None, data.identity
     if not is_simulated:
-        dataset = load_dataset(data_section)
-        observe = partial(data_section.choice("observation", OBSERVATIONS), max_value=dataset.max_value)
+        dataset = load_dataset(data_section, given)
+        observe = observation(data_section, dataset)
     latent_model = read_model(top, dataset, _as_it_is)
     # Checked before any parameter is made, as there may be too many for the memory.
     train = train_settings(top)
@@ -89,6 +89,7 @@ def build(config: Any) -> Experiment:
         # What is learned starts elsewhere than at the model that the data come from.
         theta = latent_model.init(keys.learned) if top.section("model").boolean("learn") else theta
 
+    check_batch(top.section("train"), train.batch_size, len(dataset.splits["train"].index_N))
     observed = partial(_observed, named_key(data_section.integer("seed", 0), "observe"), observe=observe)
     train_split, observe_training = dataset.splits["train"], observe
     if not is_simulated and _once(top):
@@ -116,7 +117,7 @@ def build(config: Any) -> Experiment:
         image_shape=dataset.image_shape,
         validation=observed(dataset.splits["validation"], max_points=0),
         inputs={
-            name: observed(dataset.splits[name], max_points=evaluate.max_points)
+            name: _in_memory(observed(dataset.splits[name], max_points=evaluate.max_points))
             for name in SPLITS
             if name in measured
         },
@@ -125,6 +126,7 @@ def build(config: Any) -> Experiment:
         order_seed=seed,
         keys=keys,
         smoke="smoke" in config and top.boolean("smoke"),
+        described=None if is_simulated else data.described(dataset),
     )
     top.close()
     return experiment
@@ -174,7 +176,10 @@ def _once(top: Section) -> bool:
 
 def _observed(key: Key, split: data.Split, *, observe: Observe, max_points: int) -> Inputs:
     """Each example observed with fold_in(key, its index): the same x in every run, split and order."""
-    rows = slice(0, max_points or None)
-    index_N = split.index_N[rows]
-    x_NxD = jax.jit(partial(observe_examples, observation=observe))(key, split.pixels_NxD[rows], index_N)
-    return Inputs(np.asarray(x_NxD), index_N)
+    count = min(max_points or len(split.index_N), len(split.index_N))
+    index_N = split.index_N[:count]
+    return Inputs(observe_all(key, first(split.pixels_NxD, count), index_N, observation=observe), index_N)
+
+
+def _in_memory(inputs: Inputs) -> Inputs:
+    return inputs._replace(x_NxD=np.asarray(inputs.x_NxD))

@@ -1,4 +1,4 @@
-"""Data sets and latent-variable models from a config."""
+"""Latent-variable models from a config, and data that are simulated from one."""
 
 from collections.abc import Callable
 
@@ -12,18 +12,6 @@ from vaelab.data.sources import SPLITS
 from vaelab.keys import named_key
 from vaelab.model import LIKELIHOODS, NETWORKS, Likelihood, NetworkEntry, networks
 from vaelab.types import LatentModel, Network, Params
-
-
-def dataset(section: Section) -> data.DataSet:
-    """The data set by its name, with num_train of its training examples. Raises ConfigError."""
-    loaded = data.load(section.value("name"), data_dir=section.value("data_dir"))
-    count = section.integer("num_train", 0)
-    train = loaded.splits["train"]
-    if count > len(train.index_N):
-        raise section.error("num_train", f"{loaded.name} has {len(train.index_N)} training examples")
-    if count:
-        loaded.splits["train"] = data.Split(*(array[:count] for array in train))
-    return loaded
 
 
 def linear_gaussian(section: Section) -> LatentModel:
@@ -59,10 +47,17 @@ def simulated(section: Section, latent_model: LatentModel, theta: Params) -> dat
     return data.DataSet("simulated", x_NxD.shape[1:], 1, splits)
 
 
+CONTINUOUS = "dequantize"  # the observation of densities on R, which take real-valued data as they are too
+
+
 def _likelihood(section: Section, observation: str, max_value: int) -> Likelihood:
     numbers = {name: section.number(name, above=True) for e in LIKELIHOODS.values() for name in e.settings}
     entry = section.choice("name", LIKELIHOODS)
-    if observation != entry.observation:
+    if observation == "identity" and entry.observation != CONTINUOUS:
+        problem = "is for levels, and data.observation=identity gives real numbers"
+        continuous = ", ".join(name for name, other in LIKELIHOODS.items() if other.observation == CONTINUOUS)
+        raise section.error("name", problem, fix=f"there are {continuous}")
+    if observation not in ("identity", entry.observation):
         raise section.error(
             "name",
             f"{section.value('name')} needs --config.data.observation={entry.observation}, "

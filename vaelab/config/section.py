@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from vaelab.runtime.directory import LATER
 from vaelab.types import ConfigError, did_you_mean
 
 
@@ -21,6 +22,8 @@ class Section:
         return ConfigError.of(setting=setting, value=self._values.get(name, ...), problem=problem, fix=fix)
 
     def value(self, name: str) -> Any:
+        if name not in self._values and f"{self._path}.{name}" in LATER:
+            return LATER[f"{self._path}.{name}"]
         if name not in self._values:
             raise self.error(name, "is needed", fix="give it a value")
         self._unread.discard(name)

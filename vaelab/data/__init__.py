@@ -1,14 +1,21 @@
 """Data sets with fixed splits and stable indices, and the observation x of a stored example.
 
-A data set is a function `load(data_dir) -> DataSet` in a file of this package, and one line in SOURCES.
+A data set is a function `load(data_dir) -> DataSet` in a file of this package, and one line in SOURCES. Data
+of a path, or of another library, need none: `load_own`, `from_arrays`.
 """
 
 import os
 
 from vaelab.data import digits, tfds
+from vaelab.data.arrays import from_arrays
+from vaelab.data.fingerprint import changes, described, fingerprint
 from vaelab.data.observe import batch_indices, binarize, dequantize, identity, rescale
+from vaelab.data.own import OF_PYTHON, given, is_own, load_own, prepare_own
+from vaelab.data.rows import Examples
+from vaelab.data.settings import Settings
 from vaelab.data.sources import (
     DEFAULT_DATA_DIR,
+    REAL,
     SPLITS,
     DataError,
     DataSet,
@@ -46,8 +53,10 @@ mnist, fashion_mnist, kmnist: 55,000, 5,000 and 10,000 images. omniglot: white s
 def source_of(name: str) -> Source:
     """The entry of SOURCES. Raises DataError for an unknown name, with one that is near."""
     if name not in SOURCES:
-        hint = did_you_mean(name, SOURCES)
-        raise DataError("; ".join(filter(None, (f"no data set {name!r} among {', '.join(SOURCES)}", hint))))
+        known = f"no data set {name!r} among {', '.join(SOURCES)}"
+        hint = did_you_mean(name.lower().replace("-", "_"), SOURCES)
+        other = "take file and --config.data.path for your own, tfds:NAME for those of tensorflow-datasets"
+        raise DataError(f"{known}; {hint or other}")
     return SOURCES[name]
 
 
@@ -64,19 +73,31 @@ def describe(name: str) -> Description:
 
 __all__ = [
     "DEFAULT_DATA_DIR",
+    "OF_PYTHON",
+    "REAL",
     "SOURCES",
     "SPLITS",
     "DataError",
     "DataSet",
     "Description",
+    "Examples",
+    "Settings",
     "Source",
     "Split",
     "batch_indices",
     "binarize",
+    "changes",
     "dequantize",
     "describe",
+    "described",
+    "fingerprint",
+    "from_arrays",
+    "given",
     "identity",
+    "is_own",
     "load",
+    "load_own",
+    "prepare_own",
     "rescale",
     "source_of",
 ]

@@ -5,10 +5,13 @@ observation.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from vaelab.data.rows import PORTION_BYTES, Examples, Rows
 
 
 def _uniform_bits(key: jax.Array, size: int) -> jax.Array:
@@ -70,6 +73,27 @@ def observe(
     """
     keys_B = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(index_B))
     return jax.vmap(observation)(keys_B, jnp.asarray(pixels_BxD))
+
+
+def observe_all(
+    key: jax.Array,
+    pixels_NxD: Examples,
+    index_N: np.ndarray,
+    *,
+    observation: Callable[[jax.Array, jax.Array], jax.Array],
+) -> Examples:
+    """x_NxD float32 of every example by `observe`; of `Rows` it is `Rows`, each observed when it is read."""
+    observed = jax.jit(partial(observe, observation=observation))
+    if not isinstance(pixels_NxD, Rows):
+        return np.asarray(observed(key, pixels_NxD, index_N))
+    num_dims = pixels_NxD.shape[1]
+    most = max(1, PORTION_BYTES // (4 * num_dims))
+
+    def read(rows_M: np.ndarray) -> np.ndarray:
+        filled = np.resize(rows_M, most)  # of one size, so that one program is compiled
+        return np.asarray(observed(key, pixels_NxD[filled], index_N[filled]))[: len(rows_M)]
+
+    return Rows(read, pixels_NxD.shape, np.float32)
 
 
 def batch_indices(

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vaelab.data.rows import Examples
+
 SPLITS = ("train", "validation", "test")
 DEFAULT_DATA_DIR = "~/tensorflow_datasets"
 
@@ -17,20 +19,29 @@ class DataError(ValueError):
 
 class Split(NamedTuple):
     """Examples of one split: pixels_NxD uint8 (float32 from a real-valued source), label_N int32
-    (-1 where there is none), index_N int32, unique over all splits of the data set."""
+    (-1 where there is none), index_N int32, unique over all splits of the data set. pixels_NxD of what does
+    not fit into memory are `Rows`."""
 
-    pixels_NxD: np.ndarray
+    pixels_NxD: Examples
     label_N: np.ndarray
     index_N: np.ndarray
 
 
+REAL = 0  # the max_value of real-valued data
+
+
 class DataSet(NamedTuple):
-    """`splits` has the keys "train", "validation" and "test"; pixels lie in 0..max_value."""
+    """`splits` has the keys "train", "validation" and "test"; pixels lie in 0..max_value, REAL where they are
+    real numbers. label_names: that of label i at place i, where labels have names. notes: what was done to
+    the data as they were read, a line each.
+    """
 
     name: str
     image_shape: tuple[int, ...]
     max_value: int
     splits: dict[str, Split]
+    label_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Source(NamedTuple):
@@ -51,7 +62,7 @@ class Source(NamedTuple):
 
 
 class Description(NamedTuple):
-    """The shape of one example, and the largest value of a pixel."""
+    """The shape of one example, and the largest value of a pixel, REAL for real numbers."""
 
     image_shape: tuple[int, ...]
     max_value: int

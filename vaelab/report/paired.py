@@ -157,4 +157,6 @@ def _data_of(config: dict[str, Any], split: str) -> dict[str, Any] | None:
     if "given" in config:
         return {"x": config["given"]["x"]}
     data = {key: config["data"].get(key) for key in ("name", "observation", "seed")}
+    # Of one's own data the fingerprint, which `compare` reads beside the config: a path says nothing.
+    data["examples"] = config["data"].get("splits", {}).get(split)
     return None if data["name"] == "simulated" else data

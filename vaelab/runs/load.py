@@ -20,6 +20,7 @@ from vaelab.config.section import Section
 from vaelab.config.train import read_encoders, train_settings
 from vaelab.model.latent import bind, simulate
 from vaelab.report.weights import FILE, fill, read_weights
+from vaelab.runs.data import read as read_data
 from vaelab.runtime.directory import as_directory
 from vaelab.runtime.packing import CheckpointError
 from vaelab.types import Array, ConfigError, Encoder, Key, LatentModel, Params, PosteriorFamily
@@ -149,7 +150,7 @@ def load(workdir: str | Path) -> FinishedRun:
         top = Section(config)
         described = None
         if config.data.name != "simulated":
-            described = data.describe(config.data.name)
+            described = _described(directory, config.data.name)
         model = read_model(top, described, lambda network: network)
         image_shape = described.image_shape if described else (config.model.data_dim,)
         families = read_families(top, model.latent_dim, train_settings(top).batch_size)
@@ -169,6 +170,14 @@ def load(workdir: str | Path) -> FinishedRun:
             f"{directory} cannot be loaded: another version made it, or a file is damaged ({problem})"
         ) from error
     return FinishedRun(directory, config, model, theta, families, trained, image_shape, rows, per_datapoint)
+
+
+def _described(directory: Path, name: str) -> data.Description:
+    """The shape and range of the data, as the run has kept them; it did not always."""
+    stored = read_data(directory)
+    if stored is None:
+        return data.describe(name)
+    return data.Description(tuple(stored["image_shape"]), stored["max_value"])
 
 
 def _read(directory: Path) -> tuple[ConfigDict, list[dict[str, Any]]]:

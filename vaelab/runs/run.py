@@ -28,6 +28,7 @@ from vaelab.measure.time import inference_time
 from vaelab.report import page, weights
 from vaelab.report.log import log_results
 from vaelab.report.time import flat, plot
+from vaelab.runs.data import check_finished, keep, show_notes, with_data, with_reading
 from vaelab.runs.trained import Trained, points_of, subject_of
 from vaelab.runs.training import Run, train
 from vaelab.runtime.directory import as_directory, finished, in_use, open_directory, stored_json, write_whole
@@ -47,30 +48,34 @@ class Results(NamedTuple):
     measured: dict[str, tuple[Subject, Outcome]]
 
 
-def run(config: ConfigDict, workdir: str | Path, console: Console | None = None) -> Rows:
+def run(config: ConfigDict, workdir: str | Path, console: Console | None = None, *, data: Any = None) -> Rows:
     """Runs all stages that `workdir` does not hold yet; returns the rows of its `gap.json`.
 
     A config with a `study` in it is computed whole, and leaves `study.json` and `study.png`; it has no rows.
 
     config: as `get_config()` of an experiment file returns it. workdir: made if need be; the same call on it
     goes on where the last one stopped. console: where progress and tables are printed; the terminal if not
-    given, `Console(quiet=True)` for none. Rows are in nats per datapoint, means with standard errors.
+    given, `Console(quiet=True)` for none. data: in the place of those that the config names: of
+    `vaelab.data.from_arrays`, or a sequence of examples, an array or a torch Dataset say, which config.data
+    divides. Rows are in nats per datapoint, means with standard errors.
 
     Raises ConfigError, DataError, CheckpointError or NonFiniteError, each with one line that says what to do.
     """
-    console, directory = console or Console(), as_directory(workdir)
+    console, directory, config = console or Console(), as_directory(workdir), with_data(config, data)
     if "study" in config:
         _study(config, directory, console)
         return []
     try:
-        done = finished(directory / "gap.json", config, console)
+        same = partial(check_finished, directory, config, data, console)
+        done = finished(directory / "gap.json", config, console, same)
     except ConfigError:
-        build(config)  # what is wrong with the config itself is the better thing to say
+        build(config, data)  # what is wrong with the config itself is the better thing to say
         raise
     if done is not None:
         _show(done["rows"], console, smoke=done.get("smoke", False))
         return done["rows"]
-    one = Run(directory.name, directory, config, build(config))
+    one = Run(directory.name, directory, config, build(config, data))
+    show_notes(one.experiment.described, console)
     with in_use(open_directory(directory, config), console):
         (results,) = complete([one], console)
     if isinstance(results, str):
@@ -86,6 +91,8 @@ def complete(runs: Sequence[Run], console: Console) -> list[Rows | str]:
     They differ in their seeds and in numbers alone, and have the same data, so that every stage of several is
     one program. A run whose training came to its end has the line that says where in the place of its rows.
     """
+    for one in runs:
+        keep(one.directory, one.experiment.described, console)
     trained = train(runs, console)
     going_on = [number for number, each in enumerate(trained) if not isinstance(each, str)]
     results: list[Rows | str] = [each if isinstance(each, str) else [] for each in trained]
@@ -209,7 +216,7 @@ def _write_page(experiment: Experiment, directory: Path, results: Results) -> No
         rows=results.rows,
         per_datapoint=results.per_datapoint,
         metrics=[json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else (),
-        config=json.loads((directory / "config.json").read_text()),
+        config=with_reading(json.loads((directory / "config.json").read_text()), directory),
         command=shlex.join(["python", *sys.argv]),
         versions=page.versions(),
         pictures=pictures,

@@ -10,6 +10,7 @@ everything is done again with other weights, batches and draws, on the same data
 """
 
 from contextlib import ExitStack
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from vaelab import report
 from vaelab.config.experiment import Experiment, build, renumbered
 from vaelab.config.sweep import Point, Sweep, read_sweep
 from vaelab.report import sweep as sweep_report
+from vaelab.runs.data import check_finished, keep, show_notes, with_data
 from vaelab.runs.run import Rows, complete
 from vaelab.runs.sweep_rows import rows_of, to_csv
 from vaelab.runs.training import Run, bytes_of_run
@@ -30,31 +32,36 @@ from vaelab.runtime.memory import release_programs
 from vaelab.runtime.processes import is_first
 
 
-def run_sweep(config: ConfigDict, workdir: str | Path, console: Console | None = None) -> Rows:
+def run_sweep(
+    config: ConfigDict, workdir: str | Path, console: Console | None = None, *, data: Any = None
+) -> Rows:
     """Every run of the sweep that `workdir` does not hold yet; returns the rows of its `sweep.json`.
 
-    config: with a section `sweep`, as `get_config()` of an experiment file returns it. workdir, console: see
-    `run`. What is wrong with any point is said before the first begins.
+    config: with a section `sweep`, as `get_config()` of an experiment file returns it. workdir, console,
+    data: see `run`. What is wrong with any point is said before the first begins.
 
     Raises ConfigError, DataError or CheckpointError, each with one line that says what to do.
     """
-    console, directory = console or Console(), as_directory(workdir)
-    done = finished(directory / "sweep.json", config, console)
+    console, directory, config = console or Console(), as_directory(workdir), with_data(config, data)
+    same = partial(_check_finished, directory, config, data, console)
+    done = finished(directory / "sweep.json", config, console, same)
     if done is not None:
         _show(done["rows"], console, smoke=done.get("smoke", False))
         return done["rows"]
     sweep, smoke = read_sweep(config), config.get("smoke", False)
-    for point in sweep.points:
-        build(point.configs[0])
+    # Notes and fingerprint are those of the first point: the others may have fewer examples to train on.
+    first, *_ = [build(point.configs[0], data).described for point in sweep.points]
+    show_notes(first, console)
     results: dict[str, list[Rows | str]] = {}
     with in_use(open_directory(directory, config), console):
+        keep(directory, first, console)
         for number, program in enumerate(_programs(sweep, directory), 1):
             release_programs()
             names = "; ".join(dict.fromkeys(planned.point.name for planned in program))
             console.print(
                 f"program {number} of {len(sweep.programs)}: {names}", style="bold", highlight=False
             )
-            for planned, rows in zip(program, _run_program(program, sweep, console), strict=True):
+            for planned, rows in zip(program, _run_program(program, sweep, console, data), strict=True):
                 results.setdefault(planned.point.name, []).append(rows)
         rows = [row for point in sweep.points for row in rows_of(point, results[point.name])]
         write_whole(directory / "sweep.csv", to_csv(rows))
@@ -93,7 +100,13 @@ def _programs(sweep: Sweep, directory: Path) -> list[list[_Planned]]:
     ]
 
 
-def _run_program(program: list[_Planned], sweep: Sweep, console: Console) -> list[Rows | str]:
+def _check_finished(directory: Path, config: ConfigDict, data: Any, console: Console) -> None:
+    check_finished(directory, read_sweep(config).points[0].configs[0], data, console)
+
+
+def _run_program(
+    program: list[_Planned], sweep: Sweep, console: Console, data: Any = None
+) -> list[Rows | str]:
     """The rows of each run's `gap.json`, or the line that says where its training came to its end."""
     quiet = Console(quiet=True)
     done = [finished(planned.directory / "gap.json", planned.config, quiet) for planned in program]
@@ -105,7 +118,7 @@ def _run_program(program: list[_Planned], sweep: Sweep, console: Console) -> lis
         for number in missing:
             planned = program[number]
             held.enter_context(in_use(open_directory(planned.directory, planned.config), console))
-        runs = _built([program[number] for number in missing])
+        runs = _built([program[number] for number in missing], data)
         completed = [rows for part in _parts(runs, sweep.memory_bytes) for rows in complete(part, console)]
         for number, one, rows in zip(missing, runs, completed, strict=True):
             results[number] = rows
@@ -114,9 +127,9 @@ def _run_program(program: list[_Planned], sweep: Sweep, console: Console) -> lis
     return results
 
 
-def _built(program: list[_Planned]) -> list[Run]:
+def _built(program: list[_Planned], data: Any = None) -> list[Run]:
     """The runs with their experiments: of one build, whose functions and data all of them have."""
-    first = build(program[0].config)
+    first = build(program[0].config, data)
 
     def experiment(planned: _Planned) -> Experiment:
         if planned.config.data.name == "simulated":  # drawn from the model of its seed

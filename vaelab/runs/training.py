@@ -13,6 +13,7 @@ from rich.console import Console
 
 from vaelab.config.experiment import Experiment
 from vaelab.config.train import Stage
+from vaelab.data.rows import Rows
 from vaelab.report.log import MetricsLog
 from vaelab.runs.trained import Trained
 from vaelab.runtime.processes import greatest
@@ -129,14 +130,18 @@ class _Store:
         return values
 
     def validation(self, stage: Stage, progress: Progress) -> dict[str, float]:
+        x_NxD, index_N = self.experiment.validation
+        # What does not fit into memory does not a thousand at a time either.
+        chunk_size = self.experiment.evaluate.memory if isinstance(x_NxD, Rows) else 1000
         elbo, stderr = evaluate(
             stage.system,
             progress.state.theta,
             progress.state.psi,
-            *self.experiment.validation,
+            x_NxD,
+            index_N,
             self.experiment.keys.evaluate,
             num_samples=self.experiment.train.validation_samples,
-            chunk_size=1000,
+            chunk_size=chunk_size,
         )
         return {"validation_elbo": elbo, "validation_stderr": stderr}
 

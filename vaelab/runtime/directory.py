@@ -30,6 +30,18 @@ from vaelab.types import ConfigError
 ONLY_MARKS = {"lock", "config.json.partial", "lost+found", ".DS_Store"}
 
 
+LATER: dict[str, Any] = {
+    "config.data.path": "",
+    "config.data.fractions": [0.8, 0.1, 0.1],
+    "config.data.image_shape": [],
+    "config.data.max_value": 0,
+    "config.data.label": "",
+    "config.data.memory_bytes": 2**28,
+}
+"""Settings that were added since runs were first kept, with the value that leaves all as it was: a config
+without them is the same config."""
+
+
 class DirectoryError(ConfigError):
     """Says in one line why a directory cannot be that of this run.
 
@@ -122,6 +134,8 @@ def _open(workdir: Path, text: str) -> None:
         changed = differences(json.loads(saved), json.loads(text))
     except ValueError:
         raise damaged from None
+    if not changed:
+        return
     said = "; ".join(f"{name} is {theirs!r} there and {ours!r} here" for name, theirs, ours in changed[:3])
     details = f" ({said}{'; ...' if len(changed) > 3 else ''})"
     raise DirectoryError.of(workdir, "belongs to {other}", details, fix="take another {directory}")
@@ -180,6 +194,7 @@ def differences(one: Any, other: Any, path: str = "config") -> list[tuple[str, A
     if isinstance(one, dict) and isinstance(other, dict):
         names = sorted(one.keys() | other.keys())
         return [d for n in names for d in differences(one.get(n), other.get(n), f"{path}.{n}")]
+    one, other = (LATER.get(path) if value is None else value for value in (one, other))
     return [] if one == other else [(path, one, other)]
 
 
@@ -204,11 +219,17 @@ def _json_at(path: Path, console: Console) -> Any:
         return None
 
 
-def finished(results: Path, config: ConfigDict, console: Console) -> Any:
-    """What a finished run of this config has written to `results`; None where it is missing or damaged."""
+def finished(
+    results: Path, config: ConfigDict, console: Console, check: Callable[[], None] = lambda: None
+) -> Any:
+    """What a finished run of this config has written to `results`; None where it is missing or damaged.
+
+    check: may raise, where the results are not those of what is asked for.
+    """
     if not of_first(results.exists):
         return None
     open_directory(results.parent, config)
+    check()
     content = of_first(lambda: _json_at(results, console))
     if content is not None:
         console.print(f"{results.parent} is finished; its results:", highlight=False)

@@ -12,9 +12,11 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from vaelab.data.observe import batch_indices, observe
+from vaelab.data.rows import Examples, Rows
 from vaelab.runtime.devices import local, on_host, over_runs, place, take, training_mesh
 from vaelab.runtime.memory import peak_bytes
 from vaelab.runtime.processes import as_on_first
+from vaelab.training.batches import Batches, RowsOfBatches, joined
 from vaelab.training.regime import Batch
 from vaelab.training.step import StepMetrics, System, TrainState, train_step
 from vaelab.types import Array, Key
@@ -26,7 +28,7 @@ class NonFiniteError(FloatingPointError):
 
 def _chunk(
     state: TrainState,
-    rows_TxB: Array,
+    rows_TxB: RowsOfBatches,
     pixels_NxD: Array,
     index_N: Array,
     key: Key,
@@ -36,16 +38,19 @@ def _chunk(
 ) -> tuple[TrainState, StepMetrics]:
     """T steps as one scan over the rows of each batch; metrics have a leading T.
 
+    rows_TxB: of the training set; in a tuple with where they are in pixels_NxD and index_N, if elsewhere.
+
     Step t uses fold_in(key, t), once for the observations (dynamic binarisation) and once for the draws.
     on_mesh: whether this is traced for a mesh, whose devices along `data` share each batch.
     """
     constrain = jax.lax.with_sharding_constraint if on_mesh else lambda tree, _: tree
 
-    def step(state: TrainState, rows_B: Array) -> tuple[TrainState, StepMetrics]:
+    def step(state: TrainState, rows_B: RowsOfBatches) -> tuple[TrainState, StepMetrics]:
         key_observe, key_draws = jax.random.split(jax.random.fold_in(key, state.step))
         rows_B = constrain(rows_B, P("data"))
-        index_B = index_N[rows_B]
-        x_BxD = observe(key_observe, pixels_NxD[rows_B], index_B, observation=system.observe)
+        rows_B, at_B = rows_B if isinstance(rows_B, tuple) else (rows_B, rows_B)
+        index_B = index_N[at_B]
+        x_BxD = observe(key_observe, pixels_NxD[at_B], index_B, observation=system.observe)
         state, metrics = train_step(state, Batch(x_BxD, rows_B, index_B), key_draws, system=system)
         return constrain(state, P()), metrics
 
@@ -59,7 +64,7 @@ SystemOf = Callable[[Mapping[str, Array | float]], System]
 @partial(jax.jit, static_argnames=("system_of", "constants", "several", "mesh"), donate_argnames="state")
 def train_chunk(
     state: TrainState,
-    rows_TxB: Array,
+    rows_TxB: RowsOfBatches,
     pixels_NxD: Array,
     index_N: Array,
     key: Key,
@@ -70,14 +75,14 @@ def train_chunk(
     several: bool = False,
     mesh: Mesh | None = None,
 ) -> tuple[TrainState, StepMetrics]:
-    """T steps, of batches of these rows of the data; metrics have a leading T.
+    """T steps, of batches of these rows of the data, see `_chunk`; metrics have a leading T.
 
     several: state, rows, key, numbers and metrics have a leading R before that, and all runs are one program.
     numbers are arguments of the program; constants, by their names, are compiled into it.
     """
 
     def run(
-        state: TrainState, rows_TxB: Array, pixels_NxD: Array, index_N: Array, key: Key, numbers: Any
+        state: TrainState, rows_TxB: RowsOfBatches, pixels_NxD: Array, index_N: Array, key: Key, numbers: Any
     ) -> tuple[TrainState, StepMetrics]:
         system = system_of({**dict(constants), **numbers})
         return _chunk(state, rows_TxB, pixels_NxD, index_N, key, system=system, on_mesh=mesh is not None)
@@ -118,7 +123,7 @@ class Progress(NamedTuple):
 
 def fit(
     starts: Sequence[Start],
-    pixels_NxD: np.ndarray,
+    pixels_NxD: Examples,
     index_N: np.ndarray,
     *,
     system_of: SystemOf,
@@ -140,15 +145,15 @@ def fit(
     program's runs in one of their own. Ends early where no run goes on. To go on past such a step, the
     system's optimizer must leave it out, as optax.apply_if_finite(optimizer, max_skipped) does.
 
-    devices: as many at most share each batch; the gradient is that of the whole batch. The runs are divided
-    over the devices.
+    pixels_NxD: the devices hold an array whole, of `Rows` a portion at a time. devices: as many at most share
+    each batch; the gradient is that of the whole batch. The runs are divided over the devices.
     """
     first_step = int(starts[0].state.step)
     mesh = training_mesh(devices, batch_size)
     if len(starts) == 1 and mesh is not None and mesh.shape["data"] == 1:
         mesh = None  # every process trains the same run
     watches = [_Watch(start.state, max_skipped) for start in starts]
-    data = place((jnp.asarray(pixels_NxD), jnp.asarray(index_N)), mesh)
+    batches = Batches(pixels_NxD, index_N, mesh)
     states, ended = [start.state for start in starts], {}
     program = _Program(starts, states, range(len(starts)), system_of, mesh)
     for first, length in _lengths(first_step, num_steps, chunk_size):
@@ -159,7 +164,7 @@ def fit(
             for run in dict.fromkeys(program.runs)
         }
         chunk = dict(ended)
-        for run, (state, metrics) in program.advance(rows, data).items():
+        for run, (state, metrics) in program.advance(rows, batches).items():
             if run in ended:
                 continue
             skipped, failed = watches[run].see(first, metrics)
@@ -214,22 +219,25 @@ class _Program:
         return [runs[min(place, len(runs) - 1)] for place in range(count)]
 
     def advance(
-        self, rows: Mapping[int, np.ndarray], data: tuple[Array, Array]
+        self, rows: Mapping[int, np.ndarray], batches: Batches
     ) -> dict[int, tuple[TrainState, StepMetrics]]:
         """(state, metrics) of each run after a chunk of steps on these rows of the data."""
         rows_TxB = np.stack([rows[run] for run in self.runs]) if self._several else rows[self.runs[0]]
-        axes = ("runs", None, "data") if self._several else (None, "data")
-        self._state, metrics = train_chunk(
-            self._state,
-            place(rows_TxB, self._mesh, *axes),
-            *data,
-            self._key,
-            self._numbers,
-            system_of=self._system_of,
-            constants=self._constants,
-            several=self._several,
-            mesh=self._mesh,
-        )
+        parts = []
+        for portion in batches.portions(rows_TxB, ("runs",) if self._several else ()):
+            self._state, metrics = train_chunk(
+                self._state,
+                *portion,
+                self._key,
+                self._numbers,
+                system_of=self._system_of,
+                constants=self._constants,
+                several=self._several,
+                mesh=self._mesh,
+            )
+            parts.append(metrics)
+            jax.block_until_ready(parts[-2:-1])  # no more than one portion waits in memory for its turn
+        metrics = joined(parts, axis=int(self._several))
         if not self._several:
             whole = self._state if self._mesh is None else local(self._state)
             state, metrics = as_on_first((whole, on_host(metrics)))
@@ -244,7 +252,7 @@ class _Program:
 
 
 def bytes_per_run(
-    state: TrainState, pixels_NxD: Array, index_N: Array, *, system: System, batch_size: int
+    state: TrainState, pixels_NxD: Examples, index_N: np.ndarray, *, system: System, batch_size: int
 ) -> int:
     """Bytes that a run takes of a `fit` of several, about, by shapes alone.
 
@@ -252,6 +260,8 @@ def bytes_per_run(
     """
     rows_TxB = jax.ShapeDtypeStruct((1, batch_size), jnp.int32)
     chunk = partial(_chunk, system=system)
+    if isinstance(pixels_NxD, Rows):
+        pixels_NxD = jax.ShapeDtypeStruct((batch_size, pixels_NxD.shape[1]), pixels_NxD.dtype)
     step_bytes = peak_bytes(chunk, state, rows_TxB, pixels_NxD, index_N, jax.random.key(0))
     return step_bytes + 2 * sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(state))
 

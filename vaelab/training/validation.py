@@ -5,9 +5,11 @@ import math
 import jax
 import numpy as np
 
+from vaelab.data.rows import Examples, Rows, blocks
 from vaelab.model.latent import bind
 from vaelab.objective.draws import estimate_elbo
 from vaelab.runtime.devices import map_datapoints
+from vaelab.runtime.memory import Memory
 from vaelab.training.step import REFINE, System
 from vaelab.types import Array, Key, Params
 
@@ -16,24 +18,30 @@ def evaluate(
     system: System,
     theta: Params,
     psi: Params,
-    x_NxD: np.ndarray,
+    x_NxD: Examples,
     index_N: np.ndarray,
     key: Key,
     *,
     num_samples: int,
-    chunk_size: int,
+    chunk_size: int | Memory,
 ) -> tuple[float, float]:
     """(mean, standard error over datapoints) of L[q(x)], nats, on every row given.
 
     A datapoint's draws are the same at each call, so that two evaluations differ by their parameters alone.
     """
-    elbo_N = map_datapoints(
-        _bound,
-        (theta, psi, key),
-        (x_NxD, index_N),
-        static=(system, num_samples),
-        chunk_size=chunk_size,
-    )
+    count = len(index_N)
+    portions = blocks(count, x_NxD.nbytes // count) if isinstance(x_NxD, Rows) else [slice(count)]
+    parts = [
+        map_datapoints(
+            _bound,
+            (theta, psi, key),
+            (x_NxD[rows], index_N[rows]),
+            static=(system, num_samples),
+            chunk_size=chunk_size,
+        )
+        for rows in portions
+    ]
+    elbo_N = np.concatenate(parts)
     return float(np.mean(elbo_N)), float(np.std(elbo_N, ddof=1) / math.sqrt(elbo_N.size))
 
 

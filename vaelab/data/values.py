@@ -1,0 +1,124 @@
+"""What the numbers of an array are: levels of pixels, or real numbers; and whether they can be."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from vaelab.data.rows import blocks, release
+from vaelab.data.sources import REAL, DataError
+
+MOST = 255  # levels are uint8
+NEAR = 1e-3  # of a 255th: float32 rounds k / 255 to 1e-5 of one
+
+
+class Values(NamedTuple):
+    """How stored numbers become pixels.
+
+    convert(array) -> array of dtype, elementwise. max_value: of the pixels, or REAL. notes: what is said.
+    """
+
+    convert: Callable[[np.ndarray], np.ndarray]
+    dtype: type
+    max_value: int
+    notes: tuple[str, ...] = ()
+
+
+class _Seen(NamedTuple):
+    """Extremes of all numbers; whether all are whole, and whether all are 255ths."""
+
+    low: float
+    high: float
+    whole: bool
+    in_255ths: bool
+
+
+def values_of(arrays: Mapping[str, np.ndarray], max_value: int = 0) -> Values:
+    """What the numbers of these arrays [N, ...], taken together, are.
+
+    max_value: the largest level, white say; 0 finds it: 1 where there are only 0 and 1, else 255. Integers
+    are levels. Floats are if they are 0 and 1 alone, or 255ths between 0 and 1, or whole with a max_value;
+    else they are real numbers, which must lie in 0..1 where an example has the shape of an image.
+
+    Raises DataError for what is not finite, outside its range, the same everywhere, or no number.
+    """
+    if not 0 <= max_value <= MOST:
+        raise DataError(f"max_value={max_value}: levels lie in 0..255, so it must too; 0 finds it")
+    for name, array in arrays.items():
+        if array.dtype.kind not in "buif":
+            kind = "text" if array.dtype.kind in "SU" else f"{array.dtype}"
+            raise DataError(f"{name} holds {kind}, not numbers: give uint8 levels or floats")
+    seen = _seen(arrays)
+    floats = any(array.dtype.kind == "f" for array in arrays.values())
+    if seen.low == seen.high:
+        raise DataError(f"every number of {', '.join(arrays)} is {seen.low:g}: there is nothing to learn")
+    levels = not floats or (seen.whole and (max_value or (seen.low, seen.high) == (0, 1)))
+    if levels:
+        return _levels(arrays, seen, max_value)
+    if max_value:
+        line = f"max_value={max_value} is for levels, and the numbers are not whole"
+        raise DataError(f"{line} ({_range(seen)}): leave it out")
+    if seen.in_255ths and seen.low >= 0 and seen.high <= 1:
+        note = "floats between 0 and 1 that are 255ths: taken as the 8-bit levels 0 to 255"
+        return Values(lambda part: np.rint(part * MOST).astype(np.uint8), np.uint8, MOST, (note,))
+    return _reals(arrays, seen)
+
+
+def _levels(arrays: Mapping[str, np.ndarray], seen: _Seen, max_value: int) -> Values:
+    most = max_value or (1 if seen.high <= 1 else MOST)
+    if seen.low < 0 or seen.high > most:
+        fix = "give floats, for real-valued data" if not max_value else "give the largest level"
+        raise DataError(f"{', '.join(arrays)}: integers {_range(seen)} are no levels in 0..{most}: {fix}")
+    notes = ()
+    if not max_value and 1 < seen.high < (MOST + 1) // 2:
+        line = f"the levels go from {seen.low:g} to {seen.high:g} and are taken as of 0 to 255"
+        notes = (f"{line}: if {seen.high:g} is the largest there is, say so by max_value={seen.high:g}",)
+    return Values(lambda part: part.astype(np.uint8, copy=False), np.uint8, most, notes)
+
+
+def _reals(arrays: Mapping[str, np.ndarray], seen: _Seen) -> Values:
+    images = any(array.ndim > 2 for array in arrays.values())
+    if images and (seen.low < 0 or seen.high > 1):
+        fix = "bring them there, give 8-bit levels, or flatten each image, for real numbers of any range"
+        raise DataError(f"{', '.join(arrays)}: float images must lie in 0..1, and go {_range(seen)}: {fix}")
+    if max(-seen.low, seen.high) > float(np.finfo(np.float32).max):
+        raise DataError(f"{', '.join(arrays)}: numbers {_range(seen)} do not fit into float32: rescale them")
+    notes = ()
+    if seen.whole and seen.low >= 0 and seen.high <= MOST:
+        line = f"whole numbers {_range(seen)} in floats are taken as real numbers"
+        notes = (f"{line}: if they are levels of pixels, say so by max_value={seen.high:g}",)
+    return Values(lambda part: part.astype(np.float32, copy=False), np.float32, REAL, notes)
+
+
+def _range(seen: _Seen) -> str:
+    return f"from {seen.low:g} to {seen.high:g}"
+
+
+def _seen(arrays: Mapping[str, np.ndarray]) -> _Seen:
+    low, high, whole, in_255ths = np.inf, -np.inf, True, True
+    for name, array in arrays.items():
+        for first, part in _parts(array):
+            if part.dtype.kind == "f":
+                finite_N = np.isfinite(part).reshape(len(part), -1).all(axis=1)
+                if not finite_N.all():
+                    raise DataError(_not_finite(name, first, part, finite_N))
+                whole = whole and bool((part == np.rint(part)).all())
+                if in_255ths:
+                    scaled = part * np.float32(MOST)
+                    in_255ths = bool((np.abs(scaled - np.rint(scaled)) < NEAR).all())
+            low, high = min(low, float(part.min())), max(high, float(part.max()))
+    return _Seen(low, high, whole, in_255ths)
+
+
+def _not_finite(name: str, first: int, part: np.ndarray, finite_N: np.ndarray) -> str:
+    row = int(np.argmin(finite_N))
+    of_row = part[row][~np.isfinite(part[row])]
+    fix = "fill it in, or leave the row out"
+    return f"{name}: row {first + row} holds {of_row.size} numbers that are {of_row.flat[0]}: {fix}"
+
+
+def _parts(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """(number of the first row, rows) through the whole array, a portion at a time."""
+    for rows in blocks(len(array), array.nbytes // max(1, len(array))):
+        yield rows.start, np.asarray(array[rows])
+        release(array)
