@@ -9,7 +9,7 @@ from vaelab.evidence import Evidence
 from vaelab.evidence.bdmc import temperatures_for
 from vaelab.inference import certificate
 from vaelab.inference.loop import evaluations
-from vaelab.measure import ended, gap, other_modes, remarks
+from vaelab.measure import diagnostics, ended, gap, other_modes, remarks
 from vaelab.measure.fit import LocalFit
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.objective.draws import Estimate
@@ -35,6 +35,8 @@ def arrays(subject: Subject, split: str, outcome: Outcome) -> dict[str, np.ndarr
         "pareto_k": evidence.pareto_k,
         "acceptance": evidence.acceptance,
     }
+    if outcome.points.label_N is not None:
+        measured["labels"] = outcome.points.label_N
     if both is not None:
         for side, bound in (("lower", both.lower), ("upper", both.upper)):
             measured |= {
@@ -70,6 +72,8 @@ def arrays(subject: Subject, split: str, outcome: Outcome) -> dict[str, np.ndarr
         if name in subject.amortized:
             columns["elbo_amortized"] = fitted.elbo_start.value
             columns["elbo_amortized_stderr"] = fitted.elbo_start.stderr
+        if name in outcome.diagnostics:
+            columns |= diagnostics.columns(outcome.diagnostics[name])
         measured |= {f"{name}/{key}": value for key, value in columns.items()}
     return {f"{split}/{key}": value for key, value in measured.items()}
 
@@ -121,6 +125,10 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
     if outcome.others is not None:
         row["log_evidence"]["num_by_modes"] = len(outcome.others.by_modes)
         row |= _modes(subject, name, outcome)
+    if name in outcome.diagnostics:
+        row["diagnostics"] = diagnostics.entry(outcome.diagnostics[name])
+    if subject.quantized is not None:
+        row["bits_per_dim"] = diagnostics.bits(row, subject.quantized)
     if outcome.bidirectional is not None:
         row["two_sided"] = _two_sided(subject, outcome)
     if name in outcome.calibrations:

@@ -19,6 +19,7 @@ from vaelab.evidence.bdmc import Bidirectional, bidirectional
 from vaelab.measure import other_modes
 from vaelab.measure.blocks import Measurement, Stage, run_stage, stage_of
 from vaelab.measure.calibration import Calibration, calibration
+from vaelab.measure.diagnostics import diagnose
 from vaelab.measure.evidence import Choice, Weighed, choose_estimator, weigh_runs
 from vaelab.measure.fit import LocalFit, Problem, fit_runs
 from vaelab.measure.other_modes import OtherModes
@@ -76,6 +77,9 @@ def measure(runs: Sequence[Measurement], split: str, console: Console) -> list[O
             bidirectional=both[number],
             others=others[number],
             calibrations={n: _calibrate(run, n, fit) for n, fit in fits[number].items()} if simulated else {},
+            diagnostics={n: diagnose(run.subject, run.points, n, fit) for n, fit in fits[number].items()}
+            if first.settings.diagnostics.enabled
+            else {},
         )
         for number, run in enumerate(runs)
     ]
