@@ -9,7 +9,7 @@ from vaelab.evidence import Evidence
 from vaelab.evidence.bdmc import temperatures_for
 from vaelab.inference import certificate
 from vaelab.inference.loop import evaluations
-from vaelab.measure import diagnostics, ended, gap, other_modes, remarks
+from vaelab.measure import by_group, diagnostics, ended, gap, other_modes, remarks
 from vaelab.measure.fit import LocalFit
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.objective.draws import Estimate
@@ -125,6 +125,8 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
     if outcome.others is not None:
         row["log_evidence"]["num_by_modes"] = len(outcome.others.by_modes)
         row |= _modes(subject, name, outcome)
+    made = by_group.groups(outcome.points, outcome.evidence.log_evidence)
+    row |= by_group.entries(measured, averaged_N, made, has_encoder=has_encoder)
     if name in outcome.diagnostics:
         row["diagnostics"] = diagnostics.entry(outcome.diagnostics[name])
     if subject.quantized is not None:
