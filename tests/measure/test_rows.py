@@ -51,6 +51,8 @@ def outcome(*fits, log_evidence=0.0, stderr=0.01):
         calibrations={},
         others=None,
         diagnostics={},
+        splits={},
+        optimal_scales={},
     )
 
 

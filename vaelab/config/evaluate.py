@@ -110,7 +110,16 @@ def diagnostics_settings(section: Section) -> DiagnosticsSettings:
         enabled=section.boolean("enabled"),
         max_points=section.integer("max_points", 2),
         num_draws=section.integer("num_draws", 2),
+        split_points=section.integer("split_points", 0),
+        path_draws=_even(section, "path_draws"),
     )
+
+
+def _even(section: Section, name: str) -> int:
+    number = section.integer(name, 2)
+    if number % 2:
+        raise section.error(name, "must be even: draws come in pairs")
+    return number
 
 
 def _timed_loops(top: Section, family: PosteriorFamily) -> tuple[Loop, ...]:

@@ -47,6 +47,11 @@ def encoded(
     return of_family(family, np.asarray(phi_NxP), eps_RxSxK)
 
 
+def scales(family: PosteriorFamily, phi_NxP: np.ndarray) -> np.ndarray:
+    """S_NxKxK of Gaussian q = N(mu, S S')."""
+    return np.float64(jax.device_get(_moments(family)(np.asarray(phi_NxP)))[1])
+
+
 def _gaussian(family: PosteriorFamily, phi_NxP: np.ndarray, eps_RxSxK: np.ndarray) -> Encoded:
     count, size, parts = len(phi_NxP), len(eps_RxSxK), []
     # In portions of one size, and so by one program; scales, which are large, of the first one alone.

@@ -9,7 +9,7 @@ from vaelab.evidence import Evidence
 from vaelab.evidence.bdmc import temperatures_for
 from vaelab.inference import certificate
 from vaelab.inference.loop import evaluations
-from vaelab.measure import by_group, diagnostics, ended, gap, other_modes, remarks
+from vaelab.measure import by_group, diagnostics, ended, gap, other_modes, pairs, remarks, split_gap
 from vaelab.measure.fit import LocalFit
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.objective.draws import Estimate
@@ -129,6 +129,11 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
     row |= by_group.entries(measured, averaged_N, made, has_encoder=has_encoder)
     if name in outcome.diagnostics:
         row["diagnostics"] = diagnostics.entry(outcome.diagnostics[name])
+    if name in outcome.splits:
+        path_draws = subject.settings.diagnostics.path_draws
+        row["amortization_split"] = split_gap.entry(outcome.splits[name], fitted, path_draws=path_draws)
+    if name == "diagonal":
+        row |= _correlations(outcome)
     if subject.quantized is not None:
         row["bits_per_dim"] = diagnostics.bits(row, subject.quantized)
     if outcome.bidirectional is not None:
@@ -145,6 +150,16 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
         line = f"the means leave out {row['num_left_out']:,} of {row['num_points']:,} datapoints"
         row["notes"].insert(0, f"{line}: a number there is not finite, index {first} first")
     return row
+
+
+def _correlations(outcome: Outcome) -> dict[str, Any]:
+    """What the diagonal family lacks by pairs of latents, where the full one stands beside it."""
+    for beside, scale_MxKxK in outcome.optimal_scales.items():
+        high, low = (np.float64(outcome.fits[name].elbo_optimal.value) for name in (beside, "diagonal"))
+        with np.errstate(invalid="ignore"):
+            gap_M = (high - low)[: len(scale_MxKxK)]
+        return {"correlations": pairs.entry(scale_MxKxK, gap_M, beside)}
+    return {}
 
 
 def _modes(subject: Subject, name: str, outcome: Outcome) -> dict[str, Any]:

@@ -20,9 +20,11 @@ from vaelab.measure import other_modes
 from vaelab.measure.blocks import Measurement, Stage, run_stage, stage_of
 from vaelab.measure.calibration import Calibration, calibration
 from vaelab.measure.diagnostics import diagnose
+from vaelab.measure.encoding import scales
 from vaelab.measure.evidence import Choice, Weighed, choose_estimator, weigh_runs
-from vaelab.measure.fit import LocalFit, Problem, fit_runs
+from vaelab.measure.fit import LocalFit, Problem, fit_runs, score_size
 from vaelab.measure.other_modes import OtherModes
+from vaelab.measure.split_gap import GapSplit, num_split, split_gaps
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.model.latent import bind
 from vaelab.runtime.devices import Progress, map_runs, take
@@ -46,6 +48,8 @@ def measure(runs: Sequence[Measurement], split: str, console: Console) -> list[O
             fits[run][name], seconds[run][name] = fit, float(np.sum(seconds_N))
     others = other_modes.search(runs, split, fits, console)
     fits = [other.fits if other else each for other, each in zip(others, fits, strict=True)]
+
+    splits = _gap_splits(runs, split, fits, console)
 
     weighed = [
         Weighed(run.subject.theta, run.points.inputs, _proposals(run.subject, own), run.subject.keys.evidence)
@@ -80,6 +84,8 @@ def measure(runs: Sequence[Measurement], split: str, console: Console) -> list[O
             diagnostics={n: diagnose(run.subject, run.points, n, fit) for n, fit in fits[number].items()}
             if first.settings.diagnostics.enabled
             else {},
+            splits=splits[number],
+            optimal_scales=_optimal_scales(run.subject, fits[number]),
         )
         for number, run in enumerate(runs)
     ]
@@ -110,6 +116,56 @@ def _fit_stage(runs: Sequence[Measurement], split: str, name: str) -> Stage:
 
     template = LocalFit.template(), 0
     return stage_of(runs, f"inference {split} {name}", template, compute, times=len(settings.starts))
+
+
+def _gap_splits(
+    runs: Sequence[Measurement], split: str, fits: Sequence[Fits], console: Console
+) -> list[dict[str, GapSplit]]:
+    """The amortization gap of the first datapoints in parts, of each Gaussian family with an encoder."""
+    subject, split_of = runs[0].subject, [{} for _ in runs]
+    settings = subject.settings
+    chosen = settings.diagnostics
+    if not (chosen.enabled and chosen.split_points):
+        return split_of
+    for name in fits[0]:
+        if name not in subject.amortized or subject.families[name].gaussian is None:
+            continue
+        static = subject.model, subject.families[name], settings.inference[name]
+        whole = [_problem_of_fit(run, own[name]) for run, own in zip(runs, fits, strict=True)]
+        size = score_size(static, whole, settings.memory)
+        count = num_split(len(whole[0].phi_start_NxP), size, chosen.split_points)
+
+        def compute(
+            numbers: Sequence[int], rows: slice, progress: Progress, *, name=name, static=static, size=size
+        ) -> list[GapSplit]:
+            parts = [_problem_of_fit(runs[n], fits[n][name], rows) for n in numbers]
+            phis = [fits[n][name].inference.phi_P[rows] for n in numbers]
+            sizes = {"size": size, "path_draws": chosen.path_draws, "chunk_size": settings.memory}
+            results = split_gaps(*static, parts, phis, **sizes)
+            progress((rows.stop - rows.start) * len(numbers))
+            return results
+
+        label = f"split of the gap {split} {name}"
+        stage = Stage(label, GapSplit.template(), compute, count, settings.points_per_save)
+        for run, result in enumerate(run_stage(stage, [run.directory for run in runs], console)):
+            split_of[run][name] = result
+    return split_of
+
+
+def _optimal_scales(subject: Subject, fits: Fits) -> dict[str, np.ndarray]:
+    """S of q*_full of the first datapoints, where the diagonal family stands beside it."""
+    chosen, names = subject.settings.diagnostics, [name for name in RICHEST if name in fits]
+    if not chosen.enabled or "diagonal" not in fits or not names:
+        return {}
+    phi_NxP = fits[names[0]].inference.phi_P[: chosen.max_points]
+    return {names[0]: scales(subject.families[names[0]], phi_NxP)}
+
+
+def _problem_of_fit(run: Measurement, fit: LocalFit, rows: slice = slice(None)) -> Problem:
+    """What the fit solved at these rows, with the draws that its bounds were scored on."""
+    subject = run.subject
+    inputs, phi_NxP = take((run.points.inputs, fit.phi_start), rows)
+    return Problem(subject.theta, inputs, phi_NxP, subject.keys.inference, subject.settings.tolerance)
 
 
 def _proposals(subject: Subject, fits: Fits) -> tuple[np.ndarray, ...]:
@@ -208,6 +264,7 @@ def _from_both_sides(
     return bidirectional(log_joint, family, phi_P, z_K, key, settings=settings)
 
 
+RICHEST = ("full", "cholesky")  # families of all Gaussian distributions
 RANKED_DRAWS = 199  # so that 20 bins of ranks are alike
 
 

@@ -20,6 +20,7 @@ from vaelab.types import LatentModel, Params, PosteriorFamily
 if TYPE_CHECKING:
     from vaelab.measure.diagnostics import Diagnostics
     from vaelab.measure.other_modes import OtherModes
+    from vaelab.measure.split_gap import GapSplit
 
 
 class Inputs(NamedTuple):
@@ -114,11 +115,16 @@ class DiagnosticsSettings(NamedTuple):
     enabled: whether they do
     max_points, num_draws: datapoints, the first, and draws of each, from which the aggregate posterior is
         estimated; a pair of datapoints and a draw is a density
+    split_points: datapoints, the first, at which the amortization gap is split, see `measure.split_gap`; 0
+        for none
+    path_draws: of each gradient on the way from the encoder's q to q*
     """
 
     enabled: bool
     max_points: int
     num_draws: int
+    split_points: int
+    path_draws: int
 
 
 class EvaluateSettings(NamedTuple):
@@ -173,6 +179,8 @@ class Outcome(NamedTuple):
     bidirectional, calibrations: both bounds, and those of each family's q*, on simulated data.
     others: what a search for other modes has shown, and done to the fits and log p(x); None without one.
     diagnostics: of each family's q beside its gaps; empty where they are switched off.
+    splits: of the amortization gaps of Gaussian families with an encoder, likewise.
+    optimal_scales: S_MxKxK of q*_full, by its family's name, of the first datapoints, likewise.
     """
 
     points: Measured
@@ -185,3 +193,5 @@ class Outcome(NamedTuple):
     calibrations: dict[str, Calibration]
     others: "OtherModes | None" = None
     diagnostics: "Mapping[str, Diagnostics]" = MappingProxyType({})
+    splits: "Mapping[str, GapSplit]" = MappingProxyType({})
+    optimal_scales: Mapping[str, np.ndarray] = MappingProxyType({})
