@@ -15,7 +15,7 @@ from vaelab.inference.solver import stochastic_gradient
 from vaelab.measure import split_gap
 from vaelab.measure.fit import InferenceSettings, Problem, score_runs
 from vaelab.measure.gap import mean_and_stderr
-from vaelab.measure.split_gap import GapSplit, num_split, split_gaps
+from vaelab.measure.split_gap import GapSplit, split_gaps
 from vaelab.model.prior import standard_normal_log_prob
 from vaelab.objective.draws import Estimate
 from vaelab.objective.elbo import elbo
@@ -44,9 +44,9 @@ def parts(name):
     start = best + np.float32(0.3 * rng.normal(size=best.shape))
     problem = Problem(THETA, (X, np.arange(N)), start, jax.random.key(5), 0.05)
     static = MODEL, family, SETTINGS
-    (split,) = split_gaps(*static, [problem], [best], size=N, path_draws=400, chunk_size=N)
+    (split,) = split_gaps(MODEL, family, [problem], [best], num_draws=400, chunk_size=N)
     (ends,) = score_runs(static, [problem], N, "score", [(start, best)])
-    fit = SimpleNamespace(elbo_start=ends[0], elbo_optimal=ends[1])
+    fit = SimpleNamespace(elbo_start=ends[0], elbo_optimal=ends[1], gain_stderr=np.float64(ends[2].stderr))
     return np.float64(start), np.float64(best), split, fit
 
 
@@ -57,20 +57,18 @@ def test_mean_and_scale_cost_what_the_closed_forms_say(name):
     of_mean = 0.5 * np.einsum("ni,ij,nj->n", delta, PRECISION, delta)
     gap = np.array([ORACLE.elbo(x, *scale_of(name, b)) - ORACLE.elbo(x, *scale_of(name, s))
                     for x, s, b in zip(X, start, best, strict=True)])  # fmt: skip
-    entry = split_gap.entry(split, fit, path_draws=400)
-    # The noise of the draws of a mean's gain cancels in antithetic pairs; that of a scale's does not.
+    entry = split_gap.entry(split, fit, num_draws=400)
+    # The noise of the draws of a mean's gain cancels in antithetic pairs; that of the gap does not.
+    noise = FIVE * np.sqrt(np.mean(fit.gain_stderr**2) / N)
     for way in ("mean_first", "scale_first"):
         assert entry[way]["mean"] == pytest.approx(mean_and_stderr(of_mean), rel=2e-3, abs=1e-4)
-        noise = FIVE * np.hypot(*(np.mean(part.stderr) for part in (split.better_mean, split.better_scale)))
-        assert entry[way]["scale"]["mean"] == pytest.approx(np.mean(gap - of_mean), abs=noise / np.sqrt(N))
-        whole = entry[way]["mean"]["mean"] + entry[way]["scale"]["mean"]
-        assert whole == pytest.approx(entry["gap"]["mean"], abs=1e-4)
-    assert entry["mean"]["mean"] + entry["scale"]["mean"] == pytest.approx(entry["gap"]["mean"], abs=1e-4)
+        assert entry[way]["scale"]["mean"] == pytest.approx(np.mean(gap - of_mean), abs=noise)
+    for way in (entry, entry["mean_first"], entry["scale_first"]):
+        assert way["mean"]["mean"] + way["scale"]["mean"] == pytest.approx(entry["gap"]["mean"])
     assert entry["interaction"]["mean"] == pytest.approx(0.0, abs=1e-4)
     np.testing.assert_allclose(split.mean_nxK, 0.5 * delta * (delta @ PRECISION), rtol=2e-3, atol=2e-3)
-    assert entry["by_dimension"]["remainder"]["mean"] == pytest.approx(
-        0.0, abs=1e-3 if name == "full" else noise / np.sqrt(N)
-    )
+    remainder = entry["by_dimension"]["remainder"]["mean"]
+    assert remainder == pytest.approx(0.0, abs=1e-3 if name == "full" else 2 * noise)
 
 
 def scale_of(name, phi):
@@ -96,9 +94,9 @@ def test_where_mean_and_scale_interact_both_ways_are_told():
     problem = Problem((), (np.zeros((1, 1), np.float32), np.arange(1)), start, jax.random.key(0), 0.05)
     settings = SETTINGS._replace(elbo_samples=40_000, elbo_chunk_size=10_000)
     static = quartic, posterior.diagonal(1), settings
-    (split,) = split_gaps(*static, [problem], [best], size=1, path_draws=40_000, chunk_size=1)
+    (split,) = split_gaps(*static[:2], [problem], [best], num_draws=40_000, chunk_size=1)
     (ends,) = score_runs(static, [problem], 1, "score", [(start, best)])
-    got = split_gap.entry(split, SimpleNamespace(elbo_start=ends[0], elbo_optimal=ends[1]), path_draws=2)
+    got = split_gap.entry(split, SimpleNamespace(elbo_start=ends[0], elbo_optimal=ends[1]), num_draws=2)
 
     def bound(m, s):
         return -(m**4 + 6 * m**2 * s**2 + 3 * s**4) / 12 + np.log(s)
@@ -117,14 +115,13 @@ def test_where_mean_and_scale_interact_both_ways_are_told():
     assert got["by_dimension"]["remainder"]["mean"] == pytest.approx(0.0, abs=2 * noise)
 
 
-def test_whole_chunks_are_split_and_what_is_not_finite_is_left_out():
-    assert [num_split(1000, 67, wanted) for wanted in (1, 256, 5000)] == [67, 268, 1000]
-    assert num_split(24, 24, 256) == 24
-    bound = Estimate(np.array([1.0, -np.inf]), np.zeros(2))
-    split = GapSplit(bound, bound, np.full((2, 1), 0.5), np.full((2, 1), 0.5))
-    start, best = (Estimate(np.full(2, value), None) for value in (0.0, 2.0))
+def test_what_is_not_finite_is_left_out():
+    split = GapSplit(np.array([[1.0, 1.5], [np.inf, 1.0]]), np.full((2, 1), 0.4), np.full((2, 1), 0.7))
+    start, best = (Estimate(np.full(3, value), None) for value in (0.0, 2.0))
     fit = SimpleNamespace(elbo_start=start, elbo_optimal=best)
-    entry = split_gap.entry(split, fit, path_draws=2)
-    assert (entry["num_points"], entry["gap"]["mean"]) == (1, 2.0)
+    entry = split_gap.entry(split, fit, num_draws=2)
+    assert (entry["num_points"], entry["gap"]["mean"], entry["mean"]["mean"]) == (1, 2.0, 1.25)
+    assert entry["interaction"]["mean"] == -0.5
+    assert entry["by_dimension"]["remainder"]["mean"] == pytest.approx(0.9)
     nothing = split._replace(mean_nxK=np.full((2, 1), np.nan))
-    assert split_gap.entry(nothing, fit, path_draws=2) is None
+    assert split_gap.entry(nothing, fit, num_draws=2) is None

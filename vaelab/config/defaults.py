@@ -180,8 +180,8 @@ def evaluate() -> ConfigDict:
     # Beside the gaps rate, units, and the aggregate posterior of the first max_points, num_draws of each: its
     # cost grows with the square of max_points.
     config.diagnostics = ConfigDict({"enabled": True, "max_points": 1000, "num_draws": 4})
-    # The amortization gap of about as many datapoints is split into parts (0: none), by so many draws.
-    config.diagnostics.update({"split_points": 256, "path_draws": 16})
+    # Of the first split_points (0: none) the amortization gap is split into parts, by split_draws.
+    config.diagnostics.update({"split_points": 256, "split_draws": 16})
     return config
 
 

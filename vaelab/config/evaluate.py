@@ -111,7 +111,7 @@ def diagnostics_settings(section: Section) -> DiagnosticsSettings:
         max_points=section.integer("max_points", 2),
         num_draws=section.integer("num_draws", 2),
         split_points=section.integer("split_points", 0),
-        path_draws=_even(section, "path_draws"),
+        split_draws=_even(section, "split_draws"),
     )
 
 

@@ -235,13 +235,6 @@ def score_runs(
     )
 
 
-def score_size(static: tuple[Any, ...], problems: Sequence[Problem], chunk_size: int | Memory) -> int:
-    """The rows of a chunk of `score_runs`: what scores others in whole chunks is served by its program."""
-    shared = [(problem.theta, problem.key) for problem in problems]
-    rows = [(*problem.data, (problem.phi_start_NxP,) * 2) for problem in problems]
-    return rows_at_a_time(_score, shared, rows, chunk_size, static=(*static, "score"))
-
-
 # A further round takes a whole chunk for the few that have not converged. Few rows at a time cost a CPU
 # little, for an accelerator they leave it idle.
 ROWS_ON_CPU = 128

@@ -130,8 +130,8 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
     if name in outcome.diagnostics:
         row["diagnostics"] = diagnostics.entry(outcome.diagnostics[name])
     if name in outcome.splits:
-        path_draws = subject.settings.diagnostics.path_draws
-        row["amortization_split"] = split_gap.entry(outcome.splits[name], fitted, path_draws=path_draws)
+        num_draws = subject.settings.diagnostics.split_draws
+        row["amortization_split"] = split_gap.entry(outcome.splits[name], fitted, num_draws=num_draws)
     if name == "diagonal":
         row |= _correlations(outcome)
     if subject.quantized is not None:

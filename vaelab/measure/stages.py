@@ -22,9 +22,9 @@ from vaelab.measure.calibration import Calibration, calibration
 from vaelab.measure.diagnostics import diagnose
 from vaelab.measure.encoding import scales
 from vaelab.measure.evidence import Choice, Weighed, choose_estimator, weigh_runs
-from vaelab.measure.fit import LocalFit, Problem, fit_runs, score_size
+from vaelab.measure.fit import LocalFit, Problem, fit_runs
 from vaelab.measure.other_modes import OtherModes
-from vaelab.measure.split_gap import GapSplit, num_split, split_gaps
+from vaelab.measure.split_gap import GapSplit, split_gaps
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.model.latent import bind
 from vaelab.runtime.devices import Progress, map_runs, take
@@ -127,21 +127,19 @@ def _gap_splits(
     chosen = settings.diagnostics
     if not (chosen.enabled and chosen.split_points):
         return split_of
+    count = min(chosen.split_points, len(runs[0].points.inputs.index_N))
     for name in fits[0]:
-        if name not in subject.amortized or subject.families[name].gaussian is None:
+        family = subject.families[name]
+        if name not in subject.amortized or family.gaussian is None:
             continue
-        static = subject.model, subject.families[name], settings.inference[name]
-        whole = [_problem_of_fit(run, own[name]) for run, own in zip(runs, fits, strict=True)]
-        size = score_size(static, whole, settings.memory)
-        count = num_split(len(whole[0].phi_start_NxP), size, chosen.split_points)
 
         def compute(
-            numbers: Sequence[int], rows: slice, progress: Progress, *, name=name, static=static, size=size
+            numbers: Sequence[int], rows: slice, progress: Progress, *, name=name, family=family
         ) -> list[GapSplit]:
             parts = [_problem_of_fit(runs[n], fits[n][name], rows) for n in numbers]
             phis = [fits[n][name].inference.phi_P[rows] for n in numbers]
-            sizes = {"size": size, "path_draws": chosen.path_draws, "chunk_size": settings.memory}
-            results = split_gaps(*static, parts, phis, **sizes)
+            sizes = {"num_draws": chosen.split_draws, "chunk_size": settings.memory}
+            results = split_gaps(subject.model, family, parts, phis, **sizes)
             progress((rows.stop - rows.start) * len(numbers))
             return results
 
@@ -161,8 +159,8 @@ def _optimal_scales(subject: Subject, fits: Fits) -> dict[str, np.ndarray]:
     return {names[0]: scales(subject.families[names[0]], phi_NxP)}
 
 
-def _problem_of_fit(run: Measurement, fit: LocalFit, rows: slice = slice(None)) -> Problem:
-    """What the fit solved at these rows, with the draws that its bounds were scored on."""
+def _problem_of_fit(run: Measurement, fit: LocalFit, rows: slice) -> Problem:
+    """What the fit has solved at these rows."""
     subject = run.subject
     inputs, phi_NxP = take((run.points.inputs, fit.phi_start), rows)
     return Problem(subject.theta, inputs, phi_NxP, subject.keys.inference, subject.settings.tolerance)

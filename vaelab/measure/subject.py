@@ -117,14 +117,14 @@ class DiagnosticsSettings(NamedTuple):
         estimated; a pair of datapoints and a draw is a density
     split_points: datapoints, the first, at which the amortization gap is split, see `measure.split_gap`; 0
         for none
-    path_draws: of each gradient on the way from the encoder's q to q*
+    split_draws: of each bound and gradient of it
     """
 
     enabled: bool
     max_points: int
     num_draws: int
     split_points: int
-    path_draws: int
+    split_draws: int
 
 
 class EvaluateSettings(NamedTuple):
