@@ -25,9 +25,9 @@ def subject(family, *, log_prior=standard_normal_log_prob, amortized=True):
     return SimpleNamespace(
         families={family.name: family},
         amortized={family.name: "encoder"} if amortized else {},
-        settings=SimpleNamespace(diagnostics=DiagnosticsSettings(True, 1000, 4)),
+        settings=SimpleNamespace(diagnostics=DiagnosticsSettings(True, 1000, 4, 0, 2)),
         keys=SimpleNamespace(inference=jax.random.key(0)),
-        model=SimpleNamespace(log_prior=log_prior),
+        model=SimpleNamespace(log_prior=log_prior, latent_dim=K),
     )
 
 

@@ -119,7 +119,7 @@ def test_the_html_is_sound_and_labelled(tmp_path):
         for address in (attrs.get("href"), attrs.get("src")):
             assert address is None or address.startswith("data:") or address.removeprefix("#") in names
     drawings = [attrs for _, attrs, _ in page.all("svg") if attrs.get("role") == "img"]
-    # Bars; of both rows histograms, latent space, the mean's and the units' columns, two kinds of groups; curves.
+    # Bars; of each row histograms, latent space, columns of means and units, two kinds of groups; curves.
     assert len(drawings) == 1 + 2 * 2 + 2 * 2 + 2 * 2 + 2 * 2 + 1
     assert all(attrs["aria-labelledby"] for attrs in drawings)
     assert len(page.all("caption")) == len(page.all("table"))

@@ -14,6 +14,7 @@ from vaelab.measure.gap import mean_and_stderr
 from vaelab.measure.prior_side import has_known_prior
 from vaelab.measure.subject import Measured, Quantized, Subject
 
+MOST_NUMBERS = 2**24  # of scales that are held at once
 BOUNDS = ("elbo_amortized", "elbo_optimal", "log_evidence")
 
 
@@ -34,6 +35,12 @@ class Diagnostics(NamedTuple):
     known_prior: bool
 
 
+def num_detailed(subject: Subject, count: int) -> int:
+    """How many of `count` datapoints are looked at in detail: max_points, and fewer of large scales."""
+    K = subject.model.latent_dim
+    return min(count, subject.settings.diagnostics.max_points, max(2, MOST_NUMBERS // K**2))
+
+
 def diagnose(subject: Subject, points: Measured, name: str, fit: LocalFit) -> Diagnostics:
     """The q of the encoder, or q* of a family without one; those of the first max_points in detail."""
     settings, index_N = subject.settings.diagnostics, points.inputs.index_N
@@ -44,7 +51,7 @@ def diagnose(subject: Subject, points: Measured, name: str, fit: LocalFit) -> Di
         phi_NxP,
         index_N,
         purpose_key(subject.keys.inference, "diagnostics"),
-        rows=min(settings.max_points, len(index_N)),
+        rows=num_detailed(subject, len(index_N)),
         num_draws=settings.num_draws,
     )
     densities = None

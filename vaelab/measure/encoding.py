@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vaelab.measure.aggregate import Draws, Members
@@ -47,22 +46,25 @@ def encoded(
     return of_family(family, np.asarray(phi_NxP), eps_RxSxK)
 
 
-def scales(family: PosteriorFamily, phi_NxP: np.ndarray) -> np.ndarray:
-    """S_NxKxK of Gaussian q = N(mu, S S')."""
-    return np.float64(jax.device_get(_moments(family)(np.asarray(phi_NxP)))[1])
+def moments(family: PosteriorFamily, phi_NxP: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(mean_NxK, S_NxKxK) of Gaussian q = N(mu, S S')."""
+    mean_NxK, scale_NxKxK = jax.device_get(_moments(family)(np.asarray(phi_NxP)))
+    return np.float64(mean_NxK), np.float64(scale_NxKxK)
 
 
 def _gaussian(family: PosteriorFamily, phi_NxP: np.ndarray, eps_RxSxK: np.ndarray) -> Encoded:
     count, size, parts = len(phi_NxP), len(eps_RxSxK), []
     # In portions of one size, and so by one program; scales, which are large, of the first one alone.
     for at in range(0, count, size):
-        portion = phi_NxP[np.minimum(np.arange(at, at + size), count - 1)]
-        mean_RxK, scale_RxKxK, kl_R = jax.device_get(_moments(family)(portion))
+        mean_RxK, scale_RxKxK = moments(family, phi_NxP[np.minimum(np.arange(at, at + size), count - 1)])
         with np.errstate(all="ignore"):  # what is not finite is told apart by kl_N
-            parts.append((mean_RxK, np.sqrt(np.sum(np.float64(scale_RxKxK) ** 2, axis=2)), kl_R))
+            variance_RxK = np.sum(scale_RxKxK**2, axis=2)
+            log_det_R = np.linalg.slogdet(scale_RxKxK)[1]
+            kl_R = 0.5 * np.sum(variance_RxK + mean_RxK**2 - 1.0, axis=1) - log_det_R
+            parts.append((mean_RxK, np.sqrt(variance_RxK), kl_R))
         if not at:
-            first_RxKxK = np.float64(scale_RxKxK)
-    mean_NxK, sd_NxK, kl_N = (np.float64(np.concatenate(part)[:count]) for part in zip(*parts, strict=True))
+            first_RxKxK = scale_RxKxK
+    mean_NxK, sd_NxK, kl_N = (np.concatenate(part)[:count] for part in zip(*parts, strict=True))
     good_N = np.isfinite(kl_N) & np.isfinite(mean_NxK).all(axis=1) & np.isfinite(sd_NxK).all(axis=1)
     mean_NxK[~good_N], kl_N[~good_N] = np.nan, np.nan
     with np.errstate(all="ignore"):
@@ -108,19 +110,10 @@ def _noise(latent_dim: int, num_draws: int) -> Callable[[Key, np.ndarray], Array
 
 
 @functools.lru_cache(maxsize=16)
-def _moments(family: PosteriorFamily) -> Callable[[np.ndarray], tuple[Array, Array, Array]]:
-    """phi_RxP -> (mean_RxK, scale_RxKxK, KL_R to N(0, I))."""
-
-    def one(phi_P: Array) -> tuple[Array, Array, Array]:
-        mean_K, scale_KxK = family.gaussian.location_scale(phi_P)
-        if family.kl_to_prior is not None:
-            return mean_K, scale_KxK, family.kl_to_prior(phi_P)
-        square = jnp.sum(scale_KxK**2) + jnp.sum(mean_K**2) - mean_K.size
-        return mean_K, scale_KxK, 0.5 * square - jnp.linalg.slogdet(scale_KxK)[1]
-
-    def many(phi_RxP: Array) -> tuple[Array, Array, Array]:
+def _moments(family: PosteriorFamily) -> Callable[[np.ndarray], tuple[Array, Array]]:
+    def many(phi_RxP: Array) -> tuple[Array, Array]:
         with jax.default_matmul_precision("highest"):
-            return jax.vmap(one)(phi_RxP)
+            return jax.vmap(family.gaussian.location_scale)(phi_RxP)
 
     return jax.jit(many)
 

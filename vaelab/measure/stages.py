@@ -19,8 +19,8 @@ from vaelab.evidence.bdmc import Bidirectional, bidirectional
 from vaelab.measure import other_modes
 from vaelab.measure.blocks import Measurement, Stage, run_stage, stage_of
 from vaelab.measure.calibration import Calibration, calibration
-from vaelab.measure.diagnostics import diagnose
-from vaelab.measure.encoding import scales
+from vaelab.measure.diagnostics import diagnose, num_detailed
+from vaelab.measure.encoding import moments
 from vaelab.measure.evidence import Choice, Weighed, choose_estimator, weigh_runs
 from vaelab.measure.fit import LocalFit, Problem, fit_runs
 from vaelab.measure.other_modes import OtherModes
@@ -155,8 +155,9 @@ def _optimal_scales(subject: Subject, fits: Fits) -> dict[str, np.ndarray]:
     chosen, names = subject.settings.diagnostics, [name for name in RICHEST if name in fits]
     if not chosen.enabled or "diagonal" not in fits or not names:
         return {}
-    phi_NxP = fits[names[0]].inference.phi_P[: chosen.max_points]
-    return {names[0]: scales(subject.families[names[0]], phi_NxP)}
+    fit = fits[names[0]]
+    phi_NxP = fit.inference.phi_P[: num_detailed(subject, len(fit.rounds))]
+    return {names[0]: moments(subject.families[names[0]], phi_NxP)[1]}
 
 
 def _problem_of_fit(run: Measurement, fit: LocalFit, rows: slice) -> Problem:
