@@ -7,7 +7,7 @@ import pytest
 from tests.support.oracles import FIVE, LinearGaussian, gaussian_kl, log_abs_det, log_normal
 from vaelab import posterior
 from vaelab.measure import aggregate, units
-from vaelab.measure.encoding import encoded
+from vaelab.measure.encoding import encoded, noise
 from vaelab.measure.gap import mean_and_stderr
 
 K = 2
@@ -21,8 +21,11 @@ def phi_of(name, mean_NxK, scale_KxK):
 
 
 def seen(name, phi_NxP, *, rows=10**6, num_draws=4):
-    arguments = FAMILIES[name], phi_NxP, np.arange(len(phi_NxP)), jax.random.key(3)
-    return encoded(*arguments, rows=rows, num_draws=num_draws)
+    return encoded(FAMILIES[name], phi_NxP, noise_of(min(rows, len(phi_NxP)), num_draws))
+
+
+def noise_of(rows, num_draws):
+    return noise(jax.random.key(3), np.arange(rows), num_draws=num_draws, latent_dim=K)
 
 
 def on_grid(mean_NxK, scale_KxK):
@@ -217,9 +220,8 @@ def test_a_flow_with_one_transformation_has_the_information_of_its_gaussian():
     shared = np.float32(np.asarray(flow.init())[2 * K :] + 0.5 * rng.normal(size=flow.shared_size))
     local = phi_of("diagonal", rng.normal(size=(300, K)), np.diag([0.5, 0.7]))
     phi = np.concatenate([local, np.tile(shared, (300, 1))], axis=1)
-    arguments = np.arange(300), jax.random.key(3)
-    by_flow = encoded(flow, phi, *arguments, rows=300, num_draws=8)
-    plain = encoded(posterior.diagonal(K), local, *arguments, rows=300, num_draws=8)
+    eps = noise_of(300, 8)
+    by_flow, plain = encoded(flow, phi, eps), encoded(FAMILIES["diagonal"], local, eps)
     values, wanted = (aggregate.densities(one.members, one.draws) for one in (by_flow, plain))
     np.testing.assert_allclose(values.own - values.whole, wanted.own - wanted.whole, atol=1e-4)
     np.testing.assert_allclose(values.own - values.prior, by_flow.kl_N, atol=1e-4)
@@ -227,7 +229,7 @@ def test_a_flow_with_one_transformation_has_the_information_of_its_gaussian():
     assert values.whole_NxK is None
     assert not by_flow.exact
     unshared = phi + np.float32(rng.normal(size=phi.shape) * (np.arange(phi.shape[1]) >= 2 * K))
-    assert encoded(flow, unshared, *arguments, rows=300, num_draws=8).members is None
+    assert encoded(flow, unshared, eps).members is None
 
 
 def test_what_is_not_finite_is_left_out_and_draws_are_of_the_index():

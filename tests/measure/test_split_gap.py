@@ -44,7 +44,8 @@ def parts(name):
     start = best + np.float32(0.3 * rng.normal(size=best.shape))
     problem = Problem(THETA, (X, np.arange(N)), start, jax.random.key(5), 0.05)
     static = MODEL, family, SETTINGS
-    (split,) = split_gaps(MODEL, family, [problem], [best], num_draws=400, chunk_size=N)
+    eps = np.random.default_rng(7).normal(size=(N, 200, K))
+    (split,) = split_gaps(MODEL, family, [problem], [best], [eps], chunk_size=N)
     (ends,) = score_runs(static, [problem], N, "score", [(start, best)])
     fit = SimpleNamespace(elbo_start=ends[0], elbo_optimal=ends[1], gain_stderr=np.float64(ends[2].stderr))
     return np.float64(start), np.float64(best), split, fit
@@ -94,7 +95,8 @@ def test_where_mean_and_scale_interact_both_ways_are_told():
     problem = Problem((), (np.zeros((1, 1), np.float32), np.arange(1)), start, jax.random.key(0), 0.05)
     settings = SETTINGS._replace(elbo_samples=40_000, elbo_chunk_size=10_000)
     static = quartic, posterior.diagonal(1), settings
-    (split,) = split_gaps(*static[:2], [problem], [best], num_draws=40_000, chunk_size=1)
+    eps = np.random.default_rng(7).normal(size=(1, 20_000, 1))
+    (split,) = split_gaps(*static[:2], [problem], [best], [eps], chunk_size=1)
     (ends,) = score_runs(static, [problem], 1, "score", [(start, best)])
     got = split_gap.entry(split, SimpleNamespace(elbo_start=ends[0], elbo_optimal=ends[1]), num_draws=2)
 

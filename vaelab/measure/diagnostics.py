@@ -8,7 +8,7 @@ import numpy as np
 
 from vaelab.keys import purpose_key
 from vaelab.measure import aggregate, units
-from vaelab.measure.encoding import Encoded, encoded
+from vaelab.measure.encoding import Encoded, encoded, noise
 from vaelab.measure.fit import LocalFit
 from vaelab.measure.gap import mean_and_stderr
 from vaelab.measure.prior_side import has_known_prior
@@ -41,19 +41,26 @@ def num_detailed(subject: Subject, count: int) -> int:
     return min(count, subject.settings.diagnostics.max_points, max(2, MOST_NUMBERS // K**2))
 
 
+def detailed_noise(subject: Subject, index_N: np.ndarray, purpose: str) -> np.ndarray:
+    """eps_RxSxK of the datapoints in detail, with as many draws as the most that is asked for.
+
+    So that one program makes the noise of all purposes, whose keys are others.
+    """
+    settings, K = subject.settings.diagnostics, subject.model.latent_dim
+    rows = max(num_detailed(subject, len(index_N)), min(settings.split_points, len(index_N)))
+    num_draws = max(settings.num_draws, settings.split_draws // 2)
+    key = purpose_key(subject.keys.inference, purpose)
+    return noise(key, index_N[:rows], num_draws=num_draws, latent_dim=K)
+
+
 def diagnose(subject: Subject, points: Measured, name: str, fit: LocalFit) -> Diagnostics:
     """The q of the encoder, or q* of a family without one; those of the first max_points in detail."""
     settings, index_N = subject.settings.diagnostics, points.inputs.index_N
     of = subject.amortized.get(name, "q*")
     phi_NxP, elbo = (fit.inference.phi_P, fit.elbo_optimal) if of == "q*" else (fit.phi_start, fit.elbo_start)
-    seen = encoded(
-        subject.families[name],
-        phi_NxP,
-        index_N,
-        purpose_key(subject.keys.inference, "diagnostics"),
-        rows=num_detailed(subject, len(index_N)),
-        num_draws=settings.num_draws,
-    )
+    eps_RxSxK = detailed_noise(subject, index_N, "diagnostics")
+    eps_RxSxK = eps_RxSxK[: num_detailed(subject, len(index_N)), : settings.num_draws]
+    seen = encoded(subject.families[name], phi_NxP, eps_RxSxK)
     densities = None
     if seen.members is not None and len(seen.rows_M) > 1:
         densities = aggregate.densities(seen.members, seen.draws)

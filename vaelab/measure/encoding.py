@@ -10,6 +10,7 @@ import numpy as np
 from vaelab.measure.aggregate import Draws, Members
 from vaelab.measure.units import kl_by_dimension
 from vaelab.model.likelihood import LOG_2PI
+from vaelab.runtime.devices import map_datapoints
 from vaelab.types import Array, Key, PosteriorFamily
 
 
@@ -34,16 +35,20 @@ class Encoded(NamedTuple):
     members: Members | None
 
 
-def encoded(
-    family: PosteriorFamily, phi_NxP: np.ndarray, index_N: np.ndarray, key: Key, *, rows: int, num_draws: int
-) -> Encoded:
-    """The q of these phi, with num_draws of each of the first `rows` of them.
+def noise(key: Key, index_N: np.ndarray, *, num_draws: int, latent_dim: int) -> np.ndarray:
+    """eps_NxSxK ~ N(0, I), of each datapoint from fold_in(key, index), whatever the others are."""
+    sizes = {"static": (num_draws, latent_dim), "chunk_size": len(index_N)}
+    return map_datapoints(_noise, key, index_N, **sizes, brief=True)
 
-    A draw has its noise from fold_in(key, index), whatever the other datapoints are.
-    """
+
+def _noise(num_draws: int, latent_dim: int, key: Key, index: Array) -> Array:
+    return jax.random.normal(jax.random.fold_in(key, index), (num_draws, latent_dim))
+
+
+def encoded(family: PosteriorFamily, phi_NxP: np.ndarray, eps_RxSxK: np.ndarray) -> Encoded:
+    """The q of these phi, with S draws of each of the first R of them, of this noise."""
     of_family = _flow if family.gaussian is None else _gaussian
-    eps_RxSxK = np.float64(_noise(family.latent_dim, num_draws)(key, index_N[:rows]))
-    return of_family(family, np.asarray(phi_NxP), eps_RxSxK)
+    return of_family(family, np.asarray(phi_NxP), np.float64(eps_RxSxK))
 
 
 def moments(family: PosteriorFamily, phi_NxP: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -101,14 +106,6 @@ def _flow(family: PosteriorFamily, phi_NxP: np.ndarray, eps_RxSxK: np.ndarray) -
 
 
 # The programs are kept, so that the same family compiles them once for all splits.
-@functools.lru_cache(maxsize=16)
-def _noise(latent_dim: int, num_draws: int) -> Callable[[Key, np.ndarray], Array]:
-    def one(key: Key, index: Array) -> Array:
-        return jax.random.normal(jax.random.fold_in(key, index), (num_draws, latent_dim))
-
-    return jax.jit(jax.vmap(one, (None, 0)))
-
-
 @functools.lru_cache(maxsize=16)
 def _moments(family: PosteriorFamily) -> Callable[[np.ndarray], tuple[Array, Array]]:
     def many(phi_RxP: Array) -> tuple[Array, Array]:

@@ -24,14 +24,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.keys import purpose_key
 from vaelab.measure.fit import LocalFit, Problem
 from vaelab.measure.gap import mean_and_stderr
 from vaelab.model.latent import bind
-from vaelab.objective.elbo import elbo, elbo_from_draws
+from vaelab.model.prior import standard_normal_log_prob
+from vaelab.objective.draws import log_weights
 from vaelab.runtime.devices import map_runs
 from vaelab.runtime.memory import Memory
-from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
+from vaelab.types import Array, LatentModel, Params, PosteriorFamily
 
 NUM_NODES = 3  # of Gauss-Legendre quadrature along each line: exact for polynomials of degree 5
 
@@ -59,36 +59,43 @@ def split_gaps(
     family: PosteriorFamily,
     problems: Sequence[Problem],
     phis: Sequence[np.ndarray],
+    noises: Sequence[np.ndarray],
     *,
-    num_draws: int,
     chunk_size: int | Memory,
 ) -> list[GapSplit]:
     """The split of each datapoint of each run, all runs as one program.
 
-    problems: with phi_start, the encoder's; phis: phi_nxP of q*. num_draws: of each bound and gradient, in
-    antithetic pairs, in which what a moved mean changes to first order cancels.
+    problems: with phi_start, the encoder's; phis: phi_nxP of q*. noises: eps_nxSxK of each bound and
+    gradient, taken with both signs: what a moved mean changes to first order cancels.
     """
     return map_runs(
         _split,
-        [(problem.theta, purpose_key(problem.key, "split of the gap")) for problem in problems],
-        [(*p.data, p.phi_start_NxP, best) for p, best in zip(problems, phis, strict=True)],
-        static=(model, family, num_draws),
+        [problem.theta for problem in problems],
+        [
+            (p.data[0], p.phi_start_NxP, best, np.float32(eps_nxSxK))
+            for p, best, eps_nxSxK in zip(problems, phis, noises, strict=True)
+        ],
+        static=(model, family),
         chunk_size=chunk_size,
         brief=True,
     )
 
 
-def _split(
-    model: LatentModel, family: PosteriorFamily, num_draws: int, shared: tuple[Params, Key], row: Any
-) -> GapSplit:
+def _split(model: LatentModel, family: PosteriorFamily, theta: Params, row: Any) -> GapSplit:
     """The split of one datapoint."""
-    (theta, key), (x_D, index, start_P, best_P) = shared, row
+    x_D, start_P, best_P, eps_SxK = row
     log_joint, K = bind(model, theta, x_D), family.latent_dim
-    key = jax.random.fold_in(key, index)
-    objective = elbo_from_draws if family.kl_to_prior is None else elbo
+    both_SxK = jnp.concatenate([eps_SxK, -eps_SxK])
 
     def bound(phi_P: Array) -> Array:
-        return objective(log_joint, family, phi_P, key, num_samples=num_draws, antithetic=True)
+        if family.kl_to_prior is None:
+            return jnp.mean(log_weights(log_joint, family, phi_P, both_SxK))
+
+        def term(eps_K: Array) -> Array:
+            z_K = family.reparameterize(phi_P, eps_K)
+            return log_joint(z_K) - standard_normal_log_prob(z_K)
+
+        return jnp.mean(jax.vmap(term)(both_SxK)) - family.kl_to_prior(phi_P)
 
     better_mean_P = jnp.concatenate([best_P[:K], start_P[K:]])
     better_scale_P = jnp.concatenate([start_P[:K], best_P[K:]])

@@ -19,7 +19,7 @@ from vaelab.evidence.bdmc import Bidirectional, bidirectional
 from vaelab.measure import other_modes
 from vaelab.measure.blocks import Measurement, Stage, run_stage, stage_of
 from vaelab.measure.calibration import Calibration, calibration
-from vaelab.measure.diagnostics import diagnose, num_detailed
+from vaelab.measure.diagnostics import detailed_noise, diagnose, num_detailed
 from vaelab.measure.encoding import moments
 from vaelab.measure.evidence import Choice, Weighed, choose_estimator, weigh_runs
 from vaelab.measure.fit import LocalFit, Problem, fit_runs
@@ -138,8 +138,13 @@ def _gap_splits(
         ) -> list[GapSplit]:
             parts = [_problem_of_fit(runs[n], fits[n][name], rows) for n in numbers]
             phis = [fits[n][name].inference.phi_P[rows] for n in numbers]
-            sizes = {"num_draws": chosen.split_draws, "chunk_size": settings.memory}
-            results = split_gaps(subject.model, family, parts, phis, **sizes)
+            noises = [
+                detailed_noise(runs[n].subject, runs[n].points.inputs.index_N, "split of the gap")[
+                    rows, : chosen.split_draws // 2
+                ]
+                for n in numbers
+            ]
+            results = split_gaps(subject.model, family, parts, phis, noises, chunk_size=settings.memory)
             progress((rows.stop - rows.start) * len(numbers))
             return results
 
