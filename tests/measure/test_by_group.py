@@ -8,6 +8,7 @@ from vaelab.measure import by_group
 from vaelab.measure.by_group import Groups, by_label, by_quantile, entries, extremes
 from vaelab.measure.gap import Gap, mean_and_stderr
 from vaelab.measure.subject import Inputs, Measured
+from vaelab.report import MEASURED
 
 LABELS = np.arange(300) % 10
 NAMES = [str(label) for label in range(10)]
@@ -21,15 +22,16 @@ def test_a_row_has_the_means_of_its_labels_and_leaves_out_what_is_not_finite():
     values = np.random.default_rng(0).normal(size=6)
     evidence = values + 1.0
     optimal = np.where(np.arange(6) == 5, -np.inf, values)
-    labels = by_label(np.array([3, 3, 7, 7, 7, 7]))
-    got = entries(
-        Gap(optimal - 0.5, optimal, evidence), np.ones(6, bool), {"label": labels}, has_encoder=True
-    )
-    assert {label: part["num_points"] for label, part in got["by_label"].items()} == {"3": 2, "7": 3}
+    labels = by_label(np.array([3, 5, 7, 7, 7, 7]))
+    errors = dict.fromkeys(MEASURED, np.full(6, 0.2))
+    arguments = np.ones(6, bool), {"label": labels}
+    got = entries(Gap(optimal - 0.5, optimal, evidence), *arguments, has_encoder=True, errors=errors)
+    assert {label: part["num_points"] for label, part in got["by_label"].items()} == {"3": 1, "5": 1, "7": 3}
     assert got["by_label"]["7"]["log_evidence"] == mean_and_stderr(evidence[2:5])
-    assert got["by_label"]["3"]["amortization_gap"]["mean"] == pytest.approx(0.5)
+    # The error of one datapoint is that of its draws.
+    assert got["by_label"]["3"]["amortization_gap"] == pytest.approx({"mean": 0.5, "stderr": 0.2})
     assert got["extremes"]["label"]["amortization_gap"]["num_compared"] == 0
-    without = entries(Gap(optimal, optimal, evidence), np.ones(6, bool), {"label": labels}, has_encoder=False)
+    without = entries(Gap(optimal, optimal, evidence), *arguments, has_encoder=False, errors=errors)
     assert set(without["extremes"]["label"]) == {"approximation_gap"}
     assert "inference_gap" not in without["by_label"]["3"]
 

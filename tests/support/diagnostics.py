@@ -4,6 +4,7 @@ import numpy as np
 
 from vaelab.measure import by_group, units
 from vaelab.measure.gap import Gap
+from vaelab.report import MEASURED
 
 
 def stat(mean, stderr=0.001):
@@ -75,4 +76,6 @@ def grouped(log_evidence_N, optimal_N, amortized_N, label_N, *, encoder=True):
     made = {"label": by_group.by_label(label_N), "log_evidence": by_group.by_quantile(log_evidence_N)}
     used = {name: groups for name, groups in made.items() if groups is not None}
     gap = Gap(amortized_N, optimal_N, log_evidence_N)
-    return by_group.entries(gap, np.ones(len(log_evidence_N), bool), used, has_encoder=encoder)
+    errors = dict.fromkeys(MEASURED, np.full(len(log_evidence_N), 0.01))
+    used_N = np.ones(len(log_evidence_N), bool)
+    return by_group.entries(gap, used_N, used, has_encoder=encoder, errors=errors)

@@ -6,6 +6,7 @@ then below LEVEL.
 """
 
 import itertools
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -75,8 +76,17 @@ def brightness(points: Measured) -> np.ndarray | None:
     return np.mean(x_NxD, axis=1, dtype=np.float64)
 
 
-def entries(gap: Gap, used_N: np.ndarray, made: dict[str, Groups], *, has_encoder: bool) -> dict[str, Any]:
+def entries(
+    gap: Gap,
+    used_N: np.ndarray,
+    made: dict[str, Groups],
+    *,
+    has_encoder: bool,
+    errors: Mapping[str, np.ndarray],
+) -> dict[str, Any]:
     """What a row has of groups, over the datapoints that its means are over.
+
+    errors: as `gap.summarize` takes them: the error of a group of one datapoint.
 
     Returns: by_label, by_log_evidence, by_brightness: of each group its num_points and the statistics of the
     row, nats; extremes: by label, ... and gap, what `extremes` says.
@@ -90,7 +100,10 @@ def entries(gap: Gap, used_N: np.ndarray, made: dict[str, Groups], *, has_encode
         result[f"by_{kind}"] = {
             name: {
                 "num_points": int(np.sum(member_N)),
-                **{key: mean_and_stderr(value_N[member_N]) for key, value_N in values.items()},
+                **{
+                    key: mean_and_stderr(value_N[member_N], errors_N=errors[key][member_N])
+                    for key, value_N in values.items()
+                },
             }
             for name, member_N in members.items()
             if member_N.any()

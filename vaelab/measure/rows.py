@@ -84,7 +84,8 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
     has_encoder = name in subject.amortized
     measured = gap.Gap(fitted.elbo_start.value, fitted.elbo_optimal.value, outcome.evidence.log_evidence)
     averaged_N = gap.averaged(measured, has_encoder=has_encoder)
-    errors = take(_errors(fitted, outcome.evidence), averaged_N)
+    own_errors = _errors(fitted, outcome.evidence)
+    errors = take(own_errors, averaged_N)
     ends = ended.counts(ended.ended(fitted))
     settings = subject.settings.inference[name]
     log_concave = subject.model.concavity is not None
@@ -126,7 +127,7 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
         row["log_evidence"]["num_by_modes"] = len(outcome.others.by_modes)
         row |= _modes(subject, name, outcome)
     made = by_group.groups(outcome.points, outcome.evidence.log_evidence)
-    row |= by_group.entries(measured, averaged_N, made, has_encoder=has_encoder)
+    row |= by_group.entries(measured, averaged_N, made, has_encoder=has_encoder, errors=own_errors)
     if name in outcome.diagnostics:
         row["diagnostics"] = diagnostics.entry(outcome.diagnostics[name])
     if name in outcome.splits:
