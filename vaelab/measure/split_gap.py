@@ -28,8 +28,7 @@ from vaelab.measure.fit import LocalFit, Problem
 from vaelab.measure.gap import mean_and_stderr
 from vaelab.model.latent import bind
 from vaelab.model.prior import standard_normal_log_prob
-from vaelab.objective.draws import log_weights
-from vaelab.runtime.devices import map_runs
+from vaelab.runtime.devices import map_runs, rows_at_a_time
 from vaelab.runtime.memory import Memory
 from vaelab.types import Array, LatentModel, Params, PosteriorFamily
 
@@ -68,17 +67,24 @@ def split_gaps(
     problems: with phi_start, the encoder's; phis: phi_nxP of q*. noises: eps_nxSxK of each bound and
     gradient, taken with both signs: what a moved mean changes to first order cancels.
     """
-    return map_runs(
-        _split,
-        [problem.theta for problem in problems],
-        [
-            (p.data[0], p.phi_start_NxP, best, np.float32(eps_nxSxK))
-            for p, best, eps_nxSxK in zip(problems, phis, noises, strict=True)
-        ],
-        static=(model, family),
-        chunk_size=chunk_size,
-        brief=True,
-    )
+    thetas = [problem.theta for problem in problems]
+    rows = [
+        (p.data[0], p.phi_start_NxP, best, np.float32(eps_nxSxK))
+        for p, best, eps_nxSxK in zip(problems, phis, noises, strict=True)
+    ]
+    static = model, family
+    size = rows_at_a_time(_draws_at_once, thetas, rows, chunk_size, static=static)
+    return map_runs(_split, thetas, rows, static=static, chunk_size=size, brief=True)
+
+
+PASSES = 4  # through the model, whose arrays a gradient holds at once, about
+
+
+def _draws_at_once(model: LatentModel, family: PosteriorFamily, theta: Params, row: Any) -> Array:
+    """What is traced for the memory of `_split`, as a gradient takes long to trace."""
+    x_D, start_P, _, eps_SxK = row
+    log_joint, both_SxK = bind(model, theta, x_D), jnp.tile(eps_SxK, (2 * PASSES, 1))
+    return jax.vmap(lambda eps_K: log_joint(family.reparameterize(start_P, eps_K)))(both_SxK)
 
 
 def _split(model: LatentModel, family: PosteriorFamily, theta: Params, row: Any) -> GapSplit:
@@ -87,21 +93,24 @@ def _split(model: LatentModel, family: PosteriorFamily, theta: Params, row: Any)
     log_joint, K = bind(model, theta, x_D), family.latent_dim
     both_SxK = jnp.concatenate([eps_SxK, -eps_SxK])
 
+    # A number for each dimension beside the mean, as the diagonal family has.
+    of_each_dimension = family.param_size == 2 * K and family.kl_to_prior is not None
+
     def bound(phi_P: Array) -> Array:
-        if family.kl_to_prior is None:
-            return jnp.mean(log_weights(log_joint, family, phi_P, both_SxK))
+        """L at phi; without the entropy of q where only its mean is moved, which does not change that."""
 
         def term(eps_K: Array) -> Array:
             z_K = family.reparameterize(phi_P, eps_K)
-            return log_joint(z_K) - standard_normal_log_prob(z_K)
+            return log_joint(z_K) - (standard_normal_log_prob(z_K) if of_each_dimension else 0.0)
 
-        return jnp.mean(jax.vmap(term)(both_SxK)) - family.kl_to_prior(phi_P)
+        mean = jnp.mean(jax.vmap(term)(both_SxK))
+        return mean - family.kl_to_prior(phi_P) if of_each_dimension else mean
 
     better_mean_P = jnp.concatenate([best_P[:K], start_P[K:]])
     better_scale_P = jnp.concatenate([start_P[:K], best_P[K:]])
     corners = jnp.stack([start_P, better_mean_P, better_scale_P, best_P])
     lines = [(start_P, better_mean_P)]
-    if family.param_size == 2 * K:  # a number for each dimension beside the mean
+    if of_each_dimension:
         lines.append((better_mean_P, best_P))
     at, weight = np.polynomial.legendre.leggauss(NUM_NODES)
     at_T, weight_T = jnp.float32(0.5 * (at + 1.0))[:, None], jnp.float32(0.5 * weight)
