@@ -53,6 +53,20 @@ def _no_search(**changes):
 defaults.modes = _no_search
 
 
+EVALUATE = defaults.evaluate
+
+
+def _no_split():
+    config = EVALUATE()
+    config.diagnostics.split_points = 0
+    return config
+
+
+# So is the split of the amortization gap a program more for each family: where a test's settings ask for it,
+# and by commands of their own.
+defaults.evaluate = _no_split
+
+
 @pytest.fixture(autouse=True)
 def other_modes(request, monkeypatch):
     if "modes" in request.keywords:

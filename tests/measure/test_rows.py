@@ -32,6 +32,7 @@ SUBJECT = SimpleNamespace(
     amortized={"diagonal": "encoder"},
     settings=SimpleNamespace(inference={"diagonal": SETTINGS}),
     model=SimpleNamespace(concavity=None, exact=None),
+    quantized=None,
 )
 
 
@@ -49,6 +50,9 @@ def outcome(*fits, log_evidence=0.0, stderr=0.01):
         bidirectional=None,
         calibrations={},
         others=None,
+        diagnostics={},
+        splits={},
+        optimal_scales={},
     )
 
 

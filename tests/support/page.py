@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tests.support.diagnostics import entries, grouped
 from vaelab.measure import gap
 from vaelab.report.page import Latents, worst
 
@@ -28,6 +29,8 @@ def given(num_points=40, families=("diagonal", "full"), *, encoder=True, latent_
         statistics = gap.summarize(gap.Gap(amortized, optimal, log_evidence), has_encoder=encoder)
         statistics["log_evidence"] |= {"bias": "lower", "num_heavy_tailed": 0, "estimator": "sampling"}
         row = {"split": "test", "family": family, "num_points": num_points, "broken_orders": [], **statistics}
+        row |= entries(latent_dim, encoder=encoder)
+        row |= grouped(log_evidence, optimal, amortized, arrays["test/labels"], encoder=encoder)
         rows.append({**row, "amortized_by": "encoder" if encoder else None})
         shape = num_points, latent_dim
         places[f"test/{family}"] = Latents(*rng.standard_normal((2, *shape)), *rng.gamma(4, 0.1, (2, *shape)))

@@ -13,11 +13,11 @@ from vaelab import report
 from vaelab.audit.arrays import given_data
 from vaelab.audit.checked import Checked
 from vaelab.audit.given import AuditError, given_choices, given_model
-from vaelab.audit.grouped import grouped
 from vaelab.audit.hints import hints
 from vaelab.audit.prepared import GIVEN, Prepared, looked_up, opened, prepare
 from vaelab.audit.results import Report
 from vaelab.audit.support import on_support
+from vaelab.audit.weighted import weighted
 from vaelab.measure.rows import arrays, rows
 from vaelab.measure.stages import Measurement, measure
 from vaelab.report import page
@@ -86,7 +86,7 @@ def audit(
         evidence: how log p(x) is estimated; "auto" chooses on a few datapoints.
         tolerance: what counts as converged, in nats.
         labels, weights: one for each datapoint; kept in `per_datapoint`. The means are unweighted; a row has
-            weighted ones beside them (`weighted`), and one for each label (`by_label`).
+            weighted ones beside them (`weighted`), and those of each label (`by_label`).
         directory: keeps what is done, block by block, so that the same call goes on where it was stopped, and
             what `Report.save` writes.
         settings: other settings of `vaelab.config.defaults` by their dotted names, as
@@ -180,5 +180,5 @@ def _measured(prepared: Prepared, place: Path, console: Console) -> Report:
     notes += stored_json(place / "stages" / "hints.json", look, console)
     shown = {"latents": latents, "pictures": pictures}
     per_datapoint |= prepared.columns
-    table = [row | grouped(row, per_datapoint) for row in table]
+    table = [row | weighted(row, per_datapoint) for row in table]
     return Report(table, per_datapoint, notes, prepared.remarks, shown)

@@ -85,7 +85,7 @@ def prepare(given: Given, data: Data, choices: Choices) -> Prepared:
     keys = Keys(*(purpose_key(key, purpose) for purpose in Keys._fields))
     subject = Subject(given.model(), given.params, families, settings, keys, {}, partial(_prior, families))
     inputs = Inputs(x, np.arange(data.count, dtype=np.int32))
-    points = {GIVEN: Measured(inputs)}
+    points = {GIVEN: Measured(inputs, label_N=data.columns.get("labels"))}
     subjects = {GIVEN: _amortized(subject, given, encoded, points[GIVEN], lines)}
     z_NxK = _some_z(subjects[GIVEN], points[GIVEN])
     functions = {

@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from vaelab import report
-from vaelab.audit.grouped import label_rows
+from vaelab.audit.weighted import label_rows
 from vaelab.report import page
 from vaelab.runtime.directory import as_directory, write_whole
 from vaelab.runtime.processes import is_first

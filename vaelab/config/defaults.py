@@ -185,6 +185,11 @@ def evaluate() -> ConfigDict:
     # Numbers of steps: ELBO and time of the trained family after each, from the encoder and from the prior.
     config.inference_times = ()
     config.points_per_save = 2000  # a kill loses the work on these at most, in a sweep of each run
+    # Beside the gaps rate, units, and the aggregate posterior of the first max_points, num_draws of each: its
+    # cost grows with the square of max_points.
+    config.diagnostics = ConfigDict({"enabled": True, "max_points": 1000, "num_draws": 4})
+    # Of the first split_points (0: none) the amortization gap is split into parts, by split_draws.
+    config.diagnostics.update({"split_points": 256, "split_draws": 16})
     return config
 
 

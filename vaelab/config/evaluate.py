@@ -14,7 +14,7 @@ from vaelab.inference.loop import Loop
 from vaelab.inference.optimizer import InnerLoop
 from vaelab.measure.datapoints import MADE_SPLITS
 from vaelab.measure.fit import InferenceSettings
-from vaelab.measure.subject import EvaluateSettings, SearchSettings
+from vaelab.measure.subject import DiagnosticsSettings, EvaluateSettings, SearchSettings
 from vaelab.posterior import FAMILIES
 from vaelab.posterior.project import searched_as
 from vaelab.runtime.memory import Memory, of_machine
@@ -77,6 +77,7 @@ def evaluate_settings(
         tolerance=inference.number("tolerance", above=True),
         evidence=evidence_settings(evidence, families, encoded),
         search=search_settings(inference.section("modes"), evidence),
+        diagnostics=diagnostics_settings(evaluate.section("diagnostics")),
         memory=_memory(evaluate),
         points_per_save=evaluate.integer("points_per_save", 1),
         inference_times=_timed_loops(top, next(iter(families.values()))),
@@ -102,6 +103,24 @@ def search_settings(section: Section, evidence: Section) -> SearchSettings:
         ),
         growth=section.integer("growth", 1),
     )
+
+
+def diagnostics_settings(section: Section) -> DiagnosticsSettings:
+    """What the rows say beside the gaps."""
+    return DiagnosticsSettings(
+        enabled=section.boolean("enabled"),
+        max_points=section.integer("max_points", 2),
+        num_draws=section.integer("num_draws", 2),
+        split_points=section.integer("split_points", 0),
+        split_draws=_even(section, "split_draws"),
+    )
+
+
+def _even(section: Section, name: str) -> int:
+    number = section.integer(name, 2)
+    if number % 2:
+        raise section.error(name, "must be even: draws come in pairs")
+    return number
 
 
 def _timed_loops(top: Section, family: PosteriorFamily) -> tuple[Loop, ...]:

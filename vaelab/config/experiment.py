@@ -22,7 +22,7 @@ from vaelab.config.train import Computed, Observe, Stage, TrainSettings, plan, s
 from vaelab.data.observe import observe_all
 from vaelab.data.sources import SPLITS
 from vaelab.keys import Keys, named_key, run_keys
-from vaelab.measure.subject import EvaluateSettings, Inputs
+from vaelab.measure.subject import EvaluateSettings, Inputs, Quantized
 from vaelab.model import networks
 from vaelab.posterior import FAMILIES
 from vaelab.training.recipe import TOLERANCE
@@ -44,7 +44,8 @@ class Experiment(NamedTuple):
         then an encoder of each family that has none.
     smoke: whether its figures are of no value, as it is a trial of the code.
     validation, inputs[split]: (x_NxD, index_N), each example observed once and for all; of the splits of
-        the data that are measured.
+        the data that are measured. labels[split]: of these datapoints, where the data have any.
+    quantized: the levels of x; None where the likelihood is not of levels.
     described: what the data are known by, see `vaelab.data.fingerprint`, and the notes of their reading; None
         of simulated ones, which the config makes.
     """
@@ -58,6 +59,8 @@ class Experiment(NamedTuple):
     image_shape: tuple[int, ...]
     validation: Inputs
     inputs: dict[str, Inputs]
+    labels: dict[str, np.ndarray]
+    quantized: Quantized | None
     train: TrainSettings
     evaluate: EvaluateSettings
     order_seed: int
@@ -107,6 +110,7 @@ def build(config: Any, given: Any = None) -> Experiment:
     )
     evaluate = evaluate_settings(top, family_of, inference, encoded)
     measured = set(evaluate.splits) | ({"test"} if "corrupted" in evaluate.splits else set())
+    measured_splits = {name: dataset.splits[name] for name in SPLITS if name in measured}
     experiment = Experiment(
         latent_model=latent_model,
         theta=theta,
@@ -117,10 +121,15 @@ def build(config: Any, given: Any = None) -> Experiment:
         image_shape=dataset.image_shape,
         validation=observed(dataset.splits["validation"], max_points=0),
         inputs={
-            name: _in_memory(observed(dataset.splits[name], max_points=evaluate.max_points))
-            for name in SPLITS
-            if name in measured
+            name: _in_memory(observed(split, max_points=evaluate.max_points))
+            for name, split in measured_splits.items()
         },
+        labels={
+            name: split.label_N[: evaluate.max_points or None]
+            for name, split in measured_splits.items()
+            if (split.label_N >= 0).any()
+        },
+        quantized=None if is_simulated else _quantized(data_section, dataset),
         train=train,
         evaluate=evaluate,
         order_seed=seed,
@@ -160,6 +169,15 @@ def renumbered(experiment: Experiment, seed: int, numbers: Mapping[str, float]) 
         evaluate = evaluate._replace(tolerance=float(numbers[TOLERANCE]))
     theta = experiment.latent_model.init(keys.model)
     return experiment._replace(theta=theta, evaluate=evaluate, order_seed=seed, keys=keys)
+
+
+def _quantized(section: Section, dataset: data.DataSet) -> Quantized | None:
+    """The levels of x of these data; None where it is drawn from them, as binarised."""
+    observation = section.value("observation")
+    if observation not in ("dequantize", "rescale"):
+        return None
+    num_dims = int(np.prod(dataset.image_shape))
+    return Quantized(int(dataset.max_value) + 1, num_dims, observation == "dequantize")
 
 
 def _once(top: Section) -> bool:

@@ -24,16 +24,19 @@ def datapoints(
     max_points: int,
     corruption: float,
     keys: Keys,
+    labels: Mapping[str, np.ndarray] | None = None,
 ) -> Measured:
     """The datapoints of a split: of the data, as `inputs` has them, or made from the model or the test split.
 
-    max_points: how many are simulated, SIMULATED where it is 0. corruption: see `corrupted`.
+    max_points: how many are simulated, SIMULATED where it is 0. corruption: see `corrupted`. labels: of the
+    datapoints of `inputs`, where they have some; a corrupted one keeps its own.
     """
     if split == "simulated":
         return simulated(model, theta, keys.simulate, num_points=max_points or SIMULATED)
     if split == "corrupted":
-        return Measured(corrupted(keys.corrupt, inputs["test"], corruption))
-    return Measured(inputs[split])
+        changed = corrupted(keys.corrupt, inputs["test"], corruption)
+        return Measured(changed, label_N=(labels or {}).get("test"))
+    return Measured(inputs[split], label_N=(labels or {}).get(split))
 
 
 SIMULATED = 1000  # where max_points does not say

@@ -10,7 +10,7 @@ from vaelab.evidence.bdmc import temperatures_for
 from vaelab.evidence.weights import HEAVY
 from vaelab.inference import certificate
 from vaelab.inference.loop import evaluations
-from vaelab.measure import ended, gap, other_modes, remarks
+from vaelab.measure import by_group, diagnostics, ended, gap, other_modes, pairs, remarks, split_gap
 from vaelab.measure.fit import LocalFit
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.objective.draws import Estimate
@@ -34,6 +34,8 @@ def arrays(subject: Subject, split: str, outcome: Outcome) -> dict[str, np.ndarr
         "pareto_k": evidence.pareto_k,
         "acceptance": evidence.acceptance,
     }
+    if outcome.points.label_N is not None:
+        measured["labels"] = outcome.points.label_N
     if both is not None:
         for side, bound in (("lower", both.lower), ("upper", both.upper)):
             measured |= {
@@ -69,6 +71,8 @@ def arrays(subject: Subject, split: str, outcome: Outcome) -> dict[str, np.ndarr
         if name in subject.amortized:
             columns["elbo_amortized"] = fitted.elbo_start.value
             columns["elbo_amortized_stderr"] = fitted.elbo_start.stderr
+        if name in outcome.diagnostics:
+            columns |= diagnostics.columns(outcome.diagnostics[name])
         measured |= {f"{name}/{key}": value for key, value in columns.items()}
     return {f"{split}/{key}": value for key, value in measured.items()}
 
@@ -79,7 +83,8 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
     has_encoder = name in subject.amortized
     measured = gap.Gap(fitted.elbo_start.value, fitted.elbo_optimal.value, outcome.evidence.log_evidence)
     averaged_N = gap.averaged(measured, has_encoder=has_encoder)
-    errors = take(_errors(fitted, outcome.evidence), averaged_N)
+    own_errors = _errors(fitted, outcome.evidence)
+    errors = take(own_errors, averaged_N)
     ends = ended.counts(ended.ended(fitted))
     settings = subject.settings.inference[name]
     log_concave = subject.model.concavity is not None
@@ -120,6 +125,17 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
     if outcome.others is not None:
         row["log_evidence"]["num_by_modes"] = len(outcome.others.by_modes)
         row |= _modes(subject, name, outcome)
+    made = by_group.groups(outcome.points, outcome.evidence.log_evidence)
+    row |= by_group.entries(measured, averaged_N, made, has_encoder=has_encoder, errors=own_errors)
+    if name in outcome.diagnostics:
+        row["diagnostics"] = diagnostics.entry(outcome.diagnostics[name])
+    if name in outcome.splits:
+        num_draws = subject.settings.diagnostics.split_draws
+        row["amortization_split"] = split_gap.entry(outcome.splits[name], fitted, num_draws=num_draws)
+    if name == "diagonal":
+        row |= _correlations(outcome)
+    if subject.quantized is not None:
+        row["bits_per_dim"] = diagnostics.bits(row, subject.quantized)
     if outcome.bidirectional is not None:
         row["two_sided"] = _two_sided(subject, outcome)
     if name in outcome.calibrations:
@@ -134,6 +150,16 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
         line = f"the means leave out {row['num_left_out']:,} of {row['num_points']:,} datapoints"
         row["notes"].insert(0, f"{line}: a number there is not finite, index {first} first")
     return row
+
+
+def _correlations(outcome: Outcome) -> dict[str, Any]:
+    """What the diagonal family lacks by pairs of latents, where the full one stands beside it."""
+    for beside, scale_MxKxK in outcome.optimal_scales.items():
+        high, low = (np.float64(outcome.fits[name].elbo_optimal.value) for name in (beside, "diagonal"))
+        with np.errstate(invalid="ignore"):
+            gap_M = (high - low)[: len(scale_MxKxK)]
+        return {"correlations": pairs.entry(scale_MxKxK, gap_M, beside)}
+    return {}
 
 
 def _modes(subject: Subject, name: str, outcome: Outcome) -> dict[str, Any]:

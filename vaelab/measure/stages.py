@@ -19,9 +19,12 @@ from vaelab.evidence.bdmc import Bidirectional, bidirectional
 from vaelab.measure import other_modes
 from vaelab.measure.blocks import Measurement, Stage, run_stage, stage_of
 from vaelab.measure.calibration import Calibration, calibration
+from vaelab.measure.diagnostics import detailed_noise, diagnose, num_detailed
+from vaelab.measure.encoding import moments
 from vaelab.measure.evidence import Choice, Weighed, choose_estimator, weigh_runs
 from vaelab.measure.fit import LocalFit, Problem, fit_runs
 from vaelab.measure.other_modes import OtherModes
+from vaelab.measure.split_gap import GapSplit, split_gaps
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.model.latent import bind
 from vaelab.runtime.devices import Progress, map_runs, take
@@ -45,6 +48,8 @@ def measure(runs: Sequence[Measurement], split: str, console: Console) -> list[O
             fits[run][name], seconds[run][name] = fit, float(np.sum(seconds_N))
     others = other_modes.search(runs, split, fits, console)
     fits = [other.fits if other else each for other, each in zip(others, fits, strict=True)]
+
+    splits = _gap_splits(runs, split, fits, console)
 
     weighed = [
         Weighed(run.subject.theta, run.points.inputs, _proposals(run.subject, own), run.subject.keys.evidence)
@@ -76,6 +81,11 @@ def measure(runs: Sequence[Measurement], split: str, console: Console) -> list[O
             bidirectional=both[number],
             others=others[number],
             calibrations={n: _calibrate(run, n, fit) for n, fit in fits[number].items()} if simulated else {},
+            diagnostics={n: diagnose(run.subject, run.points, n, fit) for n, fit in fits[number].items()}
+            if first.settings.diagnostics.enabled
+            else {},
+            splits=splits[number],
+            optimal_scales=_optimal_scales(run.subject, fits[number]),
         )
         for number, run in enumerate(runs)
     ]
@@ -106,6 +116,60 @@ def _fit_stage(runs: Sequence[Measurement], split: str, name: str) -> Stage:
 
     template = LocalFit.template(), 0
     return stage_of(runs, f"inference {split} {name}", template, compute, times=len(settings.starts))
+
+
+def _gap_splits(
+    runs: Sequence[Measurement], split: str, fits: Sequence[Fits], console: Console
+) -> list[dict[str, GapSplit]]:
+    """The amortization gap of the first datapoints in parts, of each Gaussian family with an encoder."""
+    subject, split_of = runs[0].subject, [{} for _ in runs]
+    settings = subject.settings
+    chosen = settings.diagnostics
+    if not (chosen.enabled and chosen.split_points):
+        return split_of
+    count = min(chosen.split_points, len(runs[0].points.inputs.index_N))
+    for name in fits[0]:
+        family = subject.families[name]
+        if name not in subject.amortized or family.gaussian is None:
+            continue
+
+        def compute(
+            numbers: Sequence[int], rows: slice, progress: Progress, *, name=name, family=family
+        ) -> list[GapSplit]:
+            parts = [_problem_of_fit(runs[n], fits[n][name], rows) for n in numbers]
+            phis = [fits[n][name].inference.phi_P[rows] for n in numbers]
+            noises = [
+                detailed_noise(runs[n].subject, runs[n].points.inputs.index_N, "split of the gap")[
+                    rows, : chosen.split_draws // 2
+                ]
+                for n in numbers
+            ]
+            results = split_gaps(subject.model, family, parts, phis, noises, chunk_size=settings.memory)
+            progress((rows.stop - rows.start) * len(numbers))
+            return results
+
+        label = f"split of the gap {split} {name}"
+        stage = Stage(label, GapSplit.template(), compute, count, settings.points_per_save)
+        for run, result in enumerate(run_stage(stage, [run.directory for run in runs], console)):
+            split_of[run][name] = result
+    return split_of
+
+
+def _optimal_scales(subject: Subject, fits: Fits) -> dict[str, np.ndarray]:
+    """S of q*_full of the first datapoints, where the diagonal family stands beside it."""
+    chosen, names = subject.settings.diagnostics, [name for name in RICHEST if name in fits]
+    if not chosen.enabled or "diagonal" not in fits or not names:
+        return {}
+    fit = fits[names[0]]
+    phi_NxP = fit.inference.phi_P[: num_detailed(subject, len(fit.rounds))]
+    return {names[0]: moments(subject.families[names[0]], phi_NxP)[1]}
+
+
+def _problem_of_fit(run: Measurement, fit: LocalFit, rows: slice) -> Problem:
+    """What the fit has solved at these rows."""
+    subject = run.subject
+    inputs, phi_NxP = take((run.points.inputs, fit.phi_start), rows)
+    return Problem(subject.theta, inputs, phi_NxP, subject.keys.inference, subject.settings.tolerance)
 
 
 def _proposals(subject: Subject, fits: Fits) -> tuple[np.ndarray, ...]:
@@ -204,6 +268,7 @@ def _from_both_sides(
     return bidirectional(log_joint, family, phi_P, z_K, key, settings=settings)
 
 
+RICHEST = ("full", "cholesky")  # families of all Gaussian distributions
 RANKED_DRAWS = 199  # so that 20 bins of ranks are alike
 
 

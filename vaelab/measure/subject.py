@@ -1,6 +1,7 @@
 """What is measured, how, and what came out: the records that all stages of measuring share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,9 @@ from vaelab.runtime.memory import Memory
 from vaelab.types import LatentModel, Params, PosteriorFamily
 
 if TYPE_CHECKING:
+    from vaelab.measure.diagnostics import Diagnostics
     from vaelab.measure.other_modes import OtherModes
+    from vaelab.measure.split_gap import GapSplit
 
 
 class Inputs(NamedTuple):
@@ -28,10 +31,27 @@ class Inputs(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Observed datapoints; z_NxK: what simulated ones were drawn from, exact draws of their posteriors."""
+    """Observed datapoints.
+
+    z_NxK: what simulated ones were drawn from, exact draws of their posteriors
+    label_N: a label of each; None where there are none
+    """
 
     inputs: Inputs
     z_NxK: np.ndarray | None = None
+    label_N: np.ndarray | None = None
+
+
+class Quantized(NamedTuple):
+    """What x is where each of its dimensions is one of a few levels, as 256 of a byte.
+
+    dequantized: whether x is (level + u) / levels, u uniform on [0, 1), and the likelihood a density; else
+    the likelihood is of probabilities of the levels
+    """
+
+    levels: int
+    num_dims: int
+    dequantized: bool
 
 
 class Sizes(NamedTuple):
@@ -96,6 +116,24 @@ class SearchSettings(NamedTuple):
         return self.tempering._replace(num_particles=self.growth * self.tempering.num_particles)
 
 
+class DiagnosticsSettings(NamedTuple):
+    """What the rows say of the q of a split beside the gaps, see `measure.diagnostics`.
+
+    enabled: whether they do
+    max_points, num_draws: datapoints, the first, and draws of each, from which the aggregate posterior is
+        estimated; a pair of datapoints and a draw is a density
+    split_points: datapoints, the first, at which the amortization gap is split, see `measure.split_gap`; 0
+        for none
+    split_draws: of each bound and gradient of it
+    """
+
+    enabled: bool
+    max_points: int
+    num_draws: int
+    split_points: int
+    split_draws: int
+
+
 class EvaluateSettings(NamedTuple):
     """What is measured on the trained model, and in what portions; `inference` for each family.
 
@@ -115,6 +153,7 @@ class EvaluateSettings(NamedTuple):
     tolerance: float
     evidence: EvidenceSettings
     search: SearchSettings
+    diagnostics: DiagnosticsSettings
     memory: Memory
     points_per_save: int
     inference_times: tuple[Loop, ...]
@@ -127,6 +166,7 @@ class Subject(NamedTuple):
     amortized: what gave each family's phi that the optimum is compared with; a family that is not in it has
         none, and is fitted from wherever the inner loop starts.
     start: (family, inputs) -> phi_NxP, where the inner loop of these datapoints starts.
+    quantized: the levels of x; None where it has none, or they are not known.
     """
 
     model: LatentModel
@@ -136,6 +176,7 @@ class Subject(NamedTuple):
     keys: Keys
     amortized: dict[str, str]
     start: Callable[[str, Inputs], np.ndarray]
+    quantized: Quantized | None = None
 
 
 class Outcome(NamedTuple):
@@ -144,6 +185,9 @@ class Outcome(NamedTuple):
     choice: how the estimator was chosen, where a pilot was asked for.
     bidirectional, calibrations: both bounds, and those of each family's q*, on simulated data.
     others: what a search for other modes has shown, and done to the fits and log p(x); None without one.
+    diagnostics: of each family's q beside its gaps; empty where they are switched off.
+    splits: of the amortization gaps of Gaussian families with an encoder, likewise.
+    optimal_scales: S_MxKxK of q*_full, by its family's name, of the first datapoints, likewise.
     """
 
     points: Measured
@@ -155,3 +199,6 @@ class Outcome(NamedTuple):
     bidirectional: Bidirectional | None
     calibrations: dict[str, Calibration]
     others: "OtherModes | None" = None
+    diagnostics: "Mapping[str, Diagnostics]" = MappingProxyType({})
+    splits: "Mapping[str, GapSplit]" = MappingProxyType({})
+    optimal_scales: Mapping[str, np.ndarray] = MappingProxyType({})

@@ -21,6 +21,8 @@ COUNTS = {
     "Pareto k over 0.7": HEAVY_TAILED,
 }
 
+BITS = {r"bits/dim, L\[q_phi]": "elbo_amortized", "bits/dim, log p(x)": "log_evidence"}
+
 OF_NO_VALUE = "[bold red]smoke: these figures mean nothing[/]"
 
 
@@ -48,6 +50,10 @@ def gap_table(rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:
     labels = [_label(name, rows) for name in MEASURED] + list(COUNTS)
     modes = any(row.get("modes", {}).get("num_several") for row in rows)
     labels += ["lost at a lesser mode", "with several modes"] if modes else []
+    units = any(_active_units(row) is not None for row in rows)
+    labels += ["active units"] if units else []
+    in_bits = any(row.get("bits_per_dim") for row in rows)
+    labels += list(BITS) if in_bits else []
     two_sided = any("two_sided" in row for row in rows)
     labels += ["two-sided, lower", "two-sided, upper", "their width", "calibration, p"] if two_sided else []
     columns = []
@@ -59,6 +65,8 @@ def gap_table(rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:
         if modes:
             several = row.get("modes", {}).get("num_several")
             cells += [cell(row.get("wrong_mode_gap")), "-" if several is None else f"{several:,}"]
+        cells += [_active_units(row) or "-"] if units else []
+        cells += [cell(row.get("bits_per_dim", {}).get(name)) for name in BITS.values()] if in_bits else []
         columns.append(cells + (bounds if two_sided else []))
         if "exact" in row:
             table.add_column("closed form", justify="right")
@@ -67,6 +75,15 @@ def gap_table(rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:
     for label, *cells in zip(labels, *columns, strict=True):
         table.add_row(label, *cells)
     return table
+
+
+def _active_units(row: dict[str, Any]) -> str | None:
+    """How many latent dimensions are used, as "7 of 10, 1 undecided"."""
+    counted = (row.get("diagnostics", {}).get("active_units") or {}).get("by_variance")
+    if counted is None:
+        return None
+    undecided = len(counted["undecided"])
+    return f"{counted['count']} of {counted['of']}" + (f", {undecided} undecided" if undecided else "")
 
 
 def _label(name: str, rows: list[dict[str, Any]]) -> str:

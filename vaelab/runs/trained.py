@@ -53,6 +53,8 @@ def subject_of(experiment: Experiment, split: str, trained: Trained) -> Subject:
         keys=experiment.keys,
         amortized={name: how for name in families if (how := _amortized(experiment, split, name, trained))},
         start=functools.partial(_starts, experiment, split, trained),
+        # What is drawn from a density has no levels.
+        quantized=None if split == "simulated" else experiment.quantized,
     )
 
 
@@ -67,6 +69,7 @@ def points_of(experiment: Experiment, split: str, theta: Params) -> Measured:
         max_points=settings.max_points,
         corruption=settings.corruption,
         keys=experiment.keys,
+        labels=experiment.labels,
     )
 
 

@@ -6,6 +6,8 @@
     latent      means and standard deviations of q_phi and q*
     worst       which datapoints lose the most, and why
     summary     the rows of gap.json: one sentence, the stacked bars, tables
+    units       the KL by dimension, active units, the aggregate posterior
+    parts       the gaps by group, by mean and scale, by pairs of latents
     datapoints  the distribution of the gaps, the worst datapoints, latent space
     origin      learning curves, command, versions, settings
     document    the page

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vaelab.report.page import datapoints, origin, summary
+from vaelab.report.page import datapoints, origin, parts, summary, units
 from vaelab.report.page.latent import Latents
 from vaelab.report.page.markup import Markup, join, tag
 from vaelab.report.page.style import STYLE
@@ -37,15 +37,20 @@ def write_page(
     latents: "split/family" -> q_phi and q* of some datapoints.
     notes: lines that should be read first.
     """
-    parts = {
+    sections = {
         "What inference loses": summary.decomposition(rows),
+        "Where the amortization gap sits": parts.of_the_encoder(rows),
+        "What the diagonal family leaves out": parts.of_the_diagonal(rows),
+        "What the latents carry": units.latents_used(rows),
+        "Aggregate posterior against prior": units.aggregate(rows),
+        "Gaps by group": parts.by_group(rows),
         "How the gaps vary": datapoints.distributions(rows, per_datapoint),
         "Worst datapoints": datapoints.worst_datapoints(rows, per_datapoint, pictures or {}),
         "Encoder against optimum": datapoints.latent_space(rows, latents or {}),
         "Learning curves": origin.learning_curves(metrics),
         "How it was made": origin.provenance(command, versions, config),
     }
-    parts = {heading: part for heading, part in parts.items() if part}
+    sections = {heading: part for heading, part in sections.items() if part}
     body = join(
         tag(
             "header",
@@ -53,9 +58,9 @@ def write_page(
             tag("h1", title),
             summary.notes(rows, notes),
             summary.lead(rows),
-            _contents(list(parts)),
+            _contents(list(sections)),
         ),
-        tag("main", *(_section(n, heading, part) for n, (heading, part) in enumerate(parts.items()))),
+        tag("main", *(_section(n, heading, part) for n, (heading, part) in enumerate(sections.items()))),
     )
     write_whole(
         path, ("<!doctype html>\n" + tag("html", _head(title), tag("body", body), lang="en")).encode()

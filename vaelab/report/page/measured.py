@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vaelab.measure.encoding import moments
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.report.page.latent import Latents
 from vaelab.report.page.worst import worst
@@ -27,22 +28,12 @@ def latents(subject: Subject, split: str, outcome: Outcome) -> dict[str, Latents
         if family.gaussian is None or name not in subject.amortized:
             continue
         amortized, optimal = (
-            jax.tree.map(np.asarray, _moments(family)(phi_NxP[:NUM_POINTS]))
-            for phi_NxP in (fitted.phi_start, fitted.inference.phi_P)
+            moments(family, phi_NxP[:NUM_POINTS]) for phi_NxP in (fitted.phi_start, fitted.inference.phi_P)
         )
-        pairs[f"{split}/{name}"] = Latents(amortized[0], optimal[0], amortized[1], optimal[1])
+        means = (mean_NxK for mean_NxK, _ in (amortized, optimal))
+        sds = (np.sqrt(np.sum(scale_NxKxK**2, axis=2)) for _, scale_NxKxK in (amortized, optimal))
+        pairs[f"{split}/{name}"] = Latents(*means, *sds)
     return pairs
-
-
-@functools.lru_cache(maxsize=16)
-def _moments(family: PosteriorFamily) -> Callable[[np.ndarray], tuple[jax.Array, jax.Array]]:
-    """phi_NxP -> (mean_NxK, sd_NxK); the same function for the same family, so that it compiles once."""
-
-    def one(phi_P: jax.Array) -> tuple[jax.Array, jax.Array]:
-        mean_K, scale_KxK = family.gaussian.location_scale(phi_P)
-        return mean_K, jnp.sqrt(jnp.sum(scale_KxK**2, axis=1))
-
-    return jax.jit(jax.vmap(one))
 
 
 @functools.lru_cache(maxsize=16)

@@ -179,3 +179,36 @@ def curves(name: str, stage: str, lines: Sequence[Curve]) -> Markup:
             drawn.append(tag("circle", cx=at, cy=y(value), r=3.5, class_=curve.kind))
     said = ", ".join(f"{curve.name} at {len(curve.step_N):,} steps" for curve in lines)
     return plot(name, f"Bounds against steps, {stage}", f"{said}.", *drawn, height=y.start + AXIS)
+
+
+def columns(
+    name: str,
+    title: str,
+    statistics: Sequence[Mapping[str, Any]],
+    kinds: Sequence[str],
+    axis: str,
+) -> Markup:
+    """A column for each latent dimension, z1 first, from 0 up or down to its mean, with its error.
+
+    kinds: the class of each column.
+    """
+    pairs = [finite(statistic) for statistic in statistics]
+    ends = [
+        end for mean, stderr in pairs for end in (mean - np.nan_to_num(stderr), mean + np.nan_to_num(stderr))
+    ]
+    low, high = span([0.0, *ends])
+    x, y = across(0.5, len(pairs) + 0.5), Scale(low, high, 150.0, 14.0)
+    width = round((x(2) - x(1)) * 0.7, 3)
+    drawn = [vertical_axis(y), horizontal_axis(x, y.start, y.start, axis)]
+    for k, ((mean, stderr), kind) in enumerate(zip(pairs, kinds, strict=True), start=1):
+        if not math.isfinite(mean):
+            continue
+        top, bottom = sorted((y(mean), y(0.0)))
+        box = {"x": f"{round(x(k) - width / 2, 3)}%", "y": top, "height": round(bottom - top, 2)}
+        drawn.append(tag("rect", **box, width=f"{width}%", class_=kind))
+        if math.isfinite(stderr):
+            ends = {"y1": y(mean - stderr), "y2": y(mean + stderr)}
+            drawn.append(tag("line", x1=x.across(k), x2=x.across(k), **ends, class_="whisker"))
+    said = "; ".join(f"z{k} {mean:.3g}" for k, (mean, _) in enumerate(pairs[:MENTIONED], start=1))
+    more = f"; {len(pairs) - MENTIONED} more in the table" if len(pairs) > MENTIONED else ""
+    return plot(name, title, f"{said}{more}.", *drawn, height=y.start + AXIS)

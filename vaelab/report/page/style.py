@@ -122,6 +122,7 @@ img {{ display: block; image-rendering: pixelated; border: 1px solid var(--rule)
 .amortization {{
   fill: var(--amortization); fill-opacity: .35; stroke: var(--amortization); stroke-width: 1.5;
 }}
+.unused {{ fill: var(--quiet); fill-opacity: .45; }}
 .negative {{ fill: var(--paper); fill-opacity: .8; stroke-width: 2; stroke-dasharray: 3 2; }}
 .approximation.negative {{ stroke: var(--approximation); }}
 .amortization.negative {{ stroke: var(--amortization); }}

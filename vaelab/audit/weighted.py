@@ -1,4 +1,4 @@
-"""Means of an audit with weights, and one for each label."""
+"""Means of an audit with weights, and those by label as rows of a table."""
 
 import math
 from collections.abc import Mapping
@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from vaelab.measure.gap import Gap, mean_and_stderr
+from vaelab.measure.gap import Gap
 from vaelab.report import MEASURED
-
-MOST_LABELS = 50  # for which means are made
 
 
 def weighted_mean(values_N: np.ndarray, weights_N: np.ndarray) -> dict[str, float]:
@@ -23,15 +21,14 @@ def weighted_mean(values_N: np.ndarray, weights_N: np.ndarray) -> dict[str, floa
     return {"mean": mean, "stderr": float(spread * math.sqrt(count / (count - 1))) if count > 1 else math.nan}
 
 
-def grouped(row: Mapping[str, Any], per_datapoint: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """What a row has beside its means: `weighted` where weights were given, `by_label` where labels were.
+def weighted(row: Mapping[str, Any], per_datapoint: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """What a row has beside its means where weights were given: `weighted`, the statistics of the row, nats.
 
-    Over the datapoints at which all of its quantities are finite and the weight is positive. Each label has
-    its number of datapoints, num_points, and the statistics of the row, nats; none for over MOST_LABELS.
+    Over the datapoints at which all of its quantities are finite and the weight is positive.
     """
     split, family = row["split"], row["family"]
-    columns = {name: per_datapoint.get(f"{split}/{name}") for name in ("weights", "labels")}
-    if all(column is None for column in columns.values()):
+    weights = per_datapoint.get(f"{split}/weights")
+    if weights is None or np.ndim(weights) != 1:
         return {}
     optimal = np.float64(per_datapoint[f"{split}/{family}/elbo_optimal"])
     amortized = per_datapoint.get(f"{split}/{family}/elbo_amortized")
@@ -43,24 +40,11 @@ def grouped(row: Mapping[str, Any], per_datapoint: Mapping[str, np.ndarray]) -> 
     names = [name for name in MEASURED if row.get(name) is not None]
     values = {name: getattr(gap, name.removesuffix("_gap")) for name in names}
     finite_N = np.logical_and.reduce([np.isfinite(value_N) for value_N in values.values()])
-    weights, labels, extra = columns["weights"], columns["labels"], {}
-    if weights is not None and np.ndim(weights) == 1:
-        used_N = finite_N & (np.float64(weights) > 0.0)
-        if used_N.any():
-            w_N = np.float64(weights)[used_N]
-            extra["weighted"] = {
-                name: weighted_mean(value_N[used_N], w_N) for name, value_N in values.items()
-            }
-    if labels is not None and np.ndim(labels) == 1 and len(np.unique(labels)) <= MOST_LABELS:
-        extra["by_label"] = {
-            str(label): {
-                "num_points": int(np.sum(finite_N & (labels == label))),
-                **{name: mean_and_stderr(v_N[finite_N & (labels == label)]) for name, v_N in values.items()},
-            }
-            for label in np.unique(labels)
-            if np.any(finite_N & (labels == label))
-        }
-    return extra
+    used_N = finite_N & (np.float64(weights) > 0.0)
+    if not used_N.any():
+        return {}
+    w_N = np.float64(weights)[used_N]
+    return {"weighted": {name: weighted_mean(value_N[used_N], w_N) for name, value_N in values.items()}}
 
 
 def label_rows(row: Mapping[str, Any]) -> list[dict[str, Any]]:

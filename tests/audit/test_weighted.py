@@ -1,11 +1,11 @@
-"""Means with weights and by label, against those of the repeated and of the separate datapoints."""
+"""Means with weights, against those of the repeated datapoints."""
 
 import numpy as np
 import pytest
 
 from vaelab.audit.arrays import given_data
 from vaelab.audit.given import AuditError
-from vaelab.audit.grouped import grouped, label_rows, weighted_mean
+from vaelab.audit.weighted import weighted, weighted_mean
 from vaelab.measure.gap import mean_and_stderr
 
 VALUES = np.random.default_rng(0).normal(size=40)
@@ -28,25 +28,21 @@ def test_the_error_of_a_weighted_mean_is_that_of_many_samples():
     assert np.mean(stderrs**2) == pytest.approx(exact, rel=0.2)
 
 
-def test_a_row_has_the_means_of_its_labels_and_leaves_out_what_is_not_finite():
+def test_a_row_has_weighted_means_and_leaves_out_what_is_not_finite():
     optimal, evidence = VALUES[:6], VALUES[:6] + 1.0
     optimal = np.where(np.arange(6) == 5, -np.inf, optimal)
     arrays = {
         "given/diagonal/elbo_optimal": optimal,
         "given/diagonal/elbo_amortized": optimal - 0.5,
         "given/log_evidence": evidence,
-        "given/labels": np.array([3, 3, 7, 7, 7, 7]),
         "given/weights": np.array([1.0, 0.0, 2.0, 0.0, 1.0, 5.0]),
     }
-    row = {"split": "given", "family": "diagonal", "amortization_gap": {}, "log_evidence": {"mean": 0.0}}
+    row = {"split": "given", "family": "diagonal", "log_evidence": {"mean": 0.0}}
     row |= {"amortization_gap": {"mean": 0.5}}
-    extra = grouped(row, arrays)
-    assert {label: part["num_points"] for label, part in extra["by_label"].items()} == {"3": 2, "7": 3}
-    assert extra["by_label"]["7"]["log_evidence"] == mean_and_stderr(evidence[2:5])
-    assert extra["by_label"]["3"]["amortization_gap"]["mean"] == pytest.approx(0.5)
+    extra = weighted(row, arrays)
     assert extra["weighted"]["log_evidence"]["mean"] == pytest.approx((evidence[[0, 2, 4]] @ [1, 2, 1]) / 4)
-    assert [line["label"] for line in label_rows(row | extra)] == ["3", "7"]
-    assert grouped(row, {k: v for k, v in arrays.items() if "labels" not in k and "weights" not in k}) == {}
+    assert extra["weighted"]["amortization_gap"]["mean"] == pytest.approx(0.5)
+    assert weighted(row, {k: v for k, v in arrays.items() if "weights" not in k}) == {}
 
 
 @pytest.mark.parametrize("weights", [[1.0, -1.0], [np.nan, 1.0], [0.0, 0.0], ["a", "b"]])

@@ -1,0 +1,156 @@
+"""What the q of a row say beside their gaps: rate, distortion, units, and the aggregate posterior."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vaelab.keys import purpose_key
+from vaelab.measure import aggregate, units
+from vaelab.measure.encoding import Encoded, encoded, noise
+from vaelab.measure.fit import LocalFit
+from vaelab.measure.gap import mean_and_stderr
+from vaelab.measure.prior_side import has_known_prior
+from vaelab.measure.subject import Measured, Quantized, Subject
+
+MOST_NUMBERS = 2**24  # of scales that are held at once
+BOUNDS = ("elbo_amortized", "elbo_optimal", "log_evidence")
+
+
+class Diagnostics(NamedTuple):
+    """Of one family on one split.
+
+    of: whose q they are, as `encoder`, or q* where the family has no encoder
+    elbo_N: their bounds
+    encoded: their moments, KL and draws
+    densities: of the aggregate at these draws; None without members, or with fewer than two of them
+    known_prior: whether the prior is N(0, I)
+    """
+
+    of: str
+    elbo_N: np.ndarray
+    encoded: Encoded
+    densities: aggregate.Densities | None
+    known_prior: bool
+
+
+def num_detailed(subject: Subject, count: int) -> int:
+    """How many of `count` datapoints are looked at in detail: max_points, and fewer of large scales."""
+    K = subject.model.latent_dim
+    return min(count, subject.settings.diagnostics.max_points, max(2, MOST_NUMBERS // K**2))
+
+
+def detailed_noise(subject: Subject, index_N: np.ndarray, purpose: str) -> np.ndarray:
+    """eps_RxSxK of the datapoints in detail, with as many draws as the most that is asked for.
+
+    So that one program makes the noise of all purposes, whose keys are others.
+    """
+    settings, K = subject.settings.diagnostics, subject.model.latent_dim
+    rows = max(num_detailed(subject, len(index_N)), min(settings.split_points, len(index_N)))
+    num_draws = max(settings.num_draws, settings.split_draws // 2)
+    key = purpose_key(subject.keys.inference, purpose)
+    return noise(key, index_N[:rows], num_draws=num_draws, latent_dim=K)
+
+
+def diagnose(subject: Subject, points: Measured, name: str, fit: LocalFit) -> Diagnostics:
+    """The q of the encoder, or q* of a family without one; those of the first max_points in detail."""
+    settings, index_N = subject.settings.diagnostics, points.inputs.index_N
+    of = subject.amortized.get(name, "q*")
+    phi_NxP, elbo = (fit.inference.phi_P, fit.elbo_optimal) if of == "q*" else (fit.phi_start, fit.elbo_start)
+    eps_RxSxK = detailed_noise(subject, index_N, "diagnostics")
+    eps_RxSxK = eps_RxSxK[: num_detailed(subject, len(index_N)), : settings.num_draws]
+    seen = encoded(subject.families[name], phi_NxP, eps_RxSxK)
+    densities = None
+    if seen.members is not None and len(seen.rows_M) > 1:
+        densities = aggregate.densities(seen.members, seen.draws)
+    return Diagnostics(of, np.float64(elbo.value), seen, densities, has_known_prior(subject.model))
+
+
+def columns(diagnosed: Diagnostics) -> dict[str, np.ndarray]:
+    """What stands behind the entry, one value a datapoint under each name; nats."""
+    seen, measured = diagnosed.encoded, {}
+    if diagnosed.known_prior:
+        measured |= {"rate": seen.kl_N, "distortion": -diagnosed.elbo_N - seen.kl_N}
+        if seen.kl_NxK is not None:
+            measured["kl_by_dimension"] = seen.kl_NxK
+    if diagnosed.densities is not None:
+        values = diagnosed.densities
+        information_N = np.full(len(seen.kl_N), np.nan)
+        information_N[seen.rows_M] = values.own - values.whole
+        measured["information"] = information_N
+    return {name: np.float32(values) for name, values in measured.items()}
+
+
+def entry(diagnosed: Diagnostics) -> dict[str, Any]:
+    """The entry `diagnostics` of a row: means over datapoints with their standard errors, nats."""
+    seen = diagnosed.encoded
+    used_N = np.isfinite(seen.kl_N) & np.isfinite(diagnosed.elbo_N)
+    result: dict[str, Any] = {
+        "of": diagnosed.of,
+        "num_points": int(np.sum(used_N)),
+        "rate_by": "closed form" if seen.exact else f"{seen.draws.z_NxSxK.shape[1]} draws a datapoint",
+    }
+    if not used_N.any():
+        return result
+    if diagnosed.known_prior:
+        result |= _rate(seen, diagnosed.elbo_N, used_N)
+    if np.sum(used_N) > 1:
+        noise_NxK = None if seen.noise_NxK is None else seen.noise_NxK[used_N]
+        variances = units.variance_of_means(seen.mean_NxK[used_N], noise_NxK)
+        by_variance = units.active(variances)
+        by_kl = units.active(result["kl_by_dimension"]) if "kl_by_dimension" in result else None
+        result |= {
+            "variance_of_means": variances,
+            "active_units": {"by_variance": by_variance, "by_kl": by_kl},
+        }
+    result["aggregate"] = _aggregate(diagnosed)
+    return result
+
+
+def _rate(seen: Encoded, elbo_N: np.ndarray, used_N: np.ndarray) -> dict[str, Any]:
+    kl_N = seen.kl_N[used_N]
+    result: dict[str, Any] = {
+        "rate": mean_and_stderr(kl_N),
+        "distortion": mean_and_stderr(-elbo_N[used_N] - kl_N),
+    }
+    if seen.kl_NxK is not None:
+        of_units_NxK = seen.kl_NxK[used_N]
+        result["kl_by_dimension"] = [mean_and_stderr(kl) for kl in of_units_NxK.T]
+        # The KL of a q with correlations is more than that of its marginals, by its total correlation.
+        within_N = kl_N - np.sum(of_units_NxK, axis=1)
+        correlated = seen.members is not None and units.has_correlations(seen.members.scale_NxKxK)
+        result["kl_within"] = mean_and_stderr(within_N) if correlated else None
+    return result
+
+
+def _aggregate(diagnosed: Diagnostics) -> dict[str, Any]:
+    """The bounds of `aggregate.against_prior`, or why there are none."""
+    if diagnosed.densities is None:
+        few = len(diagnosed.encoded.rows_M) < 2
+        why = "one datapoint" if few else "the transformation of the flow is not the same for all datapoints"
+        return {"none": why}
+    seen = diagnosed.encoded
+    rate_N = seen.kl_N[seen.rows_M]
+    bounds = aggregate.against_prior(diagnosed.densities, rate_N, known_prior=diagnosed.known_prior)
+    return {"num_draws": seen.draws.z_NxSxK.shape[1], **bounds}
+
+
+def bits(row: Mapping[str, Any], quantized: Quantized) -> dict[str, Any]:
+    """The entry `bits_per_dim` of a row: of each of its bounds, with the number of levels."""
+    bounds = {name: row[name] for name in BOUNDS if row.get(name) is not None}
+    of_bounds = {name: bits_per_dim(nats, quantized) for name, nats in bounds.items()}
+    return {"levels": quantized.levels, "dequantized": quantized.dequantized, **of_bounds}
+
+
+def bits_per_dim(nats: dict[str, float], quantized: Quantized) -> dict[str, float]:
+    """-log2 of the probability of the levels of x, for each dimension, from a bound of log p(x) in nats.
+
+        bits = -(log p(x) - D log L) / (D log 2) for a density of (level + u) / L, u uniform on [0, 1);
+        bits = -log p(x) / (D log 2) for probabilities of the levels
+
+    The first is an upper bound of the bits of the levels in the mean over u (Theis et al. 2016, section 3.1).
+    """
+    scale = quantized.num_dims * math.log(2.0)
+    moved = quantized.num_dims * math.log(quantized.levels) if quantized.dequantized else 0.0
+    return {"mean": -(nats["mean"] - moved) / scale, "stderr": nats["stderr"] / scale}

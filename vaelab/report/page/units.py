@@ -1,0 +1,148 @@
+"""What the latents carry: the KL by dimension, active units, and the aggregate posterior."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vaelab.report.page import plots
+from vaelab.report.page.markup import Markup, join, table, tag
+from vaelab.report.page.summary import BOUNDS, TITLES, Row, detailed, label, shown
+
+Entry = Mapping[str, Any]
+NEAR = 0.2  # nats below its most, the log of the number of datapoints, where a bound of I says little
+
+
+def latents_used(rows: Sequence[Row]) -> Markup:
+    """Rate and distortion, columns of the KL by dimension, and which units are active."""
+    chosen, others = detailed([row for row in rows if row.get("diagnostics")])
+    if not chosen:
+        return Markup()
+    figures = [
+        part for number, row in enumerate(chosen) for part in _units(number, label(row), row["diagnostics"])
+    ]
+    text = join(
+        "The bound is minus distortion and rate: L[q] = E",
+        tag("sub", "q"),
+        "[log p(x|z)] - KL(q || p). The rate is the KL: nats that z costs, of which each latent dimension"
+        " has a part. A unit is active where the mean of q varies over the data: the variance of E",
+        tag("sub", "q"),
+        "[z] is above 0.01; where that is within two standard errors of 0.01, the unit is named as"
+        " undecided.",
+    )
+    return join(tag("p", text), others, _rates(chosen), _bits(chosen), *figures)
+
+
+def _bits(rows: Sequence[Row]) -> Markup:
+    """-log2 of the bounds for each dimension of x, where x is of levels."""
+    with_bits = [row for row in rows if row.get("bits_per_dim")]
+    if not with_bits:
+        return Markup()
+    names = [name for name in BOUNDS if any(name in row["bits_per_dim"] for row in with_bits)]
+    lines = [[label(row), *(shown(row["bits_per_dim"].get(name)) for name in names)] for row in with_bits]
+    bits = with_bits[0]["bits_per_dim"]
+    noise = ", by dequantised densities, which need more bits" if bits["dequantized"] else ""
+    caption = f"Bits for each dimension of x, of {bits['levels']} levels{noise}"
+    return table(caption, ["split, family", *(TITLES[name] for name in names)], lines)
+
+
+def _rates(rows: Sequence[Row]) -> Markup:
+    lines = []
+    for row in rows:
+        entry = row["diagnostics"]
+        by_variance, by_kl = (_active(entry).get(name) for name in ("by_variance", "by_kl"))
+        counts = [f"{u['count']} of {u['of']}" if u else "-" for u in (by_variance, by_kl)]
+        within = [shown(entry.get(name)) for name in ("rate", "distortion", "kl_within")]
+        lines.append([label(row), entry["of"], *within, *counts, entry["rate_by"]])
+    head = [
+        "split, family",
+        "q of",
+        "rate",
+        "distortion",
+        "rate within q",
+        "active units",
+        "by KL",
+        "rate by",
+    ]
+    caption = (
+        "Nats per datapoint. The rate within q is what the KL has beyond the sum over dimensions, as those"
+        " of q are correlated. By KL: units with more than 0.01 nats"
+    )
+    return table(caption, head, lines, words=(1, 7))
+
+
+def _active(entry: Entry) -> Entry:
+    return entry.get("active_units") or {}
+
+
+def _units(number: int, name: str, entry: Entry) -> list[Markup]:
+    """The columns of a row, with its table; none for a family without a KL by dimension."""
+    variances, kls = entry.get("variance_of_means"), entry.get("kl_by_dimension")
+    if not variances:
+        return []
+    counted = _active(entry)["by_variance"]
+    used = set(counted["units"])
+    kinds = ["approximation" if k in used else "unused" for k in range(len(variances))]
+    drawn = kls or variances
+    what = "KL of each latent dimension" if kls else "Variance of the means of each latent dimension"
+    axis = f"latent dimension; up: {'its KL, nats' if kls else 'variance of its means'}; grey: not active"
+    said = f"{counted['count']} of {counted['of']} units are active"
+    near = ", ".join(f"z{k + 1}" for k in counted["undecided"])
+    said += f"; undecided: {near}." if near else ", none is near the threshold."
+    rows = [
+        [f"z{k + 1}", shown(kls[k]) if kls else "-", shown(variances[k]), "yes" if k in used else "no"]
+        for k in range(len(variances))
+    ]
+    head = ["dimension", "KL, nats", "variance of means", "active"]
+    numbers = table(f"Latent dimensions of {name}", head, rows, words=(3,))
+    return [
+        tag("h3", name),
+        tag(
+            "figure",
+            plots.columns(f"units-{number}", f"{what}, {name}", drawn, kinds, axis),
+            tag("figcaption", said),
+        ),
+        tag("details", tag("summary", "In numbers"), numbers),
+    ]
+
+
+QUANTITIES = {
+    "mutual_information": "I(x; z)",
+    "marginal_kl": "KL(q(z) || p(z))",
+    "total_correlation": "total correlation",
+    "dimension_wise_kl": "KL by dimension of q(z)",
+}
+
+
+def aggregate(rows: Sequence[Row]) -> Markup:
+    """The bounds of the aggregate posterior's quantities."""
+    lines, missing = [], []
+    for row in rows:
+        entry = (row.get("diagnostics") or {}).get("aggregate") or {}
+        if "none" in entry:
+            missing.append(tag("p", f"{label(row)}: none, {entry['none']}.", class_="quiet"))
+        for name, title in QUANTITIES.items():
+            if name not in entry:
+                continue
+            lower, upper = (entry[name][side] for side in ("lower", "upper"))
+            low = "0" if lower["mean"] == 0.0 else shown(lower)
+            lines.append([label(row), title, low, shown(upper), _by(name, entry)])
+    if not lines:
+        return join(*missing)
+    text = (
+        "q(z) is the mean of q(z|x) over the data. The rate is in the mean I(x; z) + KL(q(z) || p(z)): what"
+        " z says of x, and what the whole of q lacks of the prior. Both are bounded by what stands for q(z)"
+        " at a draw: the mean of all q of these datapoints is too high, as it knows the draw's own, so that"
+        " I(x; z) is at least, and KL(q(z) || p(z)) at most, what it gives, and the former never more than"
+        " the log of their number; the mean of all others, a Gaussian, or the prior are too low. Bounds in"
+        " the mean over data sets, each with its standard error."
+    )
+    head = ["split, family", "quantity", "at least", "at most", "how near"]
+    return join(tag("p", text), table("Nats", head, lines, words=(1, 4)), *missing)
+
+
+def _by(name: str, entry: Entry) -> str:
+    """What limits a bound."""
+    if name != "mutual_information":
+        return ""
+    low, most = plots.finite(entry[name]["lower"])[0], entry["log_num_points"]
+    words = f"at most log {entry['num_points']:,} = {most:.2f} can be seen"
+    return f"{words}: more datapoints would say more" if low > most - NEAR else words
