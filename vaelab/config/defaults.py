@@ -7,28 +7,10 @@
 
 from ml_collections import ConfigDict
 
-from vaelab.config.variants import apply_variant, shrink, study_gaps, sweep
-
-__all__ = [
-    "apply_variant",
-    "data",
-    "encoder",
-    "evaluate",
-    "evidence",
-    "get_config",
-    "inference",
-    "learning",
-    "local_loop",
-    "model",
-    "modes",
-    "objective",
-    "optimizer",
-    "posterior",
-    "shrink",
-    "study_gaps",
-    "sweep",
-    "train",
-]
+from vaelab.config.variants import apply_variant as apply_variant
+from vaelab.config.variants import shrink as shrink
+from vaelab.config.variants import study_gaps as study_gaps
+from vaelab.config.variants import sweep as sweep
 
 
 def get_config() -> ConfigDict:
