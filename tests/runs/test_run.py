@@ -44,6 +44,9 @@ def test_the_directory_holds_what_the_design_says(finished):
     assert json.loads((workdir / "gap.json").read_text())["rows"] == rows
     assert [(row["split"], row["family"]) for row in rows] == [("test", "diagonal"), ("test", "full")]
     assert not list(workdir.rglob("*.partial"))
+    made_with = json.loads((workdir / "versions.json").read_text())
+    assert json.loads((workdir / "gap.json").read_text())["versions"] == made_with
+    assert [each["jax"] for each in made_with] == [jax.__version__]
 
 
 def test_tensorboard_has_what_the_run_has(finished):

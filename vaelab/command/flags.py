@@ -24,6 +24,7 @@ class Flag(NamedTuple):
 FLAGS = (
     Flag("workdir", "string", None, "Directory of this run. The same command goes on where it stopped."),
     Flag("quiet", "boolean", False, "Prints nothing; what ends the run early is still on standard error."),
+    Flag("across_versions", "boolean", False, "Goes on with a run of other versions; its results say so."),
     Flag("coordinator", "string", None, "HOST:PORT of the first of several; Slurm, Cloud TPU need no flag."),
     Flag("num_processes", "integer", None, "With --coordinator: the number of processes."),
     Flag("process_id", "integer", None, "With --coordinator: the number of this process, from 0 on."),

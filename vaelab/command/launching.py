@@ -132,7 +132,8 @@ def _run(program: str, values: flags.FlagValues, workdir: Path) -> int:
     listen()
     try:
         with on_devices(jax.devices()), missed():
-            (run_sweep if sweep else run)(values.config, str(workdir), console)
+            launched = run_sweep if sweep else run
+            launched(values.config, str(workdir), console, across_versions=values.across_versions)
     except (ConfigError, DataError) as error:  # which may be wrong on one host alone
         return _end(fail(program, str(error), 2))
     except (CheckpointError, NonFiniteError, ProcessLost) as error:

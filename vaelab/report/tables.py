@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -123,8 +124,11 @@ def _counts(row: dict[str, Any]) -> list[str]:
     return ["-" if value is None else value if type(value) is str else f"{value:,}" for value in values]
 
 
-def to_json(rows: list[dict[str, Any]], *, smoke: bool) -> bytes:
-    """`gap.json`, `sweep.json`; a number that is not finite becomes null, as JSON has none."""
+def to_json(rows: list[dict[str, Any]], *, smoke: bool, versions: Sequence[Mapping[str, str]] = ()) -> bytes:
+    """`gap.json`, `sweep.json`; a number that is not finite becomes null, as JSON has none.
+
+    versions: what the rows were made with, part after part.
+    """
 
     def clean(value: Any) -> Any:
         if isinstance(value, dict):
@@ -133,4 +137,5 @@ def to_json(rows: list[dict[str, Any]], *, smoke: bool) -> bytes:
             return [clean(item) for item in value]
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    return (json.dumps({"smoke": smoke, "rows": clean(rows)}, indent=2) + "\n").encode()
+    content = {"smoke": smoke, "rows": clean(rows), **({"versions": versions} if versions else {})}
+    return (json.dumps(content, indent=2) + "\n").encode()

@@ -33,6 +33,7 @@ from vaelab.runs.trained import Trained, points_of, subject_of
 from vaelab.runs.training import Run, train
 from vaelab.runtime.directory import as_directory, finished, in_use, open_directory, stored_json, write_whole
 from vaelab.runtime.processes import is_first
+from vaelab.runtime.versions import Versions, keep_versions
 from vaelab.training.loop import NonFiniteError
 from vaelab.types import ConfigError, Key
 
@@ -48,7 +49,14 @@ class Results(NamedTuple):
     measured: dict[str, tuple[Subject, Outcome]]
 
 
-def run(config: ConfigDict, workdir: str | Path, console: Console | None = None, *, data: Any = None) -> Rows:
+def run(
+    config: ConfigDict,
+    workdir: str | Path,
+    console: Console | None = None,
+    *,
+    data: Any = None,
+    across_versions: bool = False,
+) -> Rows:
     """Runs all stages that `workdir` does not hold yet; returns the rows of its `gap.json`.
 
     A config with a `study` in it is computed whole, and leaves `study.json` and `study.png`; it has no rows.
@@ -57,7 +65,9 @@ def run(config: ConfigDict, workdir: str | Path, console: Console | None = None,
     goes on where the last one stopped. console: where progress and tables are printed; the terminal if not
     given, `Console(quiet=True)` for none. data: in the place of those that the config names: of
     `vaelab.data.from_arrays`, or a sequence of examples, an array or a torch Dataset say, which config.data
-    divides. Rows are in nats per datapoint, means with standard errors.
+    divides. across_versions: goes on with a run that was begun under other versions of JAX and the like, or
+    on another kind of device; `gap.json` then says so. Rows are in nats per datapoint, means with standard
+    errors.
 
     Raises ConfigError, DataError, CheckpointError or NonFiniteError, each with one line that says what to do.
     """
@@ -77,7 +87,7 @@ def run(config: ConfigDict, workdir: str | Path, console: Console | None = None,
     one = Run(directory.name, directory, config, build(config, data))
     show_notes(one.experiment.described, console)
     with in_use(open_directory(directory, config), console):
-        (results,) = complete([one], console)
+        (results,) = complete([one], console, across_versions=across_versions)
     if isinstance(results, str):
         raise NonFiniteError(results)
     _show(results, console, smoke=one.experiment.smoke)
@@ -85,14 +95,16 @@ def run(config: ConfigDict, workdir: str | Path, console: Console | None = None,
     return results
 
 
-def complete(runs: Sequence[Run], console: Console) -> list[Rows | str]:
+def complete(runs: Sequence[Run], console: Console, *, across_versions: bool = False) -> list[Rows | str]:
     """Trains, measures and writes all of these runs, whose directories are open; the rows of each.
 
     They differ in their seeds and in numbers alone, and have the same data, so that every stage of several is
     one program. A run whose training came to its end has the line that says where in the place of its rows.
     """
+    made_with = {}
     for one in runs:
         keep(one.directory, one.experiment.described, console)
+        made_with[one.directory] = keep_versions(one.directory, console, across=across_versions)
     trained = train(runs, console)
     going_on = [number for number, each in enumerate(trained) if not isinstance(each, str)]
     results: list[Rows | str] = [each if isinstance(each, str) else [] for each in trained]
@@ -107,7 +119,7 @@ def complete(runs: Sequence[Run], console: Console) -> list[Rows | str]:
         if timed:
             table = report.plain_table("ELBO against time", flat(timed), smoke=one.experiment.smoke)
             console.print(table)
-        _write_results(one, trained[number], outcome)
+        _write_results(one, trained[number], outcome, made_with[one.directory])
         results[number] = outcome.rows
     return results
 
@@ -182,7 +194,7 @@ def _study(config: ConfigDict, directory: Path, console: Console) -> None:
     console.print(f"results are in {directory}", highlight=False)
 
 
-def _write_results(one: Run, trained: Trained, results: Results) -> None:
+def _write_results(one: Run, trained: Trained, results: Results, made_with: list[Versions]) -> None:
     """The plots, the arrays, the weights, and `gap.json` last, as it marks the run as finished."""
     if not is_first():
         return
@@ -200,7 +212,9 @@ def _write_results(one: Run, trained: Trained, results: Results) -> None:
     config = json.loads((directory / "config.json").read_text())
     weights.write_weights(directory / weights.FILE, {"theta": trained.theta, **psis}, config)
     _write_page(experiment, directory, results)
-    write_whole(directory / "gap.json", report.to_json(results.rows, smoke=experiment.smoke))
+    write_whole(
+        directory / "gap.json", report.to_json(results.rows, smoke=experiment.smoke, versions=made_with)
+    )
 
 
 def _write_page(experiment: Experiment, directory: Path, results: Results) -> None:

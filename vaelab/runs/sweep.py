@@ -33,12 +33,17 @@ from vaelab.runtime.processes import is_first
 
 
 def run_sweep(
-    config: ConfigDict, workdir: str | Path, console: Console | None = None, *, data: Any = None
+    config: ConfigDict,
+    workdir: str | Path,
+    console: Console | None = None,
+    *,
+    data: Any = None,
+    across_versions: bool = False,
 ) -> Rows:
     """Every run of the sweep that `workdir` does not hold yet; returns the rows of its `sweep.json`.
 
     config: with a section `sweep`, as `get_config()` of an experiment file returns it. workdir, console,
-    data: see `run`. What is wrong with any point is said before the first begins.
+    data, across_versions: see `run`. What is wrong with any point is said before the first begins.
 
     Raises ConfigError, DataError or CheckpointError, each with one line that says what to do.
     """
@@ -61,7 +66,8 @@ def run_sweep(
             console.print(
                 f"program {number} of {len(sweep.programs)}: {names}", style="bold", highlight=False
             )
-            for planned, rows in zip(program, _run_program(program, sweep, console, data), strict=True):
+            done = _run_program(program, sweep, console, data, across_versions=across_versions)
+            for planned, rows in zip(program, done, strict=True):
                 results.setdefault(planned.point.name, []).append(rows)
         rows = [row for point in sweep.points for row in rows_of(point, results[point.name])]
         write_whole(directory / "sweep.csv", to_csv(rows))
@@ -105,7 +111,7 @@ def _check_finished(directory: Path, config: ConfigDict, data: Any, console: Con
 
 
 def _run_program(
-    program: list[_Planned], sweep: Sweep, console: Console, data: Any = None
+    program: list[_Planned], sweep: Sweep, console: Console, data: Any, *, across_versions: bool
 ) -> list[Rows | str]:
     """The rows of each run's `gap.json`, or the line that says where its training came to its end."""
     quiet = Console(quiet=True)
@@ -119,7 +125,11 @@ def _run_program(
             planned = program[number]
             held.enter_context(in_use(open_directory(planned.directory, planned.config), console))
         runs = _built([program[number] for number in missing], data)
-        completed = [rows for part in _parts(runs, sweep.memory_bytes) for rows in complete(part, console)]
+        completed = [
+            rows
+            for part in _parts(runs, sweep.memory_bytes)
+            for rows in complete(part, console, across_versions=across_versions)
+        ]
         for number, one, rows in zip(missing, runs, completed, strict=True):
             results[number] = rows
             if isinstance(rows, str):

@@ -201,11 +201,14 @@ def differences(one: Any, other: Any, path: str = "config") -> list[tuple[str, A
 def stored_json(path: Path, compute: Callable[[], Any], console: Console) -> Any:
     """compute(), or what an earlier call of it has stored at `path`, as JSON."""
     content = of_first(lambda: _json_at(path, console))
-    if content is None:
-        text = json.dumps(compute(), indent=2) + "\n"
-        write_whole(path, text.encode())
-        content = json.loads(text)
-    return content
+    return write_json(path, compute()) if content is None else content
+
+
+def write_json(path: Path, content: Any) -> Any:
+    """Writes it as JSON; what reading it back gives."""
+    text = json.dumps(content, indent=2) + "\n"
+    write_whole(path, text.encode())
+    return json.loads(text)
 
 
 def _json_at(path: Path, console: Console) -> Any:

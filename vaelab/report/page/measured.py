@@ -1,9 +1,7 @@
 """What the page shows of a run beside its figures: latent Gaussians, pictures of the worst, versions."""
 
 import functools
-import platform
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from typing import Any
 
 import jax
@@ -14,10 +12,10 @@ from vaelab.measure.encoding import moments
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.report.page.latent import Latents
 from vaelab.report.page.worst import worst
-from vaelab.types import VERSION, LatentModel, Params, PosteriorFamily
+from vaelab.runtime.versions import versions as of_process
+from vaelab.types import LatentModel, Params, PosteriorFamily
 
 NUM_POINTS = 100
-PACKAGES = ("jax", "flax", "optax", "distrax", "numpy")
 
 
 def latents(subject: Subject, split: str, outcome: Outcome) -> dict[str, Latents]:
@@ -82,10 +80,4 @@ def pictures(
 
 def versions() -> dict[str, str]:
     """What computes: the code, the packages that numbers come from, the devices."""
-    devices = jax.devices()
-    return {
-        "vaelab": VERSION,
-        "Python": platform.python_version(),
-        **{package: version(package) for package in PACKAGES},
-        "devices": f"{len(devices)} {devices[0].device_kind}",
-    }
+    return of_process() | {"device": f"{len(jax.devices())} {jax.devices()[0].device_kind}"}
