@@ -186,7 +186,7 @@ def evaluations(subject: Subject, others: OtherModes) -> float:
     settings, sizes, K = subject.settings.search, subject.settings.evidence.by_modes, subject.model.latent_dim
     count, num_several = len(others.missed_N), int(np.sum(others.searched.num_modes > 1))
     num_searched, num_pilot = int(np.sum(others.searched.searched)), len(others.pilot)
-    twice = settings.growth > 1 and bool(np.any(others.searched.num_modes[others.pilot] > 1))
+    twice = searching.is_searched_twice(settings, K, others.searched.num_modes[others.pilot])
     total = searching.evaluations(settings, K, num_searched=num_searched, num_pilot=num_pilot, twice=twice)
     total += (count - num_pilot) * searching.look_evaluations(settings)
     weighed = 2 * settings.max_modes * sizes.num_nodes**K if K <= MAX_DIM else sizes.num_samples
