@@ -83,8 +83,7 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
     has_encoder = name in subject.amortized
     measured = gap.Gap(fitted.elbo_start.value, fitted.elbo_optimal.value, outcome.evidence.log_evidence)
     averaged_N = gap.averaged(measured, has_encoder=has_encoder)
-    own_errors = _errors(fitted, outcome.evidence)
-    errors = take(own_errors, averaged_N)
+    errors = take(_errors(fitted, outcome.evidence), averaged_N)
     ends = ended.counts(ended.ended(fitted))
     settings = subject.settings.inference[name]
     log_concave = subject.model.concavity is not None
@@ -125,17 +124,7 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
     if outcome.others is not None:
         row["log_evidence"]["num_by_modes"] = len(outcome.others.by_modes)
         row |= _modes(subject, name, outcome)
-    made = by_group.groups(outcome.points, outcome.evidence.log_evidence)
-    row |= by_group.entries(measured, averaged_N, made, has_encoder=has_encoder, errors=own_errors)
-    if name in outcome.diagnostics:
-        row["diagnostics"] = diagnostics.entry(outcome.diagnostics[name])
-    if name in outcome.splits:
-        num_draws = subject.settings.diagnostics.split_draws
-        row["amortization_split"] = split_gap.entry(outcome.splits[name], fitted, num_draws=num_draws)
-    if name == "diagonal":
-        row |= _correlations(outcome)
-    if subject.quantized is not None:
-        row["bits_per_dim"] = diagnostics.bits(row, subject.quantized)
+    row |= _beside(subject, name, outcome, row, averaged_N)
     if outcome.bidirectional is not None:
         row["two_sided"] = _two_sided(subject, outcome)
     if name in outcome.calibrations:
@@ -150,6 +139,27 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
         line = f"the means leave out {row['num_left_out']:,} of {row['num_points']:,} datapoints"
         row["notes"].insert(0, f"{line}: a number there is not finite, index {first} first")
     return row
+
+
+def _beside(
+    subject: Subject, name: str, outcome: Outcome, row: dict[str, Any], averaged_N: np.ndarray
+) -> dict[str, Any]:
+    """What a row has beside its gaps: groups of datapoints, what its q carry, where its gaps sit, bits."""
+    fitted, has_encoder = outcome.fits[name], name in subject.amortized
+    measured = gap.Gap(fitted.elbo_start.value, fitted.elbo_optimal.value, outcome.evidence.log_evidence)
+    made = by_group.groups(outcome.points, outcome.evidence.log_evidence)
+    errors = _errors(fitted, outcome.evidence)
+    beside = by_group.entries(measured, averaged_N, made, has_encoder=has_encoder, errors=errors)
+    if name in outcome.diagnostics:
+        beside["diagnostics"] = diagnostics.entry(outcome.diagnostics[name])
+    if name in outcome.splits:
+        num_draws = subject.settings.diagnostics.split_draws
+        beside["amortization_split"] = split_gap.entry(outcome.splits[name], fitted, num_draws=num_draws)
+    if name == "diagonal":
+        beside |= _correlations(outcome)
+    if subject.quantized is not None:
+        beside["bits_per_dim"] = diagnostics.bits(row, subject.quantized)
+    return beside
 
 
 def _correlations(outcome: Outcome) -> dict[str, Any]:
