@@ -109,8 +109,7 @@ def build(config: Any, given: Any = None) -> Experiment:
         dict.fromkeys(one.family for one in planned if one.name != "train" or regime != "mean_field")
     )
     evaluate = evaluate_settings(top, family_of, inference, encoded)
-    measured = set(evaluate.splits) | ({"test"} if "corrupted" in evaluate.splits else set())
-    measured_splits = {name: dataset.splits[name] for name in SPLITS if name in measured}
+    measured = _measured(dataset, evaluate)
     experiment = Experiment(
         latent_model=latent_model,
         theta=theta,
@@ -122,13 +121,9 @@ def build(config: Any, given: Any = None) -> Experiment:
         validation=observed(dataset.splits["validation"], max_points=0),
         inputs={
             name: _in_memory(observed(split, max_points=evaluate.max_points))
-            for name, split in measured_splits.items()
+            for name, split in measured.items()
         },
-        labels={
-            name: split.label_N[: evaluate.max_points or None]
-            for name, split in measured_splits.items()
-            if (split.label_N >= 0).any()
-        },
+        labels=_labels(measured, evaluate.max_points),
         quantized=None if is_simulated else _quantized(data_section, dataset),
         train=train,
         evaluate=evaluate,
@@ -197,6 +192,18 @@ def _observed(key: Key, split: data.Split, *, observe: Observe, max_points: int)
     count = min(max_points or len(split.index_N), len(split.index_N))
     index_N = split.index_N[:count]
     return Inputs(observe_all(key, first(split.pixels_NxD, count), index_N, observation=observe), index_N)
+
+
+def _measured(dataset: data.DataSet, evaluate: EvaluateSettings) -> dict[str, data.Split]:
+    """The splits of the data that what is measured comes from."""
+    names = set(evaluate.splits) | ({"test"} if "corrupted" in evaluate.splits else set())
+    return {name: dataset.splits[name] for name in SPLITS if name in names}
+
+
+def _labels(splits: Mapping[str, data.Split], max_points: int) -> dict[str, np.ndarray]:
+    """Of the first max_points examples, all of them for 0, of each split that has any labels."""
+    some = {name: split for name, split in splits.items() if (split.label_N >= 0).any()}
+    return {name: split.label_N[: max_points or None] for name, split in some.items()}
 
 
 def _in_memory(inputs: Inputs) -> Inputs:

@@ -134,11 +134,16 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
         exact = gap.exact_gap(subject.model, family, subject.theta, x_NxD, fitted.phi_start)
         closed_forms = dict.fromkeys(errors, np.zeros(np.sum(averaged_N)))
         row["exact"] = gap.summarize(take(exact, averaged_N), has_encoder=has_encoder, errors=closed_forms)
-    if not averaged_N.all():
-        first = outcome.points.inputs.index_N[~averaged_N][0]
-        line = f"the means leave out {row['num_left_out']:,} of {row['num_points']:,} datapoints"
-        row["notes"].insert(0, f"{line}: a number there is not finite, index {first} first")
+    row["notes"] = _left_out(outcome.points.inputs.index_N, averaged_N) + row["notes"]
     return row
+
+
+def _left_out(index_N: np.ndarray, averaged_N: np.ndarray) -> list[str]:
+    """The line about the datapoints that the means leave out, if there are any."""
+    if averaged_N.all():
+        return []
+    line = f"the means leave out {int(np.sum(~averaged_N)):,} of {len(averaged_N):,} datapoints"
+    return [f"{line}: a number there is not finite, index {index_N[~averaged_N][0]} first"]
 
 
 def _beside(
