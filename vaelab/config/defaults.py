@@ -41,8 +41,7 @@ def get_config() -> ConfigDict:
 def data() -> ConfigDict:
     """What x is, and which data it comes from."""
     config = ConfigDict()
-    # digits, mnist, fashion_mnist, kmnist, omniglot, binarized_mnist; file: a file or folder of your own
-    config.name = "digits"
+    config.name = "digits"  # a name of vaelab.data.SOURCES, file, tfds:NAME, huggingface or hf:DIR
     config.data_dir = "~/tensorflow_datasets"  # where `python -m vaelab.prepare` put it
     config.path = ""  # file only: .npy, .npz, .csv, .parquet, .h5ad, or a folder of images
     config.fractions = (0.8, 0.1, 0.1)  # of your own data without splits: train, validation, test
@@ -69,8 +68,7 @@ def model() -> ConfigDict:
     config.hidden = (200, 200)  # convolutional: one width
     config.activation = "relu"  # relu, tanh, elu, softplus, swish
     config.likelihood = ConfigDict()
-    # bernoulli; gaussian, gaussian_one_variance (observation=dequantize, or identity); discretized_logistic
-    # (rescale)
+    # bernoulli; gaussian, gaussian_one_variance (dequantize or identity); discretized_logistic (rescale)
     config.likelihood.name = "bernoulli"
     config.likelihood.min_variance = 1e-3  # gaussian only: the floor of each dimension's variance
     return config
