@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/python launch.py --config=experiments/digits_gap.py --workdir=$(WORKDIR)
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist=loadgroup
+	$(BIN)/python -m pytest -n 2 --dist=loadfile
 
 # The mathematics alone.
 test-quick: $(READY)
@@ -18,7 +18,7 @@ test-quick: $(READY)
 		$(addprefix tests/,model posterior objective inference evidence)
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 --dist=loadfile -m slow
 
 # 30 kills, 10 runs stopped twice each.
 faults: $(READY)
