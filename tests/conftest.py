@@ -76,13 +76,11 @@ def other_modes(request, monkeypatch):
 SLOW = Path(__file__).with_name("slow.txt")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist, which puts the group into the name, and before `-m` selects
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(config, items):
-    """What shares a run is made by one worker (`--dist=loadgroup`), not by each; what is listed is slow."""
+    """What is listed is slow."""
     listed = {line for line in SLOW.read_text().splitlines() if not line.startswith("#")}
     for item in items:
-        for shared in {"finished", "in_blocks", "swept_runs", "uninterrupted"} & set(item.fixturenames):
-            item.add_marker(pytest.mark.xdist_group(shared))
         if item.nodeid in listed:
             item.add_marker("slow")
     files = {item.nodeid.partition("::")[0] for item in items}

@@ -51,9 +51,13 @@ class Posteriors(NamedTuple):
 
     def first(self, count: int) -> "Posteriors":
         """The group of the first `count` datapoints."""
+        return self.at(np.arange(min(count, len(self.log_evidence_N))))
+
+    def at(self, rows: np.ndarray) -> "Posteriors":
+        """The group of these datapoints, in this order."""
         fields = ("x", "encode", "log_evidence_N", "best_diagonal_N", "attained_N")
         fields += ("num_parts_N", "num_modes_N", "apart_N", "kind_N", "starts_NxSx2K")
-        kept = {name: jax.tree.map(lambda a: a[:count], getattr(self, name)) for name in fields}
+        kept = {name: jax.tree.map(lambda a: np.asarray(a)[rows], getattr(self, name)) for name in fields}
         return self._replace(**kept)
 
 

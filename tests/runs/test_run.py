@@ -4,8 +4,8 @@ import importlib
 import io
 import json
 import math
-import os
 import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -62,10 +62,12 @@ def test_the_page_has_every_part_and_three_pictures_of_each_of_the_worst(finishe
     assert "config.train.num_steps" in page
 
 
-def test_what_shares_a_run_is_made_by_one_worker(finished, request):
-    """The groups of `conftest.py` are those of pytest-xdist, or every worker makes each run again."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        assert request.node.nodeid.endswith("@finished")
+def test_what_shares_a_run_is_made_by_one_worker():
+    """Fixtures are those of a file: in any other division of the tests every worker makes each run again."""
+    recipes = (Path(__file__).parents[2] / "Makefile").read_text()
+    commands = [line for line in recipes.splitlines() if "pytest -n 2" in line and "not slow" not in line]
+    assert commands
+    assert all("--dist=loadfile" in line for line in commands)
 
 
 def test_rows_are_the_statistics_of_the_datapoints(finished):
