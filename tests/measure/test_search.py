@@ -43,16 +43,18 @@ def test_a_pilot_with_several_modes_is_searched_once_more(monkeypatch, growth):
 
     def from_prior(subject, inputs, ends, key, tempering):
         sizes.append(tempering.num_particles)
+        runs.append(tempering.num_runs)
+        keys.append(tuple(jax.random.key_data(key).tolist()))
         at = np.arange(tempering.num_particles) % 2
         at[tempering.num_particles // 2] = 2 * (len(sizes) == 2)
         side = Evidence(*np.full((5, 1), len(sizes), np.float32))
         return side, MEAN_MxK[at][None] + np.float32(0.1)
 
-    sizes = []
+    sizes, runs, keys = [], [], []
     monkeypatch.setattr(search, "from_prior", from_prior)
     monkeypatch.setattr(search, "bind", lambda model, theta, x_D: log_joint)
-    section = Section(defaults.modes(num_starts=1, num_particles=8, growth=growth))
-    settings = search_settings(section, Section(defaults.evidence()))
+    config = defaults.modes(num_starts=1, num_particles=8, growth=growth)
+    settings = search_settings(Section(config), Section(defaults.evidence()))
     subject = SimpleNamespace(
         theta=(),
         model=models.linear_gaussian(K, (1.0,) * K, 1.0, 1),
@@ -62,5 +64,8 @@ def test_a_pilot_with_several_modes_is_searched_once_more(monkeypatch, growth):
     at = Fitted(MEAN_MxK[None, :1], np.full((1, K), 0.3, np.float32))
     searched = search_pilot(subject, inputs, at, jax.random.key(0))
     assert sizes == [8, 64][: 1 + (growth > 1)]
+    # An error is that of the runs: a second sampler of fewer would be sure of chance.
+    assert set(runs) == {config.num_runs}
+    assert len(set(keys)) == len(keys)
     assert searched.num_modes.tolist() == [2 + (growth > 1)]
     assert searched.prior_side.log_evidence.tolist() == [len(sizes)]

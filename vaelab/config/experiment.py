@@ -201,7 +201,7 @@ def _measured(dataset: data.DataSet, evaluate: EvaluateSettings) -> dict[str, da
 
 
 def _labels(splits: Mapping[str, data.Split], max_points: int) -> dict[str, np.ndarray]:
-    """Of the first max_points examples, all of them for 0, of each split that has any labels."""
+    """Labels of the first max_points examples, all for 0, of each split that has any."""
     some = {name: split for name, split in splits.items() if (split.label_N >= 0).any()}
     return {name: split.label_N[: max_points or None] for name, split in some.items()}
 

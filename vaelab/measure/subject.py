@@ -112,9 +112,8 @@ class SearchSettings(NamedTuple):
 
     @property
     def enlarged(self) -> Tempering:
-        """The sampler of a second search: of more particles, in no more runs than an error takes."""
-        few, many = min(2, self.tempering.num_runs), self.growth * self.tempering.num_particles
-        return self.tempering._replace(num_runs=few, num_particles=many)
+        """The sampler of a second search: as many runs, as the error is theirs, of more particles."""
+        return self.tempering._replace(num_particles=self.growth * self.tempering.num_particles)
 
 
 class DiagnosticsSettings(NamedTuple):
