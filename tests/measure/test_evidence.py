@@ -83,6 +83,16 @@ def test_what_noise_hides_is_not_as_good():
     choice = judge(["wide", "sure", "dear"], [5.0, 5.0, 30.0], bounds, stderrs)
     assert choice.trials[0].behind < 2.0 * choice.trials[0].behind_stderr
     assert choice.winner == 1
+    # Twice as sure at the same cost is better, though neither is behind; at a lower cost it is as good.
+    equal, twice = np.zeros((2, 2)), np.array([[0.04, 0.04], [0.02, 0.02]]) * np.sqrt(2.0)
+    assert judge(["wide", "sure"], [5.0, 5.0], equal, twice).winner == 1
+    assert judge(["wide", "sure"], [4.0, 5.0], equal, twice).winner == 0
+    # Behind by no more than the error of that: nothing is known of it, and it counts for nothing.
+    behind, errors = (
+        np.array([[-0.04, -0.04], [0.0, 0.0]]),
+        np.full((2, 2), 0.02 * np.sqrt(2.0)) * [[2.0], [1.0]],
+    )
+    assert judge(["cheap", "dear"], [1.0, 5.0], behind, errors).winner == 0
     # What is small in nats is as good, however many times larger than the least.
     assert judge(["wide", "sure", "dear"], [5.0, 5.0, 30.0], bounds / 20, stderrs / 20).winner == 0
 
