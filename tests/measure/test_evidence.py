@@ -87,6 +87,7 @@ def test_what_noise_hides_is_not_as_good():
     equal, twice = np.zeros((2, 2)), np.array([[0.04, 0.04], [0.02, 0.02]]) * np.sqrt(2.0)
     assert judge(["wide", "sure"], [5.0, 5.0], equal, twice).winner == 1
     assert judge(["wide", "sure"], [4.0, 5.0], equal, twice).winner == 0
+    assert judge(["wider", "sure"], [4.0, 5.0], equal, twice * [[2.5], [1.0]]).winner == 1
     # Behind by no more than the error of that: nothing is known of it, and it counts for nothing.
     behind, errors = (
         np.array([[-0.04, -0.04], [0.0, 0.0]]),
