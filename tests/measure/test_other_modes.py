@@ -43,11 +43,13 @@ def weighed(tmp_path, monkeypatch, *, by_modes, first, second, third):
     side = evidence(np.full(N, np.nan), np.nan)
     side.log_evidence[PILOT], side.stderr[PILOT] = first, 0.01
     searched = Searched(modes, np.ones(N, bool), side)
-    settings = SimpleNamespace(points_per_save=100, search=SimpleNamespace(pilot_points=3, enlarged=None))
+    settings = SimpleNamespace(
+        points_per_save=100, search=SimpleNamespace(pilot_points=3, enlarged=lambda latent_dim: None)
+    )
     subject = SimpleNamespace(
         settings=settings,
         keys=SimpleNamespace(search=jax.random.key(0)),
-        model=SimpleNamespace(log_prior=None),
+        model=SimpleNamespace(log_prior=None, latent_dim=K),
     )
     points = SimpleNamespace(inputs=Inputs(np.zeros((N, 1)), np.arange(N)))
     run = SimpleNamespace(subject=subject, points=points, directory=tmp_path)

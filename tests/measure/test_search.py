@@ -69,3 +69,14 @@ def test_a_pilot_with_several_modes_is_searched_once_more(monkeypatch, growth):
     assert len(set(keys)) == len(keys)
     assert searched.num_modes.tolist() == [2 + (growth > 1)]
     assert searched.prior_side.log_evidence.tolist() == [len(sizes)]
+
+
+def test_in_many_dimensions_more_particles_are_of_no_use():
+    config = defaults.modes(num_particles=8, growth=4)
+    settings = search_settings(Section(config), Section(defaults.evidence()))
+    several = np.array([1, 2])
+    assert settings.enlarged(20).num_particles == 32
+    assert settings.enlarged(21) == settings.tempering
+    assert [search.is_searched_twice(settings, K, several) for K in (20, 21)] == [True, False]
+    assert not search.is_searched_twice(settings, 20, np.ones(2))
+    assert not search.is_searched_twice(settings._replace(growth=1), 20, several)

@@ -156,7 +156,7 @@ def weigh(
         scale_N = np.where(known, 1.0, np.clip(1.5 * size_N, prior_side.WIDE, 1e6)).astype(np.float32)
         keys = (jax.random.fold_in(subject.keys.search, number) for number in (2, 5))
         inputs = take(run.points.inputs, at)
-        tempering = subject.settings.search.enlarged
+        tempering = subject.settings.search.enlarged(subject.model.latent_dim)
         return tuple(prior_side.tempered(subject, inputs, scale_N, key, tempering)[0] for key in keys)
 
     template = Evidence.template(), Evidence.template()

@@ -120,18 +120,16 @@ def search_pilot(subject: Subject, inputs: Inputs, at: Fitted, key: Key) -> Sear
     searched = Searched(modes, np.ones(len(inputs.index_N), bool), prior_side)
     if particles is None or not is_searched_twice(settings, subject.model.latent_dim, searched.num_modes):
         return searched
-    prior_side, particles = from_prior(subject, inputs, ends, jax.random.fold_in(key, 6), settings.enlarged)
+    enlarged = settings.enlarged(subject.model.latent_dim)
+    prior_side, particles = from_prior(subject, inputs, ends, jax.random.fold_in(key, 6), enlarged)
     farthest = farthest_from(modes, particles, settings.tempering.num_particles)
     modes = _told_apart(subject, inputs, with_more(ends, farthest), memory)
     return searched._replace(modes=modes, prior_side=prior_side)
 
 
-MOST_DIM = 20  # above it the share of a narrower mode is too small for any number of particles
-
-
 def is_searched_twice(settings: SearchSettings, latent_dim: int, num_modes: np.ndarray) -> bool:
     """Whether a pilot with these numbers of modes has a second search."""
-    return settings.growth > 1 and latent_dim <= MOST_DIM and bool(np.any(num_modes > 1))
+    return settings.enlarged(latent_dim) != settings.tempering and bool(np.any(num_modes > 1))
 
 
 def farthest_from(modes: Modes, z_NxSxK: np.ndarray, count: int) -> np.ndarray:
@@ -281,7 +279,9 @@ def evaluations(
         climbs = settings.tempering.num_particles * settings.num_steps
         prior_side = smc.evaluations(settings.tempering, TEMPERATURES) + climbs
         if twice:
-            prior_side += smc.evaluations(settings.enlarged, TEMPERATURES) + climbs + polish + compare
+            prior_side += (
+                smc.evaluations(settings.enlarged(latent_dim), TEMPERATURES) + climbs + polish + compare
+            )
     return num_searched * (ascents + polish + compare) + num_pilot * prior_side
 
 

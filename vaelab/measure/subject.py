@@ -84,6 +84,9 @@ class EvidenceSettings(NamedTuple):
     by_modes: Sizes
 
 
+MOST_DIM = 20  # in which a second search looks for modes
+
+
 class SearchSettings(NamedTuple):
     """How other modes are looked for, see `measure.search`.
 
@@ -110,10 +113,13 @@ class SearchSettings(NamedTuple):
     tempering: Tempering
     growth: int
 
-    @property
-    def enlarged(self) -> Tempering:
-        """The sampler of a second search: as many runs, as the error is theirs, of more particles."""
-        return self.tempering._replace(num_particles=self.growth * self.tempering.num_particles)
+    def enlarged(self, latent_dim: int) -> Tempering:
+        """The sampler of a second search: as many runs, as the error is theirs, of more particles.
+
+        Above MOST_DIM dimensions of no more: the share of a narrower mode is too small for any number.
+        """
+        growth = self.growth if latent_dim <= MOST_DIM else 1
+        return self.tempering._replace(num_particles=growth * self.tempering.num_particles)
 
 
 class DiagnosticsSettings(NamedTuple):
