@@ -172,3 +172,23 @@ def f():
         "tensorflow", "vaelab", "sklearn", "matplotlib", "importlib", "tensorflow_datasets"
     }  # fmt: skip
     assert roots(at_top(ast.parse(source))) == {"tensorflow", "vaelab", "sklearn", "matplotlib"}
+
+
+MOST_IN_A_FILE, MOST_IN_A_FUNCTION = 300, 60
+CODE = [*FILES, ROOT.parent / "launch.py", *sorted((ROOT.parent / "experiments").glob("*.py"))]
+
+
+def num_lines(function: ast.FunctionDef) -> int:
+    """Lines of a function from its def on, less those of its docstring."""
+    documented = ast.get_docstring(function) is not None
+    text = function.body[0] if documented else None
+    return function.end_lineno - function.lineno + 1 - (text.end_lineno - text.lineno + 1 if text else 0)
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT.parent)))
+def test_files_and_functions_are_short(path):
+    source = path.read_text()
+    assert source.count("\n") <= MOST_IN_A_FILE, "split it: a file is a concept"
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    long = {f.name: num_lines(f) for f in functions if num_lines(f) > MOST_IN_A_FUNCTION}
+    assert not long, "say each step of it in a function"

@@ -18,10 +18,20 @@ from vaelab.config.model import decoder_model, linear_gaussian, simulated
 from vaelab.config.posterior import check_memory, families
 from vaelab.config.regime import learned_in
 from vaelab.config.section import Section
-from vaelab.config.train import Computed, Observe, Stage, TrainSettings, plan, stages, train_settings
+from vaelab.config.train import (
+    Computed,
+    Observe,
+    Planned,
+    Stage,
+    TrainSettings,
+    plan,
+    stages,
+    train_settings,
+)
 from vaelab.data.observe import observe_all
 from vaelab.data.sources import SPLITS
 from vaelab.keys import Keys, named_key, run_keys
+from vaelab.measure.fit import InferenceSettings
 from vaelab.measure.subject import EvaluateSettings, Inputs, Quantized
 from vaelab.model import networks
 from vaelab.posterior import FAMILIES
@@ -99,11 +109,7 @@ def build(config: Any, given: Any = None) -> Experiment:
         x_NxD, _ = observed(train_split, max_points=0)
         train_split, observe_training = train_split._replace(pixels_NxD=x_NxD), data.identity
     inference = inference_settings(top, family_of)
-    settings = dataset.splits["train"], dataset.image_shape, observe_training, train, family_of, inference
-    planned = trained = plan(top, *settings, latent_model, _as_it_is)
-    computed = top.section("train").choice("dtype", DTYPES)
-    if computed is not _as_it_is:
-        trained = plan(top, *settings, read_model(top, dataset, computed), computed)
+    planned, trained = _plans(top, dataset, observe_training, train, family_of, inference, latent_model)
     regime = learned_in(top.section("learning"))
     encoded = tuple(
         dict.fromkeys(one.family for one in planned if one.name != "train" or regime != "mean_field")
@@ -134,6 +140,24 @@ def build(config: Any, given: Any = None) -> Experiment:
     )
     top.close()
     return experiment
+
+
+def _plans(
+    top: Section,
+    dataset: data.DataSet,
+    observe_training: Observe,
+    train: TrainSettings,
+    family_of: dict[str, PosteriorFamily],
+    inference: dict[str, InferenceSettings],
+    latent_model: LatentModel,
+) -> tuple[list[Planned], list[Planned]]:
+    """What is trained, in order, in float32 and in the type that training computes in: often the same."""
+    settings = dataset.splits["train"], dataset.image_shape, observe_training, train, family_of, inference
+    planned = plan(top, *settings, latent_model, _as_it_is)
+    computed = top.section("train").choice("dtype", DTYPES)
+    if computed is _as_it_is:
+        return planned, planned
+    return planned, plan(top, *settings, read_model(top, dataset, computed), computed)
 
 
 def read_model(top: Section, described: Any, computed: Computed) -> LatentModel:
