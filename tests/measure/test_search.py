@@ -41,7 +41,8 @@ def test_a_pilot_with_several_modes_is_searched_once_more(monkeypatch, growth):
         square_M = jnp.sum((z_K[None, :] - MEAN_MxK) ** 2, axis=1) / 0.3**2
         return jax.nn.logsumexp(-0.5 * square_M)
 
-    def from_prior(subject, inputs, ends, key, tempering):
+    def from_prior(subject, inputs, ends, key, tempering, *, wider=1.0):
+        scales.append(wider)
         sizes.append(tempering.num_particles)
         runs.append(tempering.num_runs)
         keys.append(tuple(jax.random.key_data(key).tolist()))
@@ -50,7 +51,7 @@ def test_a_pilot_with_several_modes_is_searched_once_more(monkeypatch, growth):
         side = Evidence(*np.full((5, 1), len(sizes), np.float32))
         return side, MEAN_MxK[at][None] + np.float32(0.1)
 
-    sizes, runs, keys = [], [], []
+    sizes, runs, keys, scales = [], [], [], []
     monkeypatch.setattr(search, "from_prior", from_prior)
     monkeypatch.setattr(search, "bind", lambda model, theta, x_D: log_joint)
     config = defaults.modes(num_starts=1, num_particles=8, growth=growth)
@@ -64,6 +65,7 @@ def test_a_pilot_with_several_modes_is_searched_once_more(monkeypatch, growth):
     at = Fitted(MEAN_MxK[None, :1], np.full((1, K), 0.3, np.float32))
     searched = search_pilot(subject, inputs, at, jax.random.key(0))
     assert sizes == [8, 64][: 1 + (growth > 1)]
+    assert scales == [1.0, search.WIDER][: 1 + (growth > 1)]
     # An error is that of the runs: a second sampler of fewer would be sure of chance.
     assert set(runs) == {config.num_runs}
     assert len(set(keys)) == len(keys)
@@ -80,3 +82,15 @@ def test_in_many_dimensions_more_particles_are_of_no_use():
     assert [search.is_searched_twice(settings, K, several) for K in (20, 21)] == [True, False]
     assert not search.is_searched_twice(settings, 20, np.ones(2))
     assert not search.is_searched_twice(settings._replace(growth=1), 20, several)
+
+
+def test_narrowest_is_the_width_that_one_particle_is_expected_to_meet():
+    config = defaults.modes(num_particles=4, growth=8)
+    settings = search_settings(Section(config), Section(defaults.evidence()))
+    assert search.narrowest(settings, 5, twice=True) == pytest.approx(0.5)  # 32 * 0.5^5 = 1
+    assert search.narrowest(settings, 4, twice=False) == pytest.approx(0.5**0.5)  # 4 * 2^-2 = 1
+    # In many dimensions the second sampler is no larger; in a plane a grid is looked over.
+    assert search.narrowest(settings, 40, twice=True) == search.narrowest(settings, 40, twice=False)
+    assert search.narrowest(settings, 2, twice=True) is None
+    nothing = settings._replace(tempering=settings.tempering._replace(num_runs=0))
+    assert search.narrowest(nothing, 5, twice=True) is None

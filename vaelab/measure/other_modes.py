@@ -31,6 +31,7 @@ class OtherModes(NamedTuple):
     pilot: which datapoints were looked at from the prior's side too
     missed_N: at which of these log p(x) from there is higher than from all modes by more than the errors
     shortfall: the mean by which it is, over those of the pilot that were missed; 0 where none was
+    narrowest: the least width of a mode that the search is expected to meet, see `search.narrowest`
     """
 
     fits: dict[str, LocalFit]
@@ -40,6 +41,7 @@ class OtherModes(NamedTuple):
     pilot: np.ndarray
     missed_N: np.ndarray
     shortfall: float
+    narrowest: float | None = None
 
 
 def search(
@@ -82,7 +84,14 @@ def _searched(run: Measurement, split: str, fits: dict[str, LocalFit], console: 
         for number, (name, fit) in enumerate(fits.items())
     }
     best = {name: each.fit for name, each in refits.items()}
-    return OtherModes(best, refits, searched, np.zeros(0, int), pilot, np.zeros(count, bool), 0.0)
+    twice = _is_twice(subject, seen.num_modes)
+    least = searching.narrowest(subject.settings.search, subject.model.latent_dim, twice=twice)
+    none_N = np.zeros(count, bool)
+    return OtherModes(best, refits, searched, np.zeros(0, int), pilot, none_N, 0.0, least)
+
+
+def _is_twice(subject: Subject, num_modes: np.ndarray) -> bool:
+    return searching.is_searched_twice(subject.settings.search, subject.model.latent_dim, num_modes)
 
 
 def _run(run, label, template, compute, count, console) -> list:
@@ -186,7 +195,7 @@ def evaluations(subject: Subject, others: OtherModes) -> float:
     settings, sizes, K = subject.settings.search, subject.settings.evidence.by_modes, subject.model.latent_dim
     count, num_several = len(others.missed_N), int(np.sum(others.searched.num_modes > 1))
     num_searched, num_pilot = int(np.sum(others.searched.searched)), len(others.pilot)
-    twice = searching.is_searched_twice(settings, K, others.searched.num_modes[others.pilot])
+    twice = _is_twice(subject, others.searched.num_modes[others.pilot])
     total = searching.evaluations(settings, K, num_searched=num_searched, num_pilot=num_pilot, twice=twice)
     total += (count - num_pilot) * searching.look_evaluations(settings)
     weighed = 2 * settings.max_modes * sizes.num_nodes**K if K <= MAX_DIM else sizes.num_samples

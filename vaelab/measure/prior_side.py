@@ -30,9 +30,12 @@ def nothing(count: int) -> Evidence:
 
 
 def from_prior(
-    subject: Subject, inputs: Inputs, ends: Climb, key: Key, tempering: Tempering
+    subject: Subject, inputs: Inputs, ends: Climb, key: Key, tempering: Tempering, *, wider: float = 1.0
 ) -> tuple[Evidence, np.ndarray | None]:
-    """(log p(x) of each datapoint, particles_NxSxK near its posterior) of a sampler that knows of no fit."""
+    """(log p(x) of each datapoint, particles_NxSxK near its posterior) of a sampler that knows of no fit.
+
+    wider: times the scale of its start, where that is not the prior's.
+    """
     if not tempering.num_runs:
         return nothing(len(inputs.index_N)), None
     scale_N = np.ones(len(inputs.index_N), np.float32)
@@ -40,7 +43,7 @@ def from_prior(
         # Wide enough to reach what ascents have reached, and a little more.
         high_NxS = ends.value >= ends.value.max(axis=1, keepdims=True) - 20.0
         size_NxS = np.where(high_NxS, np.abs(ends.z_K).max(axis=2), 0.0)
-        scale_N = np.clip(1.5 * size_NxS.max(axis=1), WIDE, 1e6).astype(np.float32)
+        scale_N = np.clip(1.5 * wider * size_NxS.max(axis=1), WIDE, 1e6).astype(np.float32)
     return tempered(subject, inputs, scale_N, key, tempering)
 
 

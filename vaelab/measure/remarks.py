@@ -48,7 +48,7 @@ def about_modes(name: str, outcome: Outcome) -> list[str]:
     if several_N.any():
         lines.append(
             f"several modes: log p(x, z) has up to {searched.num_modes.max()} of weight "
-            f"{_where(several_N, index_N)}; log p(x) there is from all of them"
+            f"{_where(several_N, index_N)}; log p(x) there is from all that were seen{_unseen(others)}"
         )
     if lesser_N.any():
         lost = np.mean(np.float64(others.refits[name].lost.value)[lesser_N])
@@ -76,6 +76,11 @@ def about_modes(name: str, outcome: Outcome) -> list[str]:
     return lines
 
 
+def _unseen(others: OtherModes) -> str:
+    least = others.narrowest
+    return f", as modes less than {least:.2g} times as wide as the widest may not be" if least else ""
+
+
 def at_lesser_mode(others: OtherModes, name: str) -> np.ndarray:
     """Where the fit from its own start ends in a mode of a bound lower than the best, beyond the error."""
     lost = others.refits[name].lost
@@ -93,6 +98,7 @@ def summary(name: str, outcome: Outcome, evaluations_per_point: float) -> dict[s
         "num_pilot": len(others.pilot),
         "num_several": int(np.sum(searched.num_modes > 1)),
         "most": int(np.max(searched.num_modes)),
+        "narrowest": others.narrowest,
         "num_crowded": int(np.sum(searched.modes.crowded)),
         "num_refitted": int(np.sum(refit.again)),
         "num_at_lesser": int(np.sum(at_lesser_mode(others, name))),

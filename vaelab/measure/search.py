@@ -24,6 +24,7 @@ from vaelab.model.latent import bind
 from vaelab.runtime.devices import map_datapoints, take
 from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
 
+WIDER = 2.0  # the start of the second search, beyond what the ascents of the first have reached
 COUNTED = 7.0  # nats below the heaviest, to which a mode is counted: a thousandth of it
 
 
@@ -101,7 +102,8 @@ def search_pilot(subject: Subject, inputs: Inputs, at: Fitted, key: Key) -> Sear
 
     A mode that has a share s of its neighbours' volume is met by about s P of P particles, so that the ones
     that a first search has shown are not all there are: where it has shown several at some datapoint there
-    is a second one from `growth` times the particles, and ascents from those farthest from what is known.
+    is a second one from `growth` times the particles, WIDER apart at its start where the prior is not known,
+    and ascents from those farthest from what is known. `narrowest` says what it may still not have met.
     """
     settings, memory = subject.settings.search, subject.settings.memory
     none_NxMxK = np.full(
@@ -121,7 +123,8 @@ def search_pilot(subject: Subject, inputs: Inputs, at: Fitted, key: Key) -> Sear
     if particles is None or not is_searched_twice(settings, subject.model.latent_dim, searched.num_modes):
         return searched
     enlarged = settings.enlarged(subject.model.latent_dim)
-    prior_side, particles = from_prior(subject, inputs, ends, jax.random.fold_in(key, 6), enlarged)
+    key = jax.random.fold_in(key, 6)
+    prior_side, particles = from_prior(subject, inputs, ends, key, enlarged, wider=WIDER)
     farthest = farthest_from(modes, particles, settings.tempering.num_particles)
     modes = _told_apart(subject, inputs, with_more(ends, farthest), memory)
     return searched._replace(modes=modes, prior_side=prior_side)
@@ -130,6 +133,19 @@ def search_pilot(subject: Subject, inputs: Inputs, at: Fitted, key: Key) -> Sear
 def is_searched_twice(settings: SearchSettings, latent_dim: int, num_modes: np.ndarray) -> bool:
     """Whether a pilot with these numbers of modes has a second search."""
     return settings.enlarged(latent_dim) != settings.tempering and bool(np.any(num_modes > 1))
+
+
+def narrowest(settings: SearchSettings, latent_dim: int, *, twice: bool) -> float | None:
+    """The width, as a part of the widest mode's, of a mode that a search of several is just expected to meet.
+
+    A mode f times as wide in each of K dimensions has f^K of the volume, and one of P particles at
+    f = P^(-1/K). None where there is no sampler, and where a grid of nodes is looked over, for K <= 2.
+    twice: whether there was a second search.
+    """
+    if latent_dim <= 2 or not settings.tempering.num_runs:
+        return None
+    tempering = settings.enlarged(latent_dim) if twice else settings.tempering
+    return float(tempering.num_particles ** (-1.0 / latent_dim))
 
 
 def farthest_from(modes: Modes, z_NxSxK: np.ndarray, count: int) -> np.ndarray:
