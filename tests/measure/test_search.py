@@ -46,8 +46,9 @@ def test_a_pilot_with_several_modes_is_searched_once_more(monkeypatch, growth):
         sizes.append(tempering.num_particles)
         runs.append(tempering.num_runs)
         keys.append(tuple(jax.random.key_data(key).tolist()))
-        at = np.arange(tempering.num_particles) % 2
-        at[tempering.num_particles // 2] = 2 * (len(sizes) == 2)
+        # A run after the other; one particle of the second sampler's last run alone is at the third mode.
+        at = np.arange(tempering.num_runs * tempering.num_particles) % 2
+        at[-1] = 2
         side = Evidence(*np.full((5, 1), len(sizes), np.float32))
         return side, MEAN_MxK[at][None] + np.float32(0.1)
 
@@ -85,12 +86,12 @@ def test_in_many_dimensions_more_particles_are_of_no_use():
 
 
 def test_narrowest_is_the_width_that_one_particle_is_expected_to_meet():
-    config = defaults.modes(num_particles=4, growth=8)
+    config = defaults.modes(num_runs=2, num_particles=4, growth=8)
     settings = search_settings(Section(config), Section(defaults.evidence()))
-    assert search.narrowest(settings, 5, twice=True) == pytest.approx(0.5)  # 32 * 0.5^5 = 1
+    assert search.narrowest(settings, 6, twice=True) == pytest.approx(0.5)  # 64 * 0.5^6 = 1
     assert search.narrowest(settings, 4, twice=False) == pytest.approx(0.5**0.5)  # 4 * 2^-2 = 1
-    # In many dimensions the second sampler is no larger; in a plane a grid is looked over.
-    assert search.narrowest(settings, 40, twice=True) == search.narrowest(settings, 40, twice=False)
+    # In many dimensions the second sampler's runs are no larger, but all count; in a plane there is a grid.
+    assert search.narrowest(settings, 30, twice=True) == pytest.approx(0.5**0.1)  # 8 * 2^-3 = 1
     assert search.narrowest(settings, 2, twice=True) is None
     nothing = settings._replace(tempering=settings.tempering._replace(num_runs=0))
     assert search.narrowest(nothing, 5, twice=True) is None

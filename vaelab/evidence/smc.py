@@ -45,14 +45,14 @@ class Tempered(NamedTuple):
     acceptance: mean over moves, particles and runs
     num_temperatures: mean over runs
     unfinished: share of the runs that ended at max_temperatures
-    particle_PxK: z of the particles of the first run
+    particle_SxK: z of the particles, S = num_runs * num_particles, one run's after the other's
     """
 
     evidence: Evidence
     acceptance: Array
     num_temperatures: Array
     unfinished: Array
-    particle_PxK: Array
+    particle_SxK: Array
 
 
 def sequential_monte_carlo(
@@ -83,7 +83,7 @@ def sequential_monte_carlo(
         jnp.mean(acceptance_R),
         jnp.mean(count_R.astype(jnp.float32)),
         jnp.mean(~finished_R),
-        jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_RxPxK[0]),
+        jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_RxPxK.reshape(-1, family.latent_dim)),
     )
 
 

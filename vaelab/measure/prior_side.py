@@ -50,7 +50,7 @@ def from_prior(
 def tempered(
     subject: Subject, inputs: Inputs, scale_N: np.ndarray, key: Key, tempering: Tempering
 ) -> tuple[Evidence, np.ndarray]:
-    """Sequential Monte Carlo of each datapoint from N(0, scale^2 I): evidence, and particles of one run."""
+    """Sequential Monte Carlo of each datapoint from N(0, scale^2 I): evidence and particles."""
     static = subject.model, diagonal(subject.model.latent_dim), tempering
     shared, rows = (subject.theta, key), (*inputs, scale_N)
     return map_datapoints(
@@ -70,4 +70,4 @@ def _temper(
     phi_P = jnp.concatenate([jnp.zeros(K), jnp.full(K, jnp.log(scale))])
     key = jax.random.fold_in(key, index)
     result = sequential_monte_carlo(bind(model, theta, x_D), family, phi_P, key, settings=tempering)
-    return result.evidence, result.particle_PxK
+    return result.evidence, result.particle_SxK

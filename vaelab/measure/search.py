@@ -100,7 +100,7 @@ def _fitted(*arguments: Any) -> Fitted:
 def search_pilot(subject: Subject, inputs: Inputs, at: Fitted, key: Key) -> Searched:
     """The modes of each of these datapoints from all kinds of starts, and log p(x) from the prior's side.
 
-    A mode that has a share s of its neighbours' volume is met by about s P of P particles, so that the ones
+    A mode that has a share s of its neighbours' volume is met by about s S of S particles, so that the ones
     that a first search has shown are not all there are: where it has shown several at some datapoint there
     is a second one from `growth` times the particles, WIDER apart at its start where the prior is not known,
     and ascents from those farthest from what is known. `narrowest` says what it may still not have met.
@@ -117,7 +117,7 @@ def search_pilot(subject: Subject, inputs: Inputs, at: Fitted, key: Key) -> Sear
         return Climb(*(np.concatenate(pair, axis=1) for pair in zip(ends, more, strict=True)))
 
     if particles is not None:
-        ends = with_more(ends, particles)
+        ends = with_more(ends, particles[:, : settings.tempering.num_particles])  # one run's
     modes = _told_apart(subject, inputs, ends, memory)
     searched = Searched(modes, np.ones(len(inputs.index_N), bool), prior_side)
     if particles is None or not is_searched_twice(settings, subject.model.latent_dim, searched.num_modes):
@@ -138,14 +138,16 @@ def is_searched_twice(settings: SearchSettings, latent_dim: int, num_modes: np.n
 def narrowest(settings: SearchSettings, latent_dim: int, *, twice: bool) -> float | None:
     """The width, as a part of the widest mode's, of a mode that a search of several is just expected to meet.
 
-    A mode f times as wide in each of K dimensions has f^K of the volume, and one of P particles at
-    f = P^(-1/K). None where there is no sampler, and where a grid of nodes is looked over, for K <= 2.
-    twice: whether there was a second search.
+    A mode f times as wide in each of K dimensions has f^K of the volume, and one of S particles at
+    f = S^(-1/K). None where there is no sampler, and where a grid of nodes is looked over, for K <= 2.
+    twice: whether there was a second search, which takes the particles of all runs.
     """
     if latent_dim <= 2 or not settings.tempering.num_runs:
         return None
-    tempering = settings.enlarged(latent_dim) if twice else settings.tempering
-    return float(tempering.num_particles ** (-1.0 / latent_dim))
+    if not twice:
+        return float(settings.tempering.num_particles ** (-1.0 / latent_dim))
+    tempering = settings.enlarged(latent_dim)
+    return float((tempering.num_runs * tempering.num_particles) ** (-1.0 / latent_dim))
 
 
 def farthest_from(modes: Modes, z_NxSxK: np.ndarray, count: int) -> np.ndarray:
