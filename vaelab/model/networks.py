@@ -106,8 +106,9 @@ class ConvolutionalDecoder(nn.Module):
 
 
 def _as_network(module: nn.Module, input_size: int) -> Network:
+    # One program, and not one for each shape of each operation of each layer.
     return Network(
-        init=lambda key: module.init(key, jnp.zeros(input_size))["params"],
+        init=jax.jit(lambda key: module.init(key, jnp.zeros(input_size))["params"]),
         apply=lambda params, x: module.apply({"params": params}, x),
     )
 

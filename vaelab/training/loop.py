@@ -181,6 +181,11 @@ def fit(
             program = _Program(starts, states, going_on, system_of, mesh)
 
 
+@jax.jit
+def _copied(tree: TrainState) -> TrainState:
+    return jax.tree.map(jnp.copy, tree)
+
+
 class _Program:
     """The runs of one compiled program, with their states on the devices.
 
@@ -210,7 +215,7 @@ class _Program:
             key = jnp.stack([starts[run].key for run in self.runs])
         else:
             # The caller's own arrays are not given away.
-            state, key = jax.tree.map(jnp.copy, states[0]), starts[0].key
+            state, key = _copied(states[0]), starts[0].key
         self._state, self._key, self._numbers = place((state, key, numbers), mesh, *axes)
 
     def places(self, runs: Sequence[int]) -> list[int]:
