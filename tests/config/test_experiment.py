@@ -3,7 +3,6 @@
 import importlib
 import pathlib
 
-import jax
 import numpy as np
 import pytest
 
@@ -13,7 +12,6 @@ from vaelab import data
 from vaelab.config.experiment import build
 from vaelab.config.study import build_study
 from vaelab.config.sweep import read_sweep
-from vaelab.keys import named_key
 from vaelab.types import ConfigError
 
 EXPERIMENTS = sorted(
@@ -206,15 +204,6 @@ def test_static_binarisation_is_that_of_the_index_and_the_data_seed():
     other_seed = digits_gap.get_config("smoke")
     other_seed.data.seed = 1
     assert not np.array_equal(small.inputs["test"].x_NxD, build(other_seed).inputs["test"].x_NxD)
-
-
-def test_no_key_is_used_for_two_things():
-    keys = build(digits_gap.get_config("smoke")).keys
-    seed_key = jax.random.key(0)
-    others = [named_key(0, purpose) for purpose in ("observe", "simulated", "study")]
-    others += [*jax.random.split(seed_key, 20), *(jax.random.fold_in(seed_key, i) for i in range(100, 200))]
-    everything = [*keys, *others]
-    assert len({jax.random.key_data(key).tobytes() for key in everything}) == len(everything)
 
 
 def test_names_of_a_tuple_may_come_as_one_flag():
