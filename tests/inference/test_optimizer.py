@@ -87,8 +87,7 @@ def test_a_record_is_a_solver_with_its_samples_and_equal_records_are_one(name):
         def log_joint(z_K):
             return -50.0 * jnp.sum((z_K - 1.0) ** 2)
 
-        return solver.update(
-            phi_P, *solver.gradient(log_joint, phi_P, solver.init(phi_P), jax.random.key(0))
-        )[0]
+        grad_P, state = solver.gradient(log_joint, phi_P, solver.init(phi_P), jax.random.key(0))
+        return solver.update(phi_P, grad_P, state)[0]
 
     assert np.all(np.asarray(one_step(phi_P))[:2] > 0.01)
