@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from experiments import digits_gap
-from tests.support.configs import changed
+from tests.support.configs import changed, refused
 from vaelab import posterior
-from vaelab.config import optimizer
+from vaelab.config import defaults, optimizer
 from vaelab.config.experiment import build
 from vaelab.config.section import Section
 
@@ -47,3 +47,81 @@ def test_a_local_solver_of_the_config_can_be_differentiated(name):
     found_PxP = jax.jacobian(gradient)(phi_P)
     differences = [(gradient(phi_P + d) - gradient(phi_P - d)) / 0.02 for d in 0.01 * jnp.eye(4)]
     np.testing.assert_allclose(found_PxP, jnp.stack(differences, axis=1), rtol=1e-3, atol=2e-3)
+
+
+def section(**changes):
+    return Section(defaults.optimizer(**{"name": "adam", **changes}), "config.train.optimizer")
+
+
+def test_every_number_reaches_the_record():
+    numbers = {
+        "name": "adamw",
+        "schedule": "linear",
+        "learning_rate": 0.5,
+        "final_scale": 0.25,
+        "warmup_steps": 9,
+        "b1": 0.1,
+        "b2": 0.2,
+        "eps": 0.3,
+        "weight_decay": 0.4,
+        "clip_norm": 7.0,
+        "max_norm": 8.0,
+    }
+    assert optimizer.read_optimizer(section(**numbers), 10)._asdict() == numbers
+    assert optimizer.read_optimizer(section(clip_norm=0.0), 10).clip_norm is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"warmup_steps": 10}, "warmup_steps=10: must be fewer than the 10 steps there are"),
+        ({"schedule": "exponential"}, "final_scale=0.0: must be above 0 for the exponential schedule"),
+        ({"weight_decay": 0.1}, "weight_decay=0.1: needs optimizer.name=adamw"),
+        ({"max_norm": 0.0}, "max_norm=0.0: must be above 0"),
+        ({"name": "natural_gradient"}, "is for a Gaussian q(z), not an encoder or a flow"),
+        ({"name": "adan"}, "did you mean 'adam'"),
+    ],
+)
+def test_what_cannot_be_of_adam_is_one_line(changes, says):
+    refused(lambda: optimizer.adam(section(**changes), 10), says)
+
+
+def local(name, objective, **changes):
+    config = defaults.local_loop(5, objective, defaults.optimizer(name, **changes))
+    return Section(config, "config.inference.gaussian")
+
+
+def test_a_gaussian_loop_is_of_its_own_optimizers_or_of_any():
+    for name, objective in (
+        ("natural_gradient", "stick_the_landing"),
+        ("quasi_newton", "elbo"),
+        ("adam", "elbo"),
+    ):
+        loop = optimizer.gaussian_loop(local(name, objective), 5)
+        assert (loop.optimizer.name, loop.objective.name, loop.num_steps) == (name, objective, 5)
+    refused(
+        lambda: optimizer.gaussian_loop(local("quasi_newton", "stick_the_landing"), 5),
+        "its own gradient of the elbo",
+    )
+    refused(
+        lambda: optimizer.gaussian_loop(local("natural_gradient", "elbo", clip_norm=1.0), 5),
+        "max_norm bounds it",
+    )
+    refused(lambda: optimizer.flow_loop(local("quasi_newton", "elbo"), 5), "take adam or adamw")
+
+
+@pytest.mark.parametrize(("rate", "fits"), [(0.5, False), (0.49, True)])
+def test_a_step_that_can_leave_the_family_is_refused(rate, fits):
+    """A family whose longest step is 1, under steps of rate times 2."""
+    family = posterior.full(2)
+    family = family._replace(gaussian=family.gaussian._replace(longest_step=1.0))
+    section = local("natural_gradient", "elbo", learning_rate=rate, max_norm=2.0)
+    loop = optimizer.gaussian_loop(section, 5)
+    if fits:
+        optimizer.check_steps(section, loop, family)
+        return
+    line = "a step of learning_rate * max_norm = 1 can leave the family: take less than 2 for full"
+    refused(lambda: optimizer.check_steps(section, loop, family), line)
+    optimizer.check_steps(
+        local("adam", "elbo"), loop._replace(optimizer=loop.optimizer._replace(name="adam")), family
+    )

@@ -1,14 +1,17 @@
 """Learning regimes from a config: what goes together, and over how many steps."""
 
 import os
+from functools import partial
 
 import numpy as np
 import pytest
 
-from tests.support.configs import learned_in
+from tests.support.configs import learned_in, refused
 from vaelab import data
 from vaelab.config import regime as build_regime
 from vaelab.config.experiment import build
+from vaelab.config.regime import check_learning
+from vaelab.config.section import Section
 from vaelab.types import ConfigError
 
 
@@ -100,3 +103,21 @@ def test_a_rows_schedule_spans_the_steps_it_takes_in_all(monkeypatch):
     build(learned_in("mean_field"))
     build(learned_in("semi_amortized", **{"learning.refinements": 7}))
     assert seen == [20, 7]
+
+
+@pytest.mark.parametrize(
+    ("regime", "objective", "fits"),
+    [
+        ("mean_field", "iwae", False),
+        ("mean_field", "stick_the_landing", True),
+        ("semi_amortized", "iwae", True),
+        ("amortized", "beta_elbo", True),
+    ],
+)
+def test_only_the_rows_of_a_table_must_climb_the_bound_of_the_model(regime, objective, fits):
+    config = learned_in(regime, **{"objective.name": objective})
+    check = partial(check_learning, Section(config.learning), Section(config.objective, "config.objective"))
+    if fits:
+        check()
+    else:
+        refused(check, "the rows of mean_field climb the ELBO, so must the model: elbo, ")

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from experiments import digits_gap
-from tests.support.configs import changed, learned_in
+from tests.support.configs import changed, learned_in, refused
 from vaelab.config.experiment import build
+from vaelab.config.section import Section
+from vaelab.config.train import train_settings
 from vaelab.training.step import init_state
 from vaelab.types import ConfigError
 
@@ -63,3 +65,39 @@ def test_bfloat16_is_for_the_networks_in_training_alone():
     in_bfloat16 = ["bf16" in str(jax.make_jaxpr(partial(m.mean, state.theta))(z_K)) for m in models]
     assert in_bfloat16 == [True, False]
     assert stage.system.model is experiment.latent_model
+
+
+def test_numbers_of_the_host_loop_reach_their_record():
+    config = digits_gap.get_config("smoke")
+    numbers = {
+        "num_steps": 12,
+        "batch_size": 3,
+        "chunk_size": 2,
+        "evaluate_every": 4,
+        "checkpoint_every": 6,
+        "keep_checkpoints": 5,
+        "validation_samples": 7,
+        "max_skipped": 8,
+        "devices": 9,
+    }
+    config.train.update(numbers)
+    read = train_settings(Section(config))
+    assert read._asdict() == {"bound_name": "elbo", **numbers}
+    for name in ("stick_the_landing", "iwae"):
+        config.objective.name = name
+        assert train_settings(Section(config)).bound_name == ("iwae" if name == "iwae" else "elbo")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "says"),
+    [
+        ("evaluate_every", 3, "evaluate_every=3: must be a multiple of chunk_size=2"),
+        ("checkpoint_every", 5, "checkpoint_every=5: must be a multiple of chunk_size=2"),
+        ("keep_checkpoints", 1, "2 or more"),
+        ("validation_samples", 1, "2 or more"),
+    ],
+)
+def test_a_number_of_the_host_loop_that_cannot_be(setting, value, says):
+    config = digits_gap.get_config("smoke")
+    config.train.update({"chunk_size": 2, setting: value})
+    refused(lambda: train_settings(Section(config)), says)
