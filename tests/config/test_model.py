@@ -74,7 +74,7 @@ def test_the_likelihood_is_of_the_levels_of_the_data():
             "is for levels, and data.observation=identity gives real numbers; there are",
         ),
         ({"name": "linear_gaussian"}, "must be decoder, or linear_gaussian with data.name=simulated"),
-        ({"network": "convolutional"}, "give one width"),
+        ({"network": "convolutional"}, "need sides in multiples of 4, not 2x2"),
         ({"likelihood__min_variance": 0.0}, "above 0"),
     ],
 )
