@@ -1,6 +1,7 @@
 """A folder of images: its sub-folders are classes, or splits."""
 
 import numpy as np
+import pytest
 
 from tests.support.files import COLOUR, GREY, load, one_line, whole, write_images
 from vaelab import data
@@ -46,9 +47,10 @@ def test_folders_of_images_that_do_not_fit(tmp_path):
     one_line(many, "has 4 sub-folders, which are classes, and 3 images")
 
 
-def test_two_folders_of_other_names_are_classes_and_not_splits(tmp_path):
-    for name in ("train", "test", "others"):
+@pytest.mark.parametrize("names", [("others", "test", "train"), ("train", "validation")])
+def test_folders_are_splits_only_where_all_are_and_train_and_test_are_there(names, tmp_path):
+    for name in names:
         write_images(tmp_path / name, GREY[:10])
     dataset = load(tmp_path)
-    assert dataset.label_names == ("others", "test", "train")
-    np.testing.assert_array_equal(np.bincount(whole(dataset)[1]), [10, 10, 10])
+    assert dataset.label_names == names
+    np.testing.assert_array_equal(np.bincount(whole(dataset)[1]), [10] * len(names))

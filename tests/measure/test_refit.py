@@ -72,7 +72,7 @@ def test_a_fit_in_the_lesser_mode_ends_in_the_other_and_what_was_lost_is_known()
     modes = Modes(z_NxMx1, np.full((N, 2, 1), SD, np.float32), weight_NxM, weight_NxM, None, None)
     kept = jax.tree.map(np.array, before)
     after = refit(
-        MODEL, FAMILY, settings(), problem(phi_NxP), before, modes, np.zeros(N, int),
+        MODEL, FAMILY, settings(), problem(start(-3.0)), before, modes, np.zeros(N, int),
         num_refits=1, first_round=2, chunk_size=128,
     )  # fmt: skip
     jax.tree.map(np.testing.assert_array_equal, before, kept)
@@ -84,6 +84,10 @@ def test_a_fit_in_the_lesser_mode_ends_in_the_other_and_what_was_lost_is_known()
     assert after.lost.stderr.max() < 0.05
     np.testing.assert_allclose(
         after.lost.value, after.fit.elbo_optimal.value - before.elbo_optimal.value, atol=1e-3
+    )
+    began = fit_at(start(-3.0)).elbo_optimal.value
+    np.testing.assert_allclose(
+        after.fit.gain.value[:-1], (after.fit.elbo_optimal.value - began)[:-1], atol=1e-3
     )
     np.testing.assert_array_equal(after.local.value, before.elbo_optimal.value)
     assert after.fit.rounds.tolist() == [3] * (N - 1) + [1]
