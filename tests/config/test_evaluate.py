@@ -82,9 +82,9 @@ def test_a_search_has_the_moves_of_smc_and_sizes_of_its_own():
     config.inference.modes = defaults.modes(num_runs=15, num_particles=16, **numbers)
     config.evidence.smc.num_moves = 17
     config.inference.modes.num_starts = numbers["num_starts"] = 5  # which tests are without, as a rule
-    found = reading.search_settings(Section(config.inference.modes), Section(config.evidence))
-    assert {name: getattr(found, name) for name in numbers} == numbers
-    assert (found.tempering.num_runs, found.tempering.num_particles, found.tempering.num_moves) == (
+    settings = reading.search_settings(Section(config.inference.modes), Section(config.evidence))
+    assert {name: getattr(settings, name) for name in numbers} == numbers
+    assert (settings.tempering.num_runs, settings.tempering.num_particles, settings.tempering.num_moves) == (
         15,
         16,
         17,

@@ -53,13 +53,13 @@ def test_what_is_shrunk_costs_less_and_no_setting_is_added():
 
 def _numbers(config, path=""):
     """{dotted name: value} of all integers."""
-    found = {}
+    numbers = {}
     for name, value in config.items():
         if isinstance(value, type(config)):
-            found |= _numbers(value, f"{path}{name}.")
+            numbers |= _numbers(value, f"{path}{name}.")
         elif type(value) is int:
-            found[f"{path}{name}"] = value
-    return found
+            numbers[f"{path}{name}"] = value
+    return numbers
 
 
 def test_variants_are_made_in_the_order_of_their_names():

@@ -59,7 +59,7 @@ def test_the_fits_of_a_few_are_theirs_among_all():
         MODEL, FAMILY, settings(), [problem(start())], [phi_NxP], range(6, 8), 128, lambda count: None
     )[0]
     some, rounds = fit_rows(MODEL, FAMILY, settings(), part(problem(start())), phi_NxP[ROWS], 6, N, 128)
-    np.testing.assert_allclose(some.phi_P, whole.phi_P[ROWS], rtol=1e-5)
+    np.testing.assert_allclose(some.phi_P, whole.phi_P[ROWS], rtol=1e-4)  # float32, two shapes
     np.testing.assert_allclose(some.excess.value, whole.excess.value[ROWS], rtol=1e-3)
     assert (rounds.tolist(), rounds_N.tolist()) == ([2, 2], [2] * N)
     other, _ = fit_rows(MODEL, FAMILY, settings(), part(problem(start())), phi_NxP[ROWS], 8, N, 128)

@@ -50,8 +50,8 @@ def test_which_modes_are_worth_a_fit(case):
 def test_the_diagonal_family_goes_by_its_own_bound_at_each_mode():
     modes = modes_of([[0.0, 9.0]], [[0.0, -9.0]])
     families = posterior.diagonal(2), posterior.full(2)
-    found = [_targets(family, by_hand(), modes, np.array([0]), 1) for family in families]
-    assert [places.tolist() for places in found] == [[[-1]], [[1]]]
+    wanted = [_targets(family, by_hand(), modes, np.array([0]), 1) for family in families]
+    assert [places.tolist() for places in wanted] == [[[-1]], [[1]]]
 
 
 def fit_at(phi_NxP):

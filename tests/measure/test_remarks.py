@@ -33,12 +33,12 @@ def test_each_number_that_is_not_to_be_trusted_has_a_line_with_its_first_datapoi
     ]
 
 
-@pytest.mark.parametrize(("estimator", "lines"), [("quadrature", 1), ("importance", 0)])
-def test_an_error_says_what_may_be_missing_of_quadrature_alone(estimator, lines):
+@pytest.mark.parametrize(("estimator", "number"), [("quadrature", 1), ("importance", 0)])
+def test_an_error_says_what_may_be_missing_of_quadrature_alone(estimator, number):
     measured = outcome(by_hand(), by_hand(), stderr=0.2)
     measured.estimator.name = estimator
-    found = remarks.suspects("diagonal", measured)
-    assert found == ["quadrature is off by 0.1 nats or more at 2 of 2 datapoints, index 10 first"][:lines]
+    lines = remarks.suspects("diagonal", measured)
+    assert lines == ["quadrature is off by 0.1 nats or more at 2 of 2 datapoints, index 10 first"][:number]
 
 
 def searched_outcome(*, lost, stderr=0.01, several=(), crowded=(), missed=(), shortfall=0.0):
