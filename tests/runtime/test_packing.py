@@ -48,6 +48,20 @@ def test_without_a_template_all_but_keys_are_read():
         assert array.dtype == LEAVES[path].dtype
 
 
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg", "unsafe_rbg"])
+def test_what_lies_behind_a_key_of_any_kind_is_read_where_it_is(impl):
+    leaves = leaves_of({"a": jax.random.split(jax.random.key(0, impl=impl), 3), "b": jnp.array([1.5])})
+    assert {path: array.tolist() for path, array in arrays_of(describe(leaves), pack(leaves)).items()} == {
+        "['b']": [1.5]
+    }
+
+
+def test_a_key_of_a_kind_that_is_not_known_is_named():
+    described = {"['a']": "key<own>[]", "['b']": "float32[1]"}
+    with pytest.raises(CheckpointError, match=r"leaf \['a'\] is a key<own>, of a size that is not known"):
+        arrays_of(described, np.zeros(12, np.uint8))
+
+
 def test_the_digest_knows_the_bytes_and_what_they_are():
     packed = pack(LEAVES)
     other = packed.copy()
