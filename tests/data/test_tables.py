@@ -1,4 +1,4 @@
-"""Tables and counts of cells as real-valued data; data sets of Hugging Face; what needs a package more."""
+"""Tables and counts of cells as real-valued data; what needs a package more."""
 
 import builtins
 import sys
@@ -6,10 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from tests.data.test_file import COLOUR, LABEL, REAL, load, one_line, whole
+from tests.support.files import LABEL, NAMES, REAL, load, one_line, whole
 from vaelab import data
-
-NAMES = np.array(["b", "a", "c"])[np.arange(60) % 3]
 
 
 def csv(path, columns):
@@ -88,42 +86,6 @@ def test_counts_of_cells(tmp_path):
     one_line(tmp_path / "a.h5ad", "has no column --config.data.label=town: there are kind", label="town")
     (tmp_path / "a.h5ad").write_bytes((tmp_path / "a.h5ad").read_bytes()[:500])
     one_line(tmp_path / "a.h5ad", "a.h5ad cannot be read (")
-
-
-def test_data_sets_of_hugging_face(tmp_path):
-    datasets = pytest.importorskip("datasets")
-    from PIL import Image
-
-    features = datasets.Features(
-        {
-            "image": datasets.Image(),
-            "kind": datasets.ClassLabel(names=["cat", "dog"]),
-            "text": datasets.Value("string"),
-        }
-    )
-
-    def rows(part):
-        images = [Image.fromarray(image) for image in COLOUR[part]]
-        columns = {"image": images, "kind": (np.arange(60) % 2)[part], "text": NAMES[part]}
-        return datasets.Dataset.from_dict(columns, features=features)
-
-    parts = {"train": rows(slice(0, 40)), "test": rows(slice(40, 60))}
-    datasets.DatasetDict(parts).save_to_disk(tmp_path / "d")
-    dataset = data.load_own(f"hf:{tmp_path / 'd'}", data.Settings())
-    assert (dataset.image_shape, dataset.label_names) == ((6, 5, 3), ("cat", "dog"))
-    x, label = whole(dataset)
-    np.testing.assert_array_equal(x, COLOUR.reshape(60, -1))
-    np.testing.assert_array_equal(label, np.arange(60) % 2)
-    np.testing.assert_array_equal(dataset.splits["test"].index_N, np.arange(40, 60))
-    again = data.load_own("huggingface", data.Settings(path=str(tmp_path / "d")))
-    assert data.fingerprint(again) == data.fingerprint(dataset)
-    datasets.Dataset.from_dict({"x": REAL.tolist(), "y": LABEL}).save_to_disk(tmp_path / "x")
-    real = data.load_own(f"hf:{tmp_path / 'x'}", data.Settings(label="y"))
-    np.testing.assert_array_equal(whole(real)[0], REAL.astype(np.float32))
-    np.testing.assert_array_equal(whole(real)[1], LABEL)
-    with pytest.raises(data.DataError, match=r"cannot be read by load_from_disk \(") as caught:
-        data.load_own(f"hf:{tmp_path}", data.Settings())
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

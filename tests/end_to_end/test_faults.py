@@ -14,14 +14,12 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from tests.support.launches import LONG, begin, begin_together, finish, finish_together, outcome, wait_for
 from vaelab.runtime import directory as rundir
-from vaelab.runtime import signals as stop
 from vaelab.types import ConfigError
 
 
@@ -102,60 +100,6 @@ def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch):
     with console.capture() as captured, rundir.in_use(tmp_path, console):
         pass
     assert "cannot be locked (No locks available): launch on it once at a time" in captured.get()
-
-
-@pytest.fixture
-def listening():
-    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    stop.listen()
-    yield
-    for number, handler in kept.items():
-        signal.signal(number, handler)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_at_once_or_where_nothing_is_lost(number, listening):
-    with pytest.raises(stop.Stopped) as caught:
-        signal.raise_signal(number)
-    assert caught.value.number == number
-    done = []
-
-    def work():
-        with stop.deferred() as signalled:
-            done.append(signalled())
-            signal.raise_signal(number)
-            done.append(signalled())
-
-    with pytest.raises(stop.Stopped, match=number.name):
-        work()
-    assert done == [None, number]
-
-
-def test_a_second_signal_does_not_wait(listening):
-    done = []
-
-    def work():
-        with stop.deferred():
-            signal.raise_signal(signal.SIGTERM)
-            done.append("first")
-            signal.raise_signal(signal.SIGINT)
-            done.append("second")
-
-    with pytest.raises(stop.Stopped, match="SIGINT"):
-        work()
-    assert done == ["first"]
-    with stop.deferred() as signalled:
-        assert signalled() is None
-
-
-def test_a_signal_after_the_last_word_adds_nothing_to_it():
-    root = Path(__file__).parents[2]
-    script = (
-        "import signal, sys; from vaelab.runtime import signals as stop; stop.listen(); stop.end_at_once(); "
-        "signal.raise_signal(signal.SIGTERM); print('still here')"
-    )
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=root)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (143, "", "")
 
 
 @pytest.mark.faults

@@ -1,18 +1,15 @@
 """Latent-variable models against dense float64 algebra and quadrature."""
 
 import functools
-import itertools
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests.support import oracles
 from tests.support.oracles import EPS, LinearGaussian
 from vaelab import model as models
-from vaelab.model import likelihood, networks
 
 K, D = 4, 7
 # Singular values of W and the noise: condition number of W, of the posterior precision.
@@ -168,32 +165,3 @@ def test_draws_have_the_mean_and_covariance_of_x_given_z(model):
     oracles.assert_mean(x_SxD, mean_D)
     centred_SxD = x_SxD - mean_D
     oracles.assert_mean(centred_SxD[:, :, None] * centred_SxD[:, None, :], np.diag(exact.variance))
-
-
-def test_decoder_model_is_a_normalised_density_of_x():
-    """sum over binary x of the integral of p(x given z) p(z) dz = 1, the integral by quadrature."""
-    size, data_dim = 2, 5
-    decoder = networks.mlp_decoder(size, (8,), data_dim, activation=jnp.tanh)
-    model = models.decoder_model(size, decoder, likelihood.bernoulli())
-    theta = jax.tree.map(lambda leaf: 2.0 * leaf, model.init(jax.random.key(0)))
-    x_NxD = np.float32(list(itertools.product([0, 1], repeat=data_dim)))
-    z_SxK, weight_S = oracles.standard_normal_grid(size)
-    log_likelihood_NxS = over(
-        lambda x_D: jax.vmap(lambda z_K: model.log_likelihood(theta, x_D, z_K))(z_SxK), 0
-    )(x_NxD)
-    evidence_N = np.exp(np.float64(log_likelihood_NxS)) @ weight_S
-    np.testing.assert_allclose(np.sum(evidence_N), 1.0, atol=20 * EPS)
-    assert np.ptp(np.log(evidence_N)) > 0.5
-    log_prior_S = over(model.log_prior, 0)(z_SxK)
-    np.testing.assert_allclose(
-        log_prior_S, [oracles.log_normal(z, np.zeros(size), np.eye(size)) for z in z_SxK], rtol=8 * EPS
-    )
-
-
-def test_decoder_model_draws_have_its_mean():
-    decoder = networks.mlp_decoder(2, (8,), 2 * 3, activation=jnp.tanh)
-    model = models.decoder_model(2, decoder, likelihood.gaussian(min_variance=1e-3))
-    theta, z_K = model.init(jax.random.key(0)), jnp.array([0.5, -1.0])
-    keys = jax.random.split(jax.random.key(1), 5000)
-    x_SxD = jax.jit(jax.vmap(lambda key: model.sample(theta, key, z_K)))(keys)
-    oracles.assert_mean(x_SxD, np.asarray(model.mean(theta, z_K)))

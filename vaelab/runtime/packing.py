@@ -11,7 +11,7 @@ import numpy as np
 
 State = Any  # a pytree of jax arrays, typed keys among them
 Leaf = jax.Array | jax.ShapeDtypeStruct
-KEY_WORDS = 2  # of a threefry key, JAX's default
+KEY_WORDS = {"key<fry>": 2, "key<rbg>": 4, "key<urbg>": 4}  # of JAX's kinds of keys, as `describe` has them
 
 
 class CheckpointError(RuntimeError):
@@ -69,14 +69,21 @@ def sha256(described: dict[str, str], packed: np.ndarray) -> str:
 
 
 def arrays_of(described: dict[str, str], packed: np.ndarray) -> dict[str, np.ndarray]:
-    """The leaves but for keys, from how `describe` writes and `pack` lays them."""
+    """The leaves but for keys, from how `describe` writes and `pack` lays them.
+
+    Raises CheckpointError for a kind of key whose size is not known: what lies behind it would be misread.
+    """
     arrays, start = {}, 0
     for path, text in sorted(described.items()):
         name, _, sizes = text.removesuffix("]").partition("[")
         shape = tuple(int(size) for size in sizes.split(",") if size)
         is_key = name.startswith("key<")
         dtype = np.dtype(np.uint32) if is_key else np.dtype(name)
-        stop = start + math.prod(shape) * dtype.itemsize * (KEY_WORDS if is_key else 1)
+        if is_key and name not in KEY_WORDS:
+            raise CheckpointError(
+                f"leaf {path} is a {name}, of a size that is not known: restore by a template"
+            )
+        stop = start + math.prod(shape) * dtype.itemsize * (KEY_WORDS[name] if is_key else 1)
         if not is_key:
             arrays[path] = packed[start:stop].view(dtype).reshape(shape)
         start = stop

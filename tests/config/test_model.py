@@ -1,0 +1,82 @@
+"""Models from a config, and data that are simulated from one."""
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import linear_gaussian
+from tests.support.configs import changed, refused
+from vaelab import data
+from vaelab.config import defaults
+from vaelab.config import model as reading
+from vaelab.config.experiment import build
+from vaelab.config.section import Section
+from vaelab.types import ConfigError
+
+
+def test_bad_values_of_the_linear_gaussian_model():
+    config = linear_gaussian.get_config("smoke")
+    with pytest.raises(ConfigError, match="must be 5 numbers"):
+        build(changed(config, "model.singular_values", (1.0, 2.0)))
+    with pytest.raises(ConfigError, match="must be a tuple of numbers"):
+        build(changed(config, "model.singular_values", ("a", 1.0, 1.0, 1.0, 1.0)))
+    config = linear_gaussian.get_config("smoke")
+    with pytest.raises(ConfigError, match="simulated needs"):
+        build(changed(config, "model.name", "decoder"))
+
+
+def test_simulated_examples_do_not_depend_on_the_sizes_of_the_splits():
+    few, more = linear_gaussian.get_config("smoke"), linear_gaussian.get_config("smoke")
+    more.data.num_train = few.data.num_train + 7
+    few, more = build(few), build(more)
+    np.testing.assert_array_equal(few.train_split.pixels_NxD, more.train_split.pixels_NxD[:-7])
+    assert not np.array_equal(few.validation.x_NxD[0], more.validation.x_NxD[0])
+
+
+def decoder(observation="binarize", image_shape=(2, 2), max_value=1, **changes):
+    config = defaults.model()
+    config.hidden, config.latent_dim = (), 3
+    for name, value in changes.items():
+        changed(config, name.replace("__", "."), value)
+    described = data.DataSet("made", image_shape, max_value, {})
+    return reading.decoder_model(
+        Section(config, "config.model"), described, observation, lambda network: network
+    )
+
+
+def test_a_decoder_has_the_sizes_of_its_section_and_its_data():
+    model = decoder()
+    assert model.latent_dim == 3
+    theta = model.init(jax.random.key(0))
+    assert model.mean(theta, np.zeros(3, np.float32)).shape == (4,)
+    assert model.concavity is not None  # without hidden layers it is affine, and bernoulli is concave
+    assert decoder(hidden=(5,)).concavity is None
+
+
+def test_the_likelihood_is_of_the_levels_of_the_data():
+    """Logits of 0 are a half for each of 2 levels, and levels of a logistic sum to 1 over them."""
+    model = decoder("rescale", (1,), 3, likelihood__name="discretized_logistic")
+    theta = model.init(jax.random.key(0))
+    levels = np.arange(4, dtype=np.float32)[:, None] / 3
+    log_p = [float(model.log_likelihood(theta, x_D, np.ones(3, np.float32))) for x_D in levels]
+    assert np.exp(log_p).sum() == pytest.approx(1.0, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            {"observation": "dequantize"},
+            "bernoulli needs --config.data.observation=binarize, and it is dequantize",
+        ),
+        (
+            {"observation": "identity"},
+            "is for levels, and data.observation=identity gives real numbers; there are",
+        ),
+        ({"name": "linear_gaussian"}, "must be decoder, or linear_gaussian with data.name=simulated"),
+        ({"network": "convolutional"}, "need sides in multiples of 4, not 2x2"),
+        ({"likelihood__min_variance": 0.0}, "above 0"),
+    ],
+)
+def test_a_model_that_cannot_be_is_one_line(arguments, says):
+    refused(lambda: decoder(**arguments), says)

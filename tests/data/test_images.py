@@ -1,0 +1,56 @@
+"""A folder of images: its sub-folders are classes, or splits."""
+
+import numpy as np
+import pytest
+
+from tests.support.files import COLOUR, GREY, load, one_line, whole, write_images
+from vaelab import data
+
+
+def test_a_folder_of_images_has_its_sub_folders_for_classes(tmp_path):
+    names = [["b", "a"][i % 2] for i in range(60)]
+    folder = write_images(tmp_path / "photos", COLOUR, names)
+    (folder / "readme.txt").write_text("mine")
+    (folder / ".hidden.png").write_bytes(b"")
+    dataset = load(folder)
+    assert (dataset.image_shape, dataset.max_value, dataset.label_names) == ((6, 5, 3), 255, ("a", "b"))
+    assert dataset.notes == (f"1 files of {folder} are no images by name and left out, as readme.txt",)
+    x, label = whole(dataset)
+    in_order = sorted(range(60), key=lambda i: (names[i], i))
+    np.testing.assert_array_equal(x, COLOUR.reshape(60, -1)[in_order])
+    np.testing.assert_array_equal(label, [0] * 30 + [1] * 30)
+    cached = load(folder, memory_bytes=100, data_dir=str(tmp_path / "kept"))
+    assert data.fingerprint(cached) == data.fingerprint(dataset)
+    assert len(list((tmp_path / "kept" / "vaelab").iterdir())) == 1
+
+
+def test_folders_of_splits_are_splits(tmp_path):
+    for name, rows in (("train", slice(0, 40)), ("test", slice(40, 60))):
+        write_images(tmp_path / name, GREY[rows], ["x"] * 60)
+    dataset = load(tmp_path)
+    assert [len(split.index_N) for split in dataset.splits.values()] == [36, 4, 20]
+    np.testing.assert_array_equal(whole(dataset)[0], GREY.reshape(60, -1))
+
+
+def test_folders_of_images_that_do_not_fit(tmp_path):
+    folder = write_images(tmp_path / "photos", [*GREY[:10], *GREY[10:20, :5]])
+    one_line(folder, f"several sizes, as {folder}/000.png 6x5 and {folder}/010.png 5x5: give image_shape=")
+    one_line(folder, "image_shape=(6,) must be (height, width)", image_shape=(6,))
+    from PIL import Image
+
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    Image.fromarray(np.arange(30, dtype=np.uint16).reshape(6, 5) * 999).save(deep / "a.png")
+    one_line(deep, "a.png has more than 8 bits a pixel")
+    many = write_images(tmp_path / "many", GREY[:3], ["a", "b", "c"])
+    (many / "d").mkdir()
+    one_line(many, "has 4 sub-folders, which are classes, and 3 images")
+
+
+@pytest.mark.parametrize("names", [("others", "test", "train"), ("train", "validation")])
+def test_folders_are_splits_only_where_all_are_and_train_and_test_are_there(names, tmp_path):
+    for name in names:
+        write_images(tmp_path / name, GREY[:10])
+    dataset = load(tmp_path)
+    assert dataset.label_names == names
+    np.testing.assert_array_equal(np.bincount(whole(dataset)[1]), [10] * len(names))

@@ -1,0 +1,93 @@
+"""Schedules of learning rates, and what a record of numbers makes of them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vaelab import posterior
+from vaelab.inference.optimizer import SOLVERS, InnerLoop, LocalObjective, Optimizer, adam, learning_rates
+
+OPTIMIZER = Optimizer("adam", "constant", 0.1, 0.0, 0, 0.9, 0.999, 1e-8, 0.0, None, 5.0)
+
+
+def test_powers_of_three_are_eight_stages_each_three_times_as_long_as_the_last():
+    settings = OPTIMIZER._replace(schedule="powers_of_three", final_scale=0.1, learning_rate=1e-3)
+    schedule = learning_rates(settings, 3280)
+    ends = np.cumsum([3**i for i in range(8)])
+    assert ends[-1] == 3280
+    for i, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+        for step in (start, end - 1):
+            assert float(schedule(step)) == pytest.approx(1e-3 * 10 ** (-i / 7), rel=1e-5), (i, step)
+
+
+def test_exponential_falls_by_the_same_part_in_every_step():
+    settings = OPTIMIZER._replace(schedule="exponential", final_scale=0.25, learning_rate=1e-3)
+    schedule = learning_rates(settings, 100)
+    for step, rate in ((0, 1e-3), (50, 0.5e-3), (100, 0.25e-3)):
+        assert float(schedule(step)) == pytest.approx(rate, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ("constant", [0.0, 0.05, 0.1, 0.1, 0.1]),
+        ("linear", [0.0, 0.05, 0.1, 0.06, 0.02]),
+        ("cosine", [0.0, 0.05, 0.1, 0.06, 0.02]),
+    ],
+)
+def test_a_schedule_warms_up_and_ends_with_the_last_step(schedule, rates):
+    """0.1 after 4 of 12 steps from 0, and a fifth of it at the end: halfway between in the middle, 0.06."""
+    settings = OPTIMIZER._replace(schedule=schedule, final_scale=0.2, warmup_steps=4)
+    rate = learning_rates(settings, 12)
+    assert [float(rate(step)) for step in (0, 2, 4, 8, 12)] == pytest.approx(rates, rel=1e-5, abs=1e-9)
+
+
+def step(settings, gradient, max_skipped=0):
+    """What the first step adds to a parameter of 1."""
+    transform = adam(settings, 10, max_skipped)
+    phi_P = jnp.ones(len(gradient))
+    return np.asarray(transform.update(jnp.asarray(gradient), transform.init(phi_P), phi_P)[0])
+
+
+def test_the_first_step_of_adam_is_of_the_learning_rate_whatever_the_gradient():
+    np.testing.assert_allclose(step(OPTIMIZER, [3.0, -1e-3]), [-0.1, 0.1], rtol=1e-4)
+    decayed = OPTIMIZER._replace(name="adamw", weight_decay=0.5)
+    np.testing.assert_allclose(step(decayed, [3.0, -1e-3]), [-0.15, 0.05], rtol=1e-4)
+
+
+def test_a_clipped_gradient_has_the_norm_that_it_may():
+    """With eps far above the gradient a step is rate g / eps, and so as long as what is clipped."""
+    settings = OPTIMIZER._replace(eps=1e6)
+    np.testing.assert_allclose(step(settings, [30.0, 40.0]), [-3e-6, -4e-6], rtol=1e-3)
+    np.testing.assert_allclose(
+        step(settings._replace(clip_norm=5.0), [30.0, 40.0]), [-3e-7, -4e-7], rtol=1e-3
+    )
+    np.testing.assert_allclose(step(settings._replace(clip_norm=5.0), [0.3, 0.4]), [-3e-8, -4e-8], rtol=1e-3)
+
+
+def test_a_step_that_is_not_finite_is_left_out_only_where_it_may_be():
+    np.testing.assert_array_equal(step(OPTIMIZER, [np.nan, 1.0], max_skipped=1), 0.0)
+    assert np.isnan(step(OPTIMIZER, [np.nan, 1.0])).any()
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_record_is_a_solver_with_its_samples_and_equal_records_are_one(name):
+    bound = LocalObjective("elbo", 4, True)
+    loop = InnerLoop(OPTIMIZER._replace(name=name), bound, 10)
+    assert loop == InnerLoop(OPTIMIZER._replace(name=name), LocalObjective("elbo", 4, True), 10)
+    assert hash(loop) == hash(loop._replace())
+    family = posterior.diagonal(2)
+    solver, phi_P = loop(family), family.init()
+    assert solver.num_samples == 4
+
+    # At rate 0.1 uphill from the prior towards 1, by each of them.
+    @jax.jit
+    def one_step(phi_P):
+        def log_joint(z_K):
+            return -50.0 * jnp.sum((z_K - 1.0) ** 2)
+
+        grad_P, state = solver.gradient(log_joint, phi_P, solver.init(phi_P), jax.random.key(0))
+        return solver.update(phi_P, grad_P, state)[0]
+
+    assert np.all(np.asarray(one_step(phi_P))[:2] > 0.01)

@@ -1,0 +1,102 @@
+"""What of a row is said in words, and what is not."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tests.measure.test_ended import by_hand
+from tests.measure.test_rows import outcome
+from vaelab.evidence.weights import Evidence
+from vaelab.inference.modes import Modes
+from vaelab.measure import remarks
+from vaelab.measure.search import Searched
+from vaelab.objective.draws import Estimate
+
+N, M = 4, 3
+
+
+def test_nothing_is_said_of_what_is_sound():
+    assert remarks.suspects("diagonal", outcome(by_hand(), by_hand())) == []
+    assert remarks.about_modes("diagonal", outcome(by_hand())) == []
+
+
+def test_each_number_that_is_not_to_be_trusted_has_a_line_with_its_first_datapoint():
+    fits = by_hand(), by_hand(bound=-np.inf), by_hand(bound=np.nan), by_hand(bound=-np.inf)
+    measured = outcome(*fits, log_evidence=[0.0, 0.0, 0.0, -np.inf])
+    measured.evidence = measured.evidence._replace(acceptance=np.float32([0.5, 0.0, 0.0, 0.5]))
+    assert remarks.suspects("diagonal", measured) == [
+        "no move was accepted (importance) at 2 of 4 datapoints, index 11 first",
+        "log p(x) (importance) is not finite at 1 of 4 datapoints, index 13 first",
+        "L[q*_diagonal] is not finite at 1 of 4 datapoints, index 12 first",
+        f"L[q*_diagonal] is -inf at 2 of 4 datapoints, index 11 first{remarks.OUTSIDE}",
+    ]
+
+
+@pytest.mark.parametrize(("estimator", "number"), [("quadrature", 1), ("importance", 0)])
+def test_an_error_says_what_may_be_missing_of_quadrature_alone(estimator, number):
+    measured = outcome(by_hand(), by_hand(), stderr=0.2)
+    measured.estimator.name = estimator
+    lines = remarks.suspects("diagonal", measured)
+    assert lines == ["quadrature is off by 0.1 nats or more at 2 of 2 datapoints, index 10 first"][:number]
+
+
+def searched_outcome(*, lost, stderr=0.01, several=(), crowded=(), missed=(), shortfall=0.0):
+    """Four datapoints, with a second mode at those of `several`."""
+    weight_NxM = np.full((N, M), -np.inf, np.float32)
+    weight_NxM[:, 0] = 0.0
+    weight_NxM[list(several), 1] = -1.0
+    place = np.zeros((N, M, 2), np.float32)
+    modes = Modes(place, place, weight_NxM, weight_NxM, None, np.isin(np.arange(N), crowded))
+    side = Evidence(*np.full((5, N), np.nan))
+    again = np.array([True, False, False, False])
+    refit = SimpleNamespace(lost=Estimate(np.float32(lost), np.full(N, stderr, np.float32)), again=again)
+    measured = outcome(*[by_hand()] * N)
+    measured.others = SimpleNamespace(
+        searched=Searched(modes, np.array([True, True, True, False]), side),
+        refits={"diagonal": refit},
+        missed_N=np.isin(np.arange(N), missed),
+        pilot=np.array([0, 2]),
+        shortfall=shortfall,
+    )
+    return measured
+
+
+def test_a_lesser_mode_is_one_beyond_the_error_and_what_it_costs_is_the_mean_over_such():
+    measured = searched_outcome(lost=[2.0, 0.04, np.nan, 4.0], several=(0, 3))
+    assert remarks.at_lesser_mode(measured.others, "diagonal").tolist() == [True, False, False, True]
+    several, lesser, unknown = remarks.about_modes("diagonal", measured)
+    assert several.startswith(
+        "several modes: log p(x, z) has up to 2 of weight at 2 of 4 datapoints, index 10"
+    )
+    assert "a mode whose bound is 3 nats lower in the mean" in lesser
+    assert lesser.endswith("which is reported, at 2 of 4 datapoints, index 10 first")
+    assert "may sit in one at 1 of 4 datapoints, index 12 first; this family is not fitted" in unknown
+
+
+@pytest.mark.parametrize(("shortfall", "says"), [(1.23456, "1.235 nats higher"), (np.inf, "finite where")])
+def test_what_a_search_has_missed_is_said_with_its_size(shortfall, says):
+    measured = searched_outcome(lost=np.zeros(N), crowded=(1,), missed=(2,), shortfall=shortfall)
+    crowded, missed = remarks.about_modes("diagonal", measured)
+    assert crowded.startswith("more modes than are kept at 1 of 4 datapoints, index 11 first")
+    assert f"from the prior's side log p(x) is {says}" in missed
+    assert "index 12 first, 2 looked at so" in missed
+
+
+def test_the_entry_of_a_row_counts_them():
+    measured = searched_outcome(lost=[2.0, 0.0, np.nan, 4.0], several=(0, 3), crowded=(3,), missed=(1, 2))
+    assert remarks.summary("diagonal", measured, 12.6) == {
+        "num_searched": 3,
+        "num_pilot": 2,
+        "num_several": 2,
+        "most": 2,
+        "num_crowded": 1,
+        "num_refitted": 1,
+        "num_at_lesser": 2,
+        "lost": 2.0,
+        "num_missed": 2,
+        "shortfall": 0.0,
+        "decoder_evaluations_per_point": 13,
+    }
+    nothing = searched_outcome(lost=np.full(N, np.nan))
+    assert remarks.summary("diagonal", nothing, 1.0)["lost"] is None
