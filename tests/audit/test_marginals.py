@@ -50,7 +50,7 @@ def test_values_that_come_back_are_a_table_and_a_lattice_of_many_has_masses():
     masses = marginal(*many, NOTHING)
     assert not masses.discrete
     assert masses.cell == pytest.approx(np.log(0.5))
-    # Of the masses of all values within, those of the lattice, one is the sum.
+    # The masses of all values of the lattice within the draws add up to 1, but for the halves of both ends.
     values = np.arange(many[0].min(), many[0].max() + 0.25, 0.5)
     assert np.exp(marginal(many[0], values, NOTHING).inside_S).sum() == pytest.approx(1.0, abs=2e-3)
     smooth = marginal(*rng.normal(size=(2, 200)), NOTHING)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tests.command.test_report import ROW
+from tests.support.rows import ROW
 from vaelab import Report
 from vaelab.audit import results
 from vaelab.report import MEASURED

@@ -5,32 +5,10 @@ import json
 import pytest
 
 from tests.support.lines import assert_one_line
+from tests.support.rows import ROW
 from vaelab import command
 from vaelab.command.report import audit_report
 from vaelab.types import ConfigError
-
-STATISTIC = {"mean": 1.0, "stderr": 0.1}
-ROW = {
-    "split": "test",
-    "family": "diagonal",
-    **dict.fromkeys(
-        (
-            "elbo_amortized",
-            "elbo_optimal",
-            "amortization_gap",
-            "approximation_gap",
-            "inference_gap",
-        ),
-        STATISTIC,
-    ),
-    "log_evidence": {**STATISTIC, "bias": "below", "num_heavy_tailed": 3},
-    "num_points": 360,
-    "certificate": "estimate",
-    "num_unconverged": 5,
-    "num_negative": 0,
-    "decoder_evaluations_per_point": 795,
-    "broken_orders": ["L[q*] above log p(x)"],
-}
 
 
 def test_the_table_of_a_saved_audit_with_its_notes_and_its_page(tmp_path, capsys):

@@ -36,9 +36,11 @@ def test_a_move_goes_from_the_encoders_mean_to_the_optimal_one_by_one_scale():
     assert len(moves) == 2  # what is not finite is not drawn
     np.testing.assert_array_equal(positions(of_class(tree, "amortized"), "cx", "cy"), moves[:, :2])
     np.testing.assert_array_equal(positions(of_class(tree, "optimal"), "cx", "cy"), moves[:, 2:])
-    (right, up), (left, level) = moves[:, 2:] - moves[:, :2]
+    (right, up), (leftwards, level) = moves[:, 2:] - moves[:, :2]
     assert (right, level) == (0.0, 0.0)
-    assert up == pytest.approx(left, abs=0.02)  # one unit of z1 more is upwards, one of z3 less leftwards
+    assert up == pytest.approx(
+        leftwards, abs=0.02
+    )  # one unit of z1 more is upwards, one of z3 less leftwards
     assert up < -SIDE / 15
     assert "z3 across, z1 upwards" in texts(tree, "text")
 
