@@ -8,7 +8,7 @@ import scipy.sparse
 from jax.experimental.sparse import BCOO
 
 import vaelab
-from tests.audit.test_audit import D, K, encode, log_likelihood, points
+from tests.audit.test_auditing import D, K, encode, log_likelihood, points
 from tests.audit.test_check import looked
 from vaelab.audit import auditing
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import vaelab
-from tests.audit.test_audit import BAD, MODEL, QUICK, THETA, D, K, encode, log_likelihood, points, run
+from tests.audit.test_auditing import BAD, MODEL, QUICK, THETA, D, K, encode, log_likelihood, points, run
 from vaelab.audit import auditing, check
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.audit.test_audit import THETA, K, encode, run
+from tests.audit.test_auditing import THETA, K, encode, run
 from vaelab import model
 
 

@@ -4,9 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import integrate, stats
 
-from vaelab.audit.marginals import lattice, log_smooth, marginal
 from vaelab.audit.normalised import log_constant
 
 norm = jax.scipy.stats.norm
@@ -29,12 +27,6 @@ def test_the_constant_of_a_bernoulli_and_of_a_gaussian_is_found():
     assert not gaussian.looks_wrong()
     assert bernoulli.looks_wrong()
     assert bernoulli.dims == 200
-
-
-def test_the_density_fitted_to_a_gaussian_dimension_is_its_gaussian():
-    fit_S, x_S = 3.0 + 2.0 * np.random.default_rng(0).normal(size=(2, 500))
-    expected_S = stats.norm.logpdf(x_S, np.mean(fit_S), np.std(fit_S, ddof=1))
-    np.testing.assert_allclose(log_smooth(fit_S, x_S)[0], expected_S)
 
 
 def discretized_logistic(x_D, scale):
@@ -191,23 +183,3 @@ def test_counts_of_a_total_are_said_to_depend_on_each_other():
     constant = log_constant(sample, multinomial, jax.random.key(0))
     assert constant.dependent
     assert not constant.looks_wrong()
-
-
-def test_g_of_a_mixed_dimension_is_normalised():
-    """Its masses and the integral of its smooth part, by the trapezoid rule on a fine grid, add up to 1."""
-    rng = np.random.default_rng(0)
-    fit_S = np.clip(rng.normal(0.4, 0.3, 2000), 0.0, 1.0)
-    grid_S = np.linspace(1e-6, 1.0 - 1e-6, 200_001)
-    nothing = np.zeros(0)
-    at_ends = np.exp(marginal(fit_S, np.array([0.0, 1.0]), nothing).inside_S)
-    inside = np.exp(marginal(fit_S, grid_S, np.array([0.0, 1.0])).inside_S)
-    assert abs(at_ends.sum() + integrate.trapezoid(inside, grid_S) - 1.0) < 2e-3
-
-
-@pytest.mark.parametrize(
-    ("values", "spacing"),
-    [([0, 1, 2, 5], 1.0), ([0.0, 0.04, 0.1, 3.0], 0.02), ([0.0, 0.3, 1.0, 2.71828], 0.0), ([-1.0, 1.0], 2.0)],
-)
-def test_the_spacing_of_a_lattice(values, spacing):
-    values = np.float64(np.float32(values))
-    assert abs(lattice(values) - spacing) < 1e-6

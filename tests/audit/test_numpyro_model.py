@@ -11,21 +11,27 @@ import pytest
 from scipy import stats
 
 import vaelab
+from tests.support.numpyro_models import (
+    DECENTERED,
+    PRIOR,
+    RNG,
+    A,
+    B,
+    C,
+    D,
+    N,
+    W,
+    X,
+    body,
+    of_batch,
+    of_one,
+    shared_scale,
+)
 from vaelab import from_numpyro
 
 numpyro = pytest.importorskip("numpyro")
 dist, handlers = pytest.importorskip("numpyro.distributions"), pytest.importorskip("numpyro.handlers")
 reparam = pytest.importorskip("numpyro.infer.reparam")
-infer = pytest.importorskip("numpyro.infer")
-guides = pytest.importorskip("numpyro.infer.autoguide")
-
-N, D = 6, 5
-RNG = np.random.default_rng(1)
-A, B, C = (np.float32(RNG.normal(size=shape)) for shape in ((D, 2), D, D))
-# From u = (a, b_decentered, log s) to a, b, log s; log s has the deviation 0.4.
-M = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [1, -1, 0.5, 0], [0, 0, 0, 1.0]])
-W, PRIOR = np.column_stack([A, B, C]) @ M, np.diag([1, 1, 1, 0.4**2])
-X = np.float32(RNG.normal(size=(N, 4)) @ np.sqrt(PRIOR) @ W.T + 0.6 * RNG.normal(size=(N, D)))
 
 
 @pytest.fixture(autouse=True)
@@ -33,23 +39,6 @@ def promoting():
     """NumPyro promotes ranks."""
     with jax.numpy_rank_promotion("allow"):
         yield
-
-
-def body(shape, x, noise=0.6):
-    a = numpyro.sample("a", dist.Normal(jnp.zeros(2), 1.0).to_event(1))
-    b = numpyro.sample("b", dist.Normal(a[..., 0] - a[..., 1], 0.5))
-    s = numpyro.sample("s", dist.LogNormal(0.0, 0.4))
-    mean = a @ A.T + jnp.asarray(b)[..., None] * B + jnp.log(jnp.asarray(s))[..., None] * C
-    numpyro.sample("x", dist.Normal(mean, noise).to_event(1), obs=x)
-
-
-def of_one(x):
-    body((), x)
-
-
-def of_batch(x):
-    with numpyro.plate("data", len(x)):
-        body((len(x),), x)
 
 
 def subsampled(x):
@@ -66,7 +55,6 @@ def by_keyword(*, x, offset, sign):
     two_arguments(offset, x, sign)
 
 
-DECENTERED = {"b": reparam.LocScaleReparam(0)}
 TRANSFORMED = {**DECENTERED, "s": reparam.TransformReparam()}
 OFFSET = np.float32(RNG.normal(size=(N, 1)))
 MODELS = {
@@ -173,14 +161,6 @@ def test_a_simplex_has_one_coordinate_less_and_its_evidence_is_exact():
         np.testing.assert_allclose(np.log(total), wanted, atol=1e-3)
 
 
-def shared_scale(x):
-    noise = numpyro.sample("noise", dist.LogNormal(0.0, 1.0))
-    weight = numpyro.param("weight", jnp.ones(()))
-    with numpyro.plate("data", len(x)):
-        z = numpyro.sample("z", dist.Normal(0.0, 2.0))
-        numpyro.sample("x", dist.Normal(weight * z, noise), obs=x)
-
-
 def test_what_all_datapoints_share_is_refused_or_conditioned_on():
     x = np.float32(RNG.normal(size=N))
     with pytest.raises(
@@ -257,111 +237,6 @@ def test_x_that_the_model_uses_beside_its_site_is_not_drawn():
     assert arguments["log_likelihood"] is not None
 
 
-def discrete(x):
-    with numpyro.plate("data", len(x)):
-        c = numpyro.sample("c", dist.Categorical(jnp.ones(3) / 3))
-        z = numpyro.sample("z", dist.Normal(c, 1.0))
-        numpyro.sample("x", dist.Normal(z, 1.0), obs=x)
-
-
-def improper(x):
-    with numpyro.plate("data", len(x)):
-        z = numpyro.sample("z", dist.ImproperUniform(dist.constraints.real, (), ()))
-        numpyro.sample("x", dist.Normal(z, 1.0), obs=x)
-
-
-def one_z(x, prior=None, scale=None, size=None, obs=True, plate=True, center=False, noise=False):
-    """x ~ N(z, 1), and one thing that is wrong."""
-    plates = numpyro.plate("data", size or len(x)) if plate else handlers.mask(mask=True)
-    with handlers.scale(scale=scale or 1.0), plates:
-        z = numpyro.sample(
-            "z", prior or (dist.Normal(0, 2) if plate else dist.Normal(jnp.zeros(len(x)), 2.0))
-        )
-        mean = z - jnp.mean(x) if center else z
-        mean = mean + jax.random.normal(numpyro.prng_key(), jnp.shape(x)) if noise else mean
-        numpyro.sample("x", dist.Normal(mean, 1.0), obs=x if obs else None)
-
-
-def inner_subsample(x):
-    with numpyro.plate("data", len(x), dim=-2):
-        z = numpyro.sample("z", dist.Normal(0.0, 2.0))
-        with numpyro.plate("pixels", 5, subsample_size=2, dim=-1) as index:
-            numpyro.sample("x", dist.Normal(z, 1.0), obs=x[:, index])
-
-
-def decentered(x):
-    with handlers.reparam(config={"b": reparam.LocScaleReparam(0)}), numpyro.plate("data", len(x)):
-        b = numpyro.sample("b", dist.Normal(1.0, 0.5))
-        numpyro.sample("x", dist.Normal(b, 1.0), obs=x)
-
-
-def with_network(x):
-    weight = numpyro.param("weight", jnp.ones(()))
-    with numpyro.plate("data", len(x)):
-        z = numpyro.sample("z", dist.Normal(0.0, 2.0))
-        numpyro.sample("x", dist.Normal(weight * z, 1.0), obs=x)
-
-
-def all_global(x):
-    slope = numpyro.sample("slope", dist.Normal(0.0, 1.0))
-    with numpyro.plate("data", len(x)):
-        numpyro.sample("x", dist.Normal(slope, 1.0), obs=x)
-
-
-def part_subsampled(x):
-    z = numpyro.sample("z", dist.Normal(0.0, 2.0).expand([len(x)]).to_event(1))
-    with numpyro.plate("data", 50, subsample_size=len(x)):
-        numpyro.sample("x", dist.Normal(z, 1.0), obs=x)
-
-
-def broken(x):
-    raise KeyError("weights")
-
-
-def partly_observed(x):
-    with numpyro.plate("data", len(x)):
-        z = numpyro.sample("z", dist.Normal(0.0, 1.0))
-        numpyro.sample("x", dist.Normal(z, 1.0), obs=x, obs_mask=x > 0.0)
-
-
-ONE = np.float32(RNG.normal(size=N))
-GIVEN = {"weight": 1.0}
-REFUSED = {
-    "discrete": (discrete, {}, "the latent sites? 'c' is discrete"),
-    "improper": (improper, {}, "the prior of 'z' is improper"),
-    "masked": (partly_observed, {}, "latent site 'x_unobserved' is masked"),
-    "scaled": (lambda x: one_z(x, scale=0.1), {}, "log-density of 'z' is scaled by 0.1"),
-    "the whole plate": (lambda x: one_z(x, size=N), {}, "must be len\\(x\\)"),
-    "nothing observed": (lambda x: one_z(x, obs=False), {}, "no observed site"),
-    "nothing latent": (with_network, {"params": GIVEN | {"z": np.float32(0.3)[None]}}, "has no latent site"),
-    "no plate": (lambda x: one_z(x, plate=False), {}, "'z' has a value for each row of x, .* no plate"),
-    "no plate of a batch": (lambda x: one_z(x, plate=False), {"batched": True}, "the size of no plate"),
-    "others in a datapoint's density": (lambda x: one_z(x, center=True), {}, "must not depend on other"),
-    "random numbers": (lambda x: one_z(x, noise=True), {}, "must be pure, without dropout"),
-    "a subsample inside": (inner_subsample, {"x": X}, "'pixels' takes 2 of 5"),
-    "a site in the place of its reparametrised one": (
-        decentered, {"params": {"b": 0.3}}, "params has 'b', which the model computes .* 'b_decentered'",
-    ),
-    "no params": (with_network, {}, "params lacks 'weight' of the model"),
-    "a value of each datapoint": (with_network, {"params": GIVEN | {"z": ONE}}, "Incompatible shapes"),
-    "a value of another shape": (
-        shared_scale, {"params": GIVEN | {"noise": np.ones(1)}}, r"params\['noise'\] has the shape \(1,\)",
-    ),
-    "global": (all_global, {}, "'slope' outside of the plate 'data'"),
-    "a site outside": (part_subsampled, {}, "'z' outside of the"),
-    "an exception": (broken, {"batched": False}, r"model\(float32\[\]\) raised KeyError: 'weights'"),
-    "an exception of a batch": (broken, {}, r"raised KeyError: 'weights'"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_is_no_density_of_one_datapoint_is_refused(case):
-    model, given, line = REFUSED[case]
-    with pytest.raises(vaelab.AuditError, match=line) as raised:
-        from_numpyro(model, **({"x": ONE} | given))
-    assert "\n" not in str(raised.value)
-
-
 def test_a_datapoint_may_have_plates_of_its_own():
     """z in a plate of each datapoint, and x of a plate inside: both count as they are."""
 
@@ -376,197 +251,6 @@ def test_a_datapoint_may_have_plates_of_its_own():
     u_K = np.array([0.1, -0.4, 1.2])
     wanted = stats.norm(0, 2).logpdf(u_K).sum() + stats.norm(u_K, 1).logpdf(np.float64(x[0])).sum()
     np.testing.assert_allclose(arguments["log_joint"]({}, x[0], jnp.float32(u_K)), wanted, rtol=1e-5)
-
-
-def guided(guide, model=of_batch, **given):
-    return from_numpyro(model, guide, **({"x": X} | given))["encode"]
-
-
-def right_guide(x, weight=0.1):
-    with numpyro.plate("data", len(x)):
-        numpyro.sample("a", dist.Normal(weight * x[:, :2], 0.7).to_event(1))
-        numpyro.sample("b", dist.Normal(weight * x[:, 2], 0.9))
-        numpyro.sample("s", dist.LogNormal(weight * x[:, 3], jnp.array(0.3)))
-
-
-def trained_guide(x):
-    right_guide(x, numpyro.param("weight", jnp.ones(())))
-
-
-def dense_guide(x):
-    with numpyro.plate("data", len(x)):
-        tril = jnp.array([[0.7, 0.0], [0.2, 0.4]])
-        numpyro.sample("a", dist.MultivariateNormal(0.1 * x[:, :2], scale_tril=tril))
-        numpyro.sample("b", dist.Normal(0.1 * x[:, 2], 0.9))
-        numpyro.sample("s", dist.LogNormal(0.1 * x[:, 3], 0.3))
-
-
-def test_a_guide_is_an_encoder_of_the_unconstrained_coordinates():
-    for encode, params in (
-        (guided(right_guide), {}),
-        (guided(trained_guide, params={"weight": 0.1}), {"weight": 0.1}),
-    ):
-        mu_NxK, sigma_NxK = jax.jit(jax.vmap(encode, in_axes=(None, 0)))(params, X)
-        np.testing.assert_allclose(mu_NxK, 0.1 * X[:, :4], rtol=1e-5)
-        np.testing.assert_allclose(sigma_NxK, np.tile([0.7, 0.7, 0.9, 0.3], (N, 1)), rtol=1e-5)
-    mu_NxK, S_NxKxK = jax.vmap(guided(dense_guide), in_axes=(None, 0))({}, X)
-    np.testing.assert_allclose(mu_NxK, 0.1 * X[:, :4], rtol=1e-5)
-    wanted = np.diag([0.7, 0.4, 0.9, 0.3])
-    wanted[1, 0] = 0.2
-    np.testing.assert_allclose(S_NxKxK, np.tile(wanted, (N, 1, 1)), rtol=1e-5)
-
-
-def fitted(kind, model, x=X, num_steps=3):
-    """An AutoGuide after a few steps, with its params."""
-    guide = kind(model)
-    svi = infer.SVI(model, guide, numpyro.optim.Adam(0.05), infer.Trace_ELBO())
-    result = svi.run(jax.random.key(0), num_steps, x, progress_bar=False)
-    return guide, result.params
-
-
-def of_sites(values):
-    return np.column_stack([np.reshape(values[name], (N, -1)) for name in ("a", "b_decentered", "s")])
-
-
-@pytest.mark.parametrize("kind", ["AutoNormal", "AutoDiagonalNormal"])
-def test_an_autoguide_of_a_batch_is_arrays_of_each_datapoint(kind):
-    model = handlers.reparam(of_batch, config=DECENTERED)
-    guide, params = fitted(getattr(guides, kind), model)
-    mu_NxK, sigma_NxK = guided(guide, model, params=params)
-    # By draws of the guide itself.
-    draws = guide.sample_posterior(jax.random.key(1), params, sample_shape=(4000,))
-    draws = {**draws, "s": jnp.log(draws["s"])}
-    mean_NxK = of_sites({name: np.mean(value, axis=0) for name, value in draws.items()})
-    deviation_NxK = of_sites({name: np.std(value, axis=0) for name, value in draws.items()})
-    assert np.all(np.abs(mu_NxK - mean_NxK) <= 5.0 * sigma_NxK / np.sqrt(4000))
-    np.testing.assert_allclose(sigma_NxK, deviation_NxK, rtol=5.0 / np.sqrt(2 * 4000))
-    with pytest.raises(vaelab.AuditError, match="give the x that the guide was fitted to"):
-        guided(guide, model, params=params, x=X[:3])
-    with pytest.raises(vaelab.AuditError, match=r"params lacks .*_loc"):
-        guided(guide, model)
-
-
-@pytest.mark.slow
-def test_a_dense_autoguide_of_one_datapoint_has_its_covariance():
-    model = handlers.reparam(of_one, config=DECENTERED)
-    guide, params = fitted(guides.AutoMultivariateNormal, model, X[0], num_steps=200)
-    mu_1xK, S_1xKxK = guided(guide, model, params=params, x=X[:1])
-    draws = guide.sample_posterior(jax.random.key(1), params, sample_shape=(20_000,))
-    u_SxK = np.column_stack([draws["a"], draws["b_decentered"], np.log(draws["s"])])
-    covariance = S_1xKxK[0] @ S_1xKxK[0].T
-    deviation = np.sqrt(np.diag(covariance))
-    assert np.max(np.abs(np.corrcoef(u_SxK.T) - np.eye(4))) > 0.1
-    error = np.abs(np.cov(u_SxK.T) - covariance)
-    assert np.all(error <= 5.0 * np.sqrt(2.0 / 20_000) * np.outer(deviation, deviation))
-    assert np.all(np.abs(u_SxK.mean(axis=0) - mu_1xK[0]) <= 5.0 * deviation / np.sqrt(20_000))
-    with pytest.raises(vaelab.AuditError, match="the same q for all 6 of x"):
-        guided(guide, model, params=params)
-
-
-def gamma_guide(x):
-    with numpyro.plate("data", len(x)):
-        numpyro.sample("a", dist.Normal(0.1 * x[:, :2], 0.7).to_event(1))
-        numpyro.sample("b", dist.Normal(0.1 * x[:, 2], 0.9))
-        numpyro.sample("s", dist.Gamma(2.0, 1.0))
-
-
-def normal_of_positive(x):
-    with numpyro.plate("data", len(x)):
-        numpyro.sample("a", dist.Normal(0.1 * x[:, :2], 0.7).to_event(1))
-        numpyro.sample("b", dist.Normal(0.1 * x[:, 2], 0.9))
-        numpyro.sample("s", dist.Normal(1.0, 0.1))
-
-
-def other_transform(x):
-    with numpyro.plate("data", len(x)):
-        numpyro.sample("a", dist.Normal(0.1 * x[:, :2], 0.7).to_event(1))
-        numpyro.sample("b", dist.Normal(0.1 * x[:, 2], 0.9))
-        softplus = dist.transforms.SoftplusTransform()
-        numpyro.sample("s", dist.TransformedDistribution(dist.Normal(0.0, 1.0), softplus))
-
-
-def hierarchical(x):
-    with numpyro.plate("data", len(x)):
-        a = numpyro.sample("a", dist.Normal(0.1 * x[:, :2], 0.7).to_event(1))
-        numpyro.sample("b", dist.Normal(a[:, 0], 0.9))
-        numpyro.sample("s", dist.LogNormal(0.0, 0.3))
-
-
-def of_all_rows(x):
-    loc = numpyro.param("loc", jnp.zeros(N))
-    with numpyro.plate("data", N):
-        numpyro.sample("z", dist.Normal(loc, 1.0))
-
-
-NO_ENCODER = {
-    "another distribution": (gamma_guide, {}, "the guide's site 's' is Gamma: as an encoder"),
-    "of z and not of u": (normal_of_positive, {}, "site 's' is Normal, which is no Normal of"),
-    "another transform": (other_transform, {}, "site 's' is TransformedDistribution, which is no Normal of"),
-    "one site from another's draw": (hierarchical, {}, "other parameters with another seed"),
-    "the site before it is reparametrised": (
-        right_guide, {"model": handlers.reparam(of_batch, config=DECENTERED)},
-        "has the sites 'a', 'b', 's' and the model 'a', 'b_decentered', 's'",
-    ),
-    "no params": (trained_guide, {}, "params lacks 'weight' of the guide"),
-    "fitted to each datapoint": (
-        of_all_rows, {"model": with_network, "x": ONE, "params": {"weight": 1.0, "loc": jnp.zeros(N)}},
-        r"'z' has the shape \(6,\) where it is called with one datapoint",
-    ),
-    "an exception": (broken, {}, r"guide\(float32\[1,5\]\) raised KeyError"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", NO_ENCODER)
-def test_what_is_no_normal_of_x_alone_is_refused(case):
-    guide, given, line = NO_ENCODER[case]
-    with pytest.raises(vaelab.AuditError, match=line) as raised:
-        guided(guide, **given)
-    assert "\n" not in str(raised.value)
-
-
-@pytest.mark.slow
-def test_autoguides_that_are_no_normal_of_each_datapoint_are_refused():
-    with pytest.raises(vaelab.AuditError, match="the guide is not fitted"):
-        guided(guides.AutoNormal(of_batch))
-    guide, params = fitted(guides.AutoMultivariateNormal, of_batch, num_steps=20)
-    with pytest.raises(vaelab.AuditError, match="has covariances between datapoints"):
-        guided(guide, params=params)
-    guide, params = fitted(guides.AutoDelta, of_batch)
-    with pytest.raises(vaelab.AuditError, match="the guide is AutoDelta"):
-        guided(guide, params=params)
-
-
-@pytest.mark.slow
-def test_a_plate_of_the_datapoints_may_have_others_inside_at_any_dimension():
-    """z_n of each row in dimension -2, w_nd of each number in both: u is w_n1, ..., w_n5, z_n."""
-
-    def model(x):
-        with numpyro.plate("data", len(x), dim=-2):
-            z = numpyro.sample("z", dist.Normal(0.0, 2.0))
-            with numpyro.plate("pixels", D, dim=-1):
-                w = numpyro.sample("w", dist.LogNormal(z, 0.5))
-                numpyro.sample("x", dist.Normal(jnp.log(w), 1.0), obs=x)
-
-    def guide(x):
-        with numpyro.plate("data", len(x), dim=-2):
-            numpyro.sample("z", dist.Normal(x[:, :1], 0.3))
-            with numpyro.plate("pixels", D, dim=-1):
-                numpyro.sample("w", dist.LogNormal(2.0 * x, 0.2))
-
-    arguments = from_numpyro(model, guide, x=X)
-    u_K = RNG.normal(size=D + 1)
-    w, z = u_K[:D], u_K[D]
-    wanted = stats.norm(0, 2).logpdf(z) + stats.norm(z, 0.5).logpdf(w).sum()
-    wanted += stats.norm(w, 1).logpdf(np.float64(X[3])).sum()
-    np.testing.assert_allclose(arguments["log_joint"]({}, X[3], jnp.float32(u_K)), wanted, rtol=1e-5)
-    mu_K, sigma_K = arguments["encode"]({}, X[3])
-    np.testing.assert_allclose(mu_K, [*(2.0 * X[3]), X[3, 0]], rtol=1e-5)
-    np.testing.assert_allclose(sigma_K, [0.2] * D + [0.3], rtol=1e-5)
-    guide, params = fitted(guides.AutoNormal, model)
-    mu_NxK, _ = guided(guide, model, params=params)
-    median = guide.median(params)
-    np.testing.assert_allclose(mu_NxK[:, :D], np.log(median["w"]), atol=1e-4)
-    np.testing.assert_allclose(mu_NxK[:, D], median["z"][:, 0], atol=1e-4)
 
 
 def test_numpyro_itself_is_what_the_density_is_compared_with(monkeypatch):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import vaelab
-from tests.audit.test_audit import D, K
+from tests.audit.test_auditing import D, K
 from vaelab.audit import auditing, check
 from vaelab.audit.outside import DRAWS, _outside
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import vaelab
-from tests.audit.test_audit import MODEL, QUICK, THETA, D, K, log_likelihood, of, points, run
+from tests.audit.test_auditing import MODEL, QUICK, THETA, D, K, log_likelihood, of, points, run
 from tests.audit.test_check import looked
 from vaelab.audit import auditing
 

@@ -1,10 +1,13 @@
 """Cells and remarks of the tables."""
 
+import copy
 import math
 
 import pytest
 
-from vaelab.report import cell, remarks
+from tests.support.diagnostics import stat
+from tests.support.page import given
+from vaelab.report import cell, gap_table, remarks
 
 
 @pytest.mark.parametrize(
@@ -27,3 +30,21 @@ def test_remarks_say_what_they_are_about_and_each_once():
         {"split": "test", "notes": ["several modes: two"], "broken_orders": []},
     ]
     assert remarks(rows) == ["test: several modes: two", "order broken on test: a exceeds b"]
+
+
+def test_the_table_counts_units_and_bits_where_there_are_any():
+    rows = given()["rows"]
+
+    def labels(rows):
+        return list(gap_table(rows).columns[0].cells)
+
+    for row in rows:
+        row |= {"num_unconverged": 0, "certificate": "bound", "num_negative": 0}
+        row |= {"decoder_evaluations_per_point": 1}
+    assert labels(rows)[-3:] == ["active units", r"bits/dim, L\[q_phi]", "bits/dim, log p(x)"]
+    table = gap_table(rows)
+    assert list(table.columns[1].cells)[-3:] == ["3 of 3, 1 undecided", "-", cell(stat(3.456))]
+    bare = copy.deepcopy(rows)
+    for row in bare:
+        del row["diagnostics"], row["bits_per_dim"]
+    assert labels(bare)[-1] == "Pareto k over 0.7"

@@ -12,14 +12,14 @@ import pytest
 from rich.console import Console
 
 from experiments import defaults, digits_gap
+from tests.support.rows import run_row
 from tests.support.training import fit_alone, whatever_the_numbers
 from tests.training.test_loop import BATCH, INDEX, make_system
 from vaelab import report
 from vaelab.config.experiment import build
-from vaelab.config.sweep import read_sweep
+from vaelab.config.sweep import Point, read_sweep
 from vaelab.measure import fit as local_fit
 from vaelab.measure import stages
-from vaelab.report import sweep as sweep_report
 from vaelab.runs import run as run_module
 from vaelab.runs import sweep, sweep_rows
 from vaelab.runs import training as train_stage
@@ -471,27 +471,6 @@ def test_the_table_has_a_line_for_every_row(swept_runs):
     assert "smoke: these figures mean nothing" in text
 
 
-@pytest.mark.parametrize(("varied", "columns"), [(True, 2), (False, 4)])
-def test_a_varied_family_is_one_line_of_points_and_not_a_panel_each(varied, columns, tmp_path, monkeypatch):
-    rows = []
-    for family in ("diagonal", "full"):
-        for split in ("train", "test"):
-            row = {**made_row(split, -20.0), "family": family, "num_seeds": 2, "failed": []}
-            settings = {"posterior.family": family, "inference.families": family}
-            rows.append({**row, "settings": settings if varied else {"model.latent_dim": "2"}})
-    original, panels = sweep_report.figure, []
-
-    def figure(count, width, height):
-        panels.append(count)
-        return original(count, width, height)
-
-    monkeypatch.setattr(sweep_report, "figure", figure)
-    sweep_report.plot(tmp_path / "sweep.png", [{**row, "generalization_gap": None} for row in rows])
-    assert panels == [columns]
-    # What says the same as another setting is left out.
-    assert sweep_report._settings(rows) == ["posterior.family" if varied else "model.latent_dim"]
-
-
 @pytest.mark.slow
 def test_a_sweep_goes_on_past_a_seed_that_fails_again(tmp_path, monkeypatch):
     """Killed after a seed has failed: the others are done, and it alone is where it was."""
@@ -516,32 +495,11 @@ def test_a_sweep_goes_on_past_a_seed_that_fails_again(tmp_path, monkeypatch):
     assert "not finite at step" in row["failed"][0]
 
 
-def made_row(split, elbo, *, broken=()):
-    statistic = {"mean": elbo, "stderr": 0.3}
-    quantities = dict.fromkeys(report.MEASURED, statistic)
-    about = {"split": split, "family": "diagonal", "amortized_by": "encoder", "num_points": 9}
-    counts = {"num_unconverged": 2, "num_broken_orders": {"a <= b": 1}, "broken_orders": list(broken)}
-    return {**quantities, **about, **counts}
-
-
-def test_the_generalization_gap_is_what_test_data_lose():
-    (point,) = read_sweep(swept(("encoder.hidden", ((10,),)))).points
-    runs = [
-        [made_row("train", -20.0), made_row("test", -23.0)],
-        [made_row("train", -20.5), made_row("test", -24.5, broken=["b exceeds a"])],
-    ]
-    train_row, test_row = sweep_rows.rows_of(point, runs)
-    assert train_row["generalization_gap"] is None
-    assert test_row["generalization_gap"]["mean"] == pytest.approx(3.5)
-    assert test_row["generalization_gap"]["stderr"] == pytest.approx(0.5)
-    assert (test_row["num_unconverged"], test_row["num_broken_orders"]) == (4, 2)
-    (_, alone) = sweep_rows.rows_of(point, runs[:1])
-    # Of one seed the error is that over datapoints, of two sets of them.
-    assert alone["generalization_gap"] == pytest.approx({"mean": 3.0, "stderr": math.hypot(0.3, 0.3)})
-    # A table on the training data and an encoder on the test data are no generalization of one another.
-    tabled = [{**runs[0][0], "amortized_by": "table"}, runs[0][1]]
-    assert sweep_rows.rows_of(point, [tabled])[1]["generalization_gap"] is None
+def test_an_order_that_is_broken_is_printed_with_the_settings_of_its_point():
+    (row,) = sweep_rows.rows_of(
+        Point("point", {"model.latent_dim": 3}, {}, ()), [[run_row("test", -20.0, broken=["b exceeds a"])]]
+    )
     console = Console(width=150)
     with console.capture() as captured:
-        sweep._show([test_row], console, smoke=False)
-    assert "order broken on test: b exceeds a" in captured.get()
+        sweep._show([row], console, smoke=False)
+    assert "model.latent_dim=3: order broken on test: b exceeds a" in captured.get()

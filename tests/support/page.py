@@ -1,10 +1,33 @@
-"""What a page is made of."""
+"""What a page is made of, and the elements of a part of it."""
+
+import re
+from xml.etree import ElementTree
 
 import numpy as np
 
 from tests.support.diagnostics import entries, grouped
 from vaelab.measure import gap
 from vaelab.report.page import Latents, worst
+
+
+def elements(markup):
+    """A part of a page as a tree; raises where a tag is not closed or text is not escaped."""
+    closed = re.sub(r"(<img [^>]*)>", r"\1/>", markup)
+    return ElementTree.fromstring(f"<part>{closed}</part>")
+
+
+def of_class(tree, name):
+    return [element for element in tree.iter() if element.get("class") == name]
+
+
+def texts(tree, name):
+    """The text of each element of this name, with that of what is in it."""
+    return ["".join(element.itertext()) for element in tree.iter(name)]
+
+
+def cells(table):
+    """The texts of a table's rows, its head first."""
+    return [["".join(cell.itertext()) for cell in row] for row in table.iter("tr")]
 
 
 def given(num_points=40, families=("diagonal", "full"), *, encoder=True, latent_dim=3):

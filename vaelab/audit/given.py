@@ -121,7 +121,7 @@ def _sampler(sample: Callable[..., Any], name: str, *, with_params: bool) -> Cal
     asked = least if asked is None else asked
     if asked not in (least, least + 1):
         forms = "(key) -> (x, z) or (key, x) -> (x, z)" if least == 1 else "(key, z) -> x or (key, z, x) -> x"
-        first = ", after params," if with_params else ""
+        first = " after params" if with_params else ""
         raise AuditError(f"sample takes {asked} arguments{first}; with {name} it is {forms}")
 
     def drawn(params: Params, key: Key, z_K: Array, x: Any) -> Any:

@@ -39,7 +39,7 @@ def _signed(statistic: dict[str, Any] | None) -> str:
     if statistic is None:
         return "-"
     text = cell(statistic)
-    sign = "" if text.startswith("-") else "+"
+    sign = "" if text.startswith("-") or math.isnan(statistic["mean"]) else "+"
     return f"{'' if statistic['paired'] else '~'}{sign}{text}"
 
 

@@ -28,12 +28,12 @@ def label(row: Row) -> str:
 
 
 def shown(statistic: Mapping[str, Any] | None) -> str:
-    """The statistic as in the printed table; a single datapoint has no error."""
+    """The statistic as in the printed table."""
     if statistic is None:
         return "-"
     if not np.isfinite(plots.finite(statistic)[0]):
         return "not finite"
-    return report.cell(statistic).removesuffix(" ± nan")
+    return report.cell(statistic)
 
 
 def detailed(rows: Sequence[Row]) -> tuple[Sequence[Row], Markup]:

@@ -1,4 +1,4 @@
-"""What is looked at in a density: z of hundreds of draws, and whether x and z have a part in it."""
+"""The density at z of hundreds of draws: what is no number is named, what is finite or 0 raises no alarm."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import vaelab
-from tests.audit.test_audit import D, K, log_likelihood, points, run
+from tests.audit.test_auditing import D, K, log_likelihood, points
 from tests.audit.test_check import looked
 from vaelab.audit import auditing, check
 
@@ -80,42 +80,6 @@ FINITE = {
 @pytest.mark.parametrize("case", FINITE)
 def test_a_density_that_is_finite_or_0_raises_no_alarm(case):
     assert looked(**FINITE[case]).checks
-
-
-def notes(monkeypatch, **changes):
-    seen = []
-    monkeypatch.setattr(auditing, "_measured", lambda prepared, *_: seen.extend(prepared.notes))
-    run(**changes)
-    return seen
-
-
-def closed_over(x_D, z_K):
-    return log_likelihood(points()[0], z_K)
-
-
-ONE = "does it close over one datapoint?"
-SAME = {
-    "x is not used": (lambda x_D, z_K: -0.5 * (z_K @ z_K), ONE),
-    "one x is closed over": (closed_over, ONE),
-    "compiled": (jax.jit(closed_over), ONE),
-    "x changes nothing": (lambda x_D, z_K: jnp.sum(0.0 * x_D) - 0.5 * (z_K @ z_K), "x changes nothing in it"),
-    "z is not used": (lambda x_D, z_K: log_likelihood(x_D, jnp.ones(K)), "does not depend on z"),
-}
-
-
-@pytest.mark.parametrize("case", SAME)
-def test_a_density_without_x_or_z_is_noted(case, monkeypatch):
-    density, line = SAME[case]
-    (note,) = notes(monkeypatch, log_likelihood=density, encode=None)
-    assert line in note
-
-
-def test_neither_equal_datapoints_nor_a_loop_are_noted(monkeypatch):
-    def in_a_loop(x_D, z_K):
-        return jax.lax.fori_loop(0, 2, lambda _, total: total + 0.5 * log_likelihood(x_D, z_K), 0.0)
-
-    assert notes(monkeypatch, log_likelihood=in_a_loop) == []
-    assert notes(monkeypatch, x=np.tile(points()[:1], (5, 1))) == []
 
 
 def test_the_way_out_is_the_same_under_params_and_in_a_log_joint():

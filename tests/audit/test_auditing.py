@@ -14,8 +14,6 @@ from rich.console import Console
 import vaelab
 from vaelab import model, posterior
 from vaelab.audit import auditing
-from vaelab.audit import checks as given_checks
-from vaelab.audit.given import given_model
 from vaelab.measure import gap
 from vaelab.measure import stages as measure
 from vaelab.runtime import directory as rundir
@@ -267,25 +265,6 @@ def test_a_directory_in_use_is_refused(tmp_path):
         run(directory=tmp_path)
 
 
-def test_a_family_without_an_encoder_starts_at_the_law_of_the_encoder(monkeypatch):
-    seen = []
-
-    def look(prepared, *_):
-        seen.append(prepared)
-        return vaelab.Report([], {})
-
-    monkeypatch.setattr(auditing, "_measured", look)
-    run(families=("diagonal", "full"))
-    (prepared,) = seen
-    inputs = prepared.points[auditing.GIVEN].inputs
-    phi_NxP = prepared.subjects[auditing.GIVEN].start("full", inputs)
-    mu_NxK, scale_NxKxK = map(np.asarray, jax.vmap(posterior.full(K).gaussian.location_scale)(phi_NxP))
-    wanted_mu_NxK, sigma_NxK = map(np.asarray, jax.vmap(encode)(points()))
-    np.testing.assert_allclose(mu_NxK, wanted_mu_NxK, rtol=1e-5)
-    covariance_NxKxK = scale_NxKxK @ np.swapaxes(scale_NxKxK, 1, 2)
-    np.testing.assert_allclose(covariance_NxKxK, sigma_NxK[:, :, None] ** 2 * np.eye(K), atol=1e-5)
-
-
 def test_every_leaf_of_a_sample_is_looked_at():
     x = {"left": points()[:, :2], "right": points()[:, 2:]}
     with pytest.raises(vaelab.AuditError, match="they must agree"):
@@ -295,31 +274,6 @@ def test_every_leaf_of_a_sample_is_looked_at():
             x,
             sample=lambda key, z_K: {"left": jnp.zeros(2), "right": jnp.zeros(3)},
         )
-
-
-def test_a_directory_belongs_to_one_sampler_key_and_encoder(tmp_path, monkeypatch):
-    nothing = vaelab.Report([], {})
-    monkeypatch.setattr(vaelab.Report, "save", lambda self, directory: None)
-    monkeypatch.setattr(auditing, "_measured", lambda *arguments: nothing)
-    given = {"num_simulated": 4, "directory": tmp_path}
-    run(sample=lambda key, z_K: MODEL.sample(THETA, key, z_K), **given)
-    with pytest.raises(vaelab.AuditError, match="an audit with another sample"):
-        run(sample=lambda key, z_K: MODEL.sample(THETA, jax.random.fold_in(key, 1), z_K), **given)
-    given = {"directory": tmp_path / "other"}
-    run(**given)
-    with pytest.raises(vaelab.AuditError, match=r"config.given.key is"):
-        run(key=jax.random.key(3), **given)
-    with pytest.raises(vaelab.AuditError, match="an audit with another encode"):
-        run(encode=lambda x_D: (encode(x_D)[0], 2.0 * encode(x_D)[1]), **given)
-
-
-def test_a_probability_above_1_is_none_of_a_log_joint(monkeypatch):
-    """The prior is a density."""
-    monkeypatch.setattr(auditing, "_measured", lambda prepared, *_: prepared.functions["log_joint"])
-    density, x_NxD = (lambda x_D, z_K: 5.0 - 0.01 * jnp.sum(z_K**2)), np.ones((N, D), np.float32)
-    assert np.all(run(None, log_joint=density, x=x_NxD) > 0.0)
-    with pytest.raises(vaelab.AuditError, match="a probability above 1"):
-        run(density, x=x_NxD)
 
 
 def dropout(x_D, z_K):
@@ -357,9 +311,9 @@ BAD = {
     "not pure": ({"log_likelihood": dropout}, "it must be pure"),
     "python branch": (
         {"log_likelihood": branching},
-        r"log_likelihood\(.*\) under jax.jit, .* raised TracerBoolConversionError.*test_audit.py",
+        r"log_likelihood\(.*\) under jax.jit, .* raised TracerBoolConversionError.*test_auditing.py",
     ),
-    "raises": ({"log_likelihood": broken}, r"raised ZeroDivisionError: my own bug \(.*test_audit.py:\d+\)"),
+    "raises": ({"log_likelihood": broken}, r"raised ZeroDivisionError: my own bug \(.*_auditing.py:\d+\)"),
     "a probability above 1": (
         {"log_likelihood": lambda x, z: 1.0 + 0.0 * z[0], "x": np.ones((N, D), np.float32)},
         "a probability above 1",
@@ -439,13 +393,6 @@ def test_an_audit_in_float64_is_refused_in_one_line():
 def test_keys_of_the_older_kind_are_keys():
     with pytest.raises(vaelab.AuditError, match="sigma <= 0"):
         run(encode=squared, key=jax.random.PRNGKey(0))
-
-
-def test_a_density_is_tried_where_it_is_used():
-    """At draws of the encoder's law, not at draws of the prior, where it may be infinite."""
-    given = given_model(lambda x, z: jnp.where(jnp.all(z > 3.0), 0.0, -jnp.inf), *[None] * 5, K, 0)
-    far_NxK = np.full((N, K), 4.0, np.float32)
-    np.testing.assert_array_equal(given_checks.check_density(given, points(), far_NxK, []), 0.0)
 
 
 @pytest.mark.slow

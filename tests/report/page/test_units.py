@@ -1,0 +1,34 @@
+"""What the latents carry: what the page says of it is in the rows."""
+
+import pytest
+
+from tests.support.page import given
+from vaelab.report.page import units
+from vaelab.report.tables import cell
+
+
+@pytest.fixture
+def rows():
+    return given()["rows"]
+
+
+def test_what_the_latents_carry_is_what_the_row_has(rows):
+    text = units.latents_used(rows)
+    entry = rows[0]["diagnostics"]
+    for name in ("rate", "distortion", "kl_within"):
+        assert cell(entry[name]) in text
+    for statistic in (*entry["kl_by_dimension"], *entry["variance_of_means"]):
+        assert cell(statistic) in text
+    assert "3 of 3 units are active; undecided: z3." in text
+    assert "of 256 levels, by dequantised densities" in text
+    assert cell(rows[0]["bits_per_dim"]["log_evidence"]) in text
+
+
+def test_the_bounds_of_the_aggregate_say_which_side_they_are_of(rows):
+    text = units.aggregate(rows)
+    assert text.count("<td>0</td>") == 2  # at least: nothing is known of KL(q(z) || p(z))
+    for name in units.QUANTITIES:
+        assert cell(rows[0]["diagnostics"]["aggregate"][name]["upper"]) in text
+    assert "log 40 = 3.69 can be seen: more datapoints would say more" in text
+    rows[0]["diagnostics"]["aggregate"] = {"none": "one datapoint"}
+    assert "test, diagonal: none, one datapoint." in units.aggregate(rows)
