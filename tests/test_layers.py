@@ -192,3 +192,11 @@ def test_files_and_functions_are_short(path):
     functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
     long = {f.name: num_lines(f) for f in functions if num_lines(f) > MOST_IN_A_FUNCTION}
     assert not long, "say each step of it in a function"
+
+
+def test_every_file_has_a_test_file_of_its_name():
+    """tests/PACKAGE/test_FILE.py for each vaelab/PACKAGE/FILE.py but for those that only gather others."""
+    tests = Path(__file__).parent
+    files = [path.relative_to(ROOT) for path in FILES if path.name != "__init__.py"]
+    missing = [str(file) for file in files if not (tests / file.parent / f"test_{file.name}").is_file()]
+    assert not missing

@@ -14,7 +14,7 @@ from vaelab.data.sources import DataError
 from vaelab.runtime.packing import CheckpointError
 from vaelab.runtime.processes import ProcessLost
 from vaelab.runtime.signals import Stopped
-from vaelab.training.loop import NonFiniteError
+from vaelab.training.skipped import NonFiniteError
 from vaelab.types import ConfigError
 
 

@@ -56,7 +56,9 @@ def test_the_sampler_starts_as_wide_as_what_ascents_have_reached_unless_the_prio
     seen = []
     monkeypatch.setattr(prior_side, "tempered", lambda subject, inputs, scale_N, *rest: seen.append(scale_N))
     prior_side.from_prior(subject(log_prior), INPUTS, ends(0.5, 40.0), None, TEMPERING)
-    np.testing.assert_allclose(seen, [scales])
+    prior_side.from_prior(subject(log_prior), INPUTS, ends(0.5, 40.0), None, TEMPERING, wider=2.0)
+    wider = [1.0, 1.0] if log_prior is standard_normal_log_prob else [3.0, 120.0]
+    np.testing.assert_allclose(seen, [scales, wider])
 
 
 def test_without_runs_nothing_is_known():
@@ -72,16 +74,16 @@ def test_each_datapoint_has_its_own_density_start_and_draws(monkeypatch):
 
     def sampler(log_joint, family, phi_P, key, *, settings):
         evidence = Evidence(log_joint(jnp.zeros(K)), *phi_P)
-        return SimpleNamespace(evidence=evidence, particle_PxK=jax.random.normal(key, (3, K)))
+        return SimpleNamespace(evidence=evidence, particle_SxK=jax.random.normal(key, (3, K)))
 
     monkeypatch.setattr(prior_side, "sequential_monte_carlo", sampler)
     of_prior, key = subject(standard_normal_log_prob), jax.random.key(0)
-    evidence, particle_NxPxK = prior_side.tempered(of_prior, INPUTS, np.float32([1.0, 20.0]), key, TEMPERING)
+    evidence, particle_NxSxK = prior_side.tempered(of_prior, INPUTS, np.float32([1.0, 20.0]), key, TEMPERING)
     at_zero = -K / 2 * np.log(2.0 * np.pi)
     np.testing.assert_allclose(evidence.log_evidence, at_zero + np.array([-3.0, 2.0]), rtol=1e-6)
     phi_NxP = np.stack(evidence[1:], axis=1)
     np.testing.assert_allclose(phi_NxP[:, :K], 0.0)
     np.testing.assert_allclose(phi_NxP[:, K:], np.log([[1.0, 1.0], [20.0, 20.0]]), rtol=1e-6)
-    for index, particle_PxK in zip(INPUTS.index_N, particle_NxPxK, strict=True):
+    for index, particle_SxK in zip(INPUTS.index_N, particle_NxSxK, strict=True):
         exact = jax.random.normal(jax.random.fold_in(key, index), (3, K))
-        np.testing.assert_allclose(particle_PxK, exact, rtol=1e-6)
+        np.testing.assert_allclose(particle_SxK, exact, rtol=1e-6)

@@ -58,6 +58,7 @@ def searched_outcome(*, lost, stderr=0.01, several=(), crowded=(), missed=(), sh
         missed_N=np.isin(np.arange(N), missed),
         pilot=np.array([0, 2]),
         shortfall=shortfall,
+        narrowest=0.5,
     )
     return measured
 
@@ -68,6 +69,9 @@ def test_a_lesser_mode_is_one_beyond_the_error_and_what_it_costs_is_the_mean_ove
     several, lesser, unknown = remarks.about_modes("diagonal", measured)
     assert several.startswith(
         "several modes: log p(x, z) has up to 2 of weight at 2 of 4 datapoints, index 10"
+    )
+    assert several.endswith(
+        "all that were seen, as modes less than 0.5 times as wide as the widest may not be"
     )
     assert "a mode whose bound is 3 nats lower in the mean" in lesser
     assert lesser.endswith("which is reported, at 2 of 4 datapoints, index 10 first")
@@ -90,6 +94,7 @@ def test_the_entry_of_a_row_counts_them():
         "num_pilot": 2,
         "num_several": 2,
         "most": 2,
+        "narrowest": 0.5,
         "num_crowded": 1,
         "num_refitted": 1,
         "num_at_lesser": 2,

@@ -8,6 +8,7 @@ import numpy as np
 
 from vaelab.training import loop as train_loop
 from vaelab.training import step as train
+from vaelab.training.skipped import NonFiniteError
 
 BATCH_SIZE, FIRST_KEY, KEY = 8, 1, 2
 
@@ -56,7 +57,7 @@ def run_steps(
     bounds = []
     for progress in fit_alone(system, state, x_NxD, index_N, jax.random.key(KEY), **sizes, **settings):
         if progress.failed:
-            raise train_loop.NonFiniteError(progress.failed)
+            raise NonFiniteError(progress.failed)
         state = progress.state
         bounds.append(progress.metrics.bound)
     return jax.device_get(state), np.concatenate(bounds)

@@ -15,6 +15,7 @@ from vaelab.model import likelihood, networks
 from vaelab.training import loop as train_loop
 from vaelab.training import regime
 from vaelab.training import step as train
+from vaelab.training.skipped import NonFiniteError
 
 LATENT_DIM, DATA_DIM, NUM_POINTS, BATCH = 3, 12, 40, 8
 
@@ -104,7 +105,7 @@ def test_training_stops_at_the_first_value_that_is_not_finite_and_names_its_step
         return jnp.where(moved, jnp.nan, 1.0) * healthy.objective(log_joint, family, phi_P, key)
 
     system = healthy._replace(objective=poisoned)
-    with pytest.raises(train_loop.NonFiniteError, match=r"not finite at step (\d+)") as caught:
+    with pytest.raises(NonFiniteError, match=r"not finite at step (\d+)") as caught:
         run_steps(system, pixels, 400)
     step = int(str(caught.value).split("at step ")[1].split(":")[0])
     assert step > 1
@@ -128,7 +129,7 @@ def poison_one(system, pixels):
 
 def test_training_names_the_datapoint_that_is_not_finite(pixels):
     system, pixels = poison_one(make_system(), pixels)
-    with pytest.raises(train_loop.NonFiniteError, match="first at the datapoint of index 108"):
+    with pytest.raises(NonFiniteError, match="first at the datapoint of index 108"):
         run_steps(system, pixels, 10)
 
 

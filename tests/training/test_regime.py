@@ -21,9 +21,9 @@ from vaelab.model import likelihood, networks
 from vaelab.model.latent import bind
 from vaelab.posterior.project import same_distribution, searched_as
 from vaelab.runs import trained
-from vaelab.training import loop as train_loop
 from vaelab.training import regime
 from vaelab.training import step as train
+from vaelab.training.skipped import NonFiniteError
 
 K, D, N, BATCH = 2, 6, 300, 50
 MODEL = model.linear_gaussian(K, (1.0,) * K, 1.0, D, one_variance=True)
@@ -399,7 +399,7 @@ def test_a_row_that_is_not_finite_is_named_and_harms_no_other():
     x_NxD = X.copy()
     x_NxD[bad, 0] = 1e6
     system = make_system("mean_field", latent_model=latent_model)
-    with pytest.raises(train_loop.NonFiniteError, match=f"index {INDEX[bad]}"):
+    with pytest.raises(NonFiniteError, match=f"index {INDEX[bad]}"):
         run_steps(system, 6, x_NxD=x_NxD, chunk_size=1)
     patient = system._replace(optimizer=optax.apply_if_finite(system.optimizer, 3))
     state = run_steps(patient, 6, x_NxD=x_NxD, chunk_size=1, max_skipped=3)

@@ -28,7 +28,7 @@ from vaelab.runtime.directory import as_directory
 from vaelab.runtime.packing import CheckpointError
 from vaelab.runtime.processes import ProcessLost, are_several, is_first, join, leave, missed
 from vaelab.runtime.signals import Stopped, end_at_once, end_with_a_line, listen
-from vaelab.training.loop import NonFiniteError
+from vaelab.training.skipped import NonFiniteError
 from vaelab.types import ConfigError
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from vaelab.evidence.quadrature import MAX_DIM
 from vaelab.evidence.weights import Evidence
-from vaelab.measure import prior_side
+from vaelab.measure import prior_side, search_cost
 from vaelab.measure import search as searching
 from vaelab.measure.blocks import Measurement, Stage, run_stage
 from vaelab.measure.by_modes import compare_sides, evidence_by_modes
@@ -196,8 +196,8 @@ def evaluations(subject: Subject, others: OtherModes) -> float:
     count, num_several = len(others.missed_N), int(np.sum(others.searched.num_modes > 1))
     num_searched, num_pilot = int(np.sum(others.searched.searched)), len(others.pilot)
     twice = _is_twice(subject, others.searched.num_modes[others.pilot])
-    total = searching.evaluations(settings, K, num_searched=num_searched, num_pilot=num_pilot, twice=twice)
-    total += (count - num_pilot) * searching.look_evaluations(settings)
+    total = search_cost.evaluations(settings, K, num_searched=num_searched, num_pilot=num_pilot, twice=twice)
+    total += (count - num_pilot) * search_cost.look_evaluations(settings)
     weighed = 2 * settings.max_modes * sizes.num_nodes**K if K <= MAX_DIM else sizes.num_samples
     return total + num_several * (weighed + settings.max_modes * (2 * K + 1))
 

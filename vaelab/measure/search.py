@@ -13,11 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.evidence import smc
 from vaelab.evidence.weights import Evidence
 from vaelab.inference.climb import Climb, climb
-from vaelab.inference.modes import ESCAPE_STEPS, Modes, tell_apart
-from vaelab.inference.starts import TOPS, dip_between, grid, starting_points
+from vaelab.inference.modes import Modes, tell_apart
+from vaelab.inference.starts import dip_between, grid, starting_points
 from vaelab.measure.prior_side import from_prior, has_known_prior, nothing
 from vaelab.measure.subject import Inputs, SearchSettings, Subject
 from vaelab.model.latent import bind
@@ -277,35 +276,3 @@ def _look(
         z_SxK = at.center_FxK[:1] + stretch_S[:, None] * at.sd_K[None, :] * z_SxK
     ends = jax.vmap(partial(climb, log_joint, num_steps=num_steps))(z_SxK)
     return jnp.any(dip_between(log_joint, ends, at.center_FxK[0], at.sd_K))
-
-
-def evaluations(
-    settings: SearchSettings, latent_dim: int, *, num_searched: int, num_pilot: int, twice: bool = False
-) -> float:
-    """Gradient evaluations of a search of num_searched datapoints and of the pilot's prior side among them.
-
-    twice: whether the pilot had a second search. Those of the sampler are counted at TEMPERATURES; values
-    count like gradients.
-    """
-    tops = TOPS if latent_dim <= 2 else 0
-    nodes = settings.num_nodes if latent_dim <= 2 else 0
-    ascents = (settings.num_starts + tops) * settings.num_steps + nodes
-    polish = settings.max_modes * (1 + settings.polish_steps) * (2 * latent_dim + 1)
-    compare = settings.max_modes * (2 * ESCAPE_STEPS + 3 * settings.max_modes)
-    prior_side = 0.0
-    if settings.tempering.num_runs:
-        climbs = settings.tempering.num_particles * settings.num_steps
-        prior_side = smc.evaluations(settings.tempering, TEMPERATURES) + climbs
-        if twice:
-            prior_side += (
-                smc.evaluations(settings.enlarged(latent_dim), TEMPERATURES) + climbs + polish + compare
-            )
-    return num_searched * (ascents + polish + compare) + num_pilot * prior_side
-
-
-TEMPERATURES = 15.0  # that sequential Monte Carlo from the prior may take
-
-
-def look_evaluations(settings: SearchSettings) -> int:
-    """Gradient evaluations of a look at one datapoint."""
-    return settings.look_starts * (settings.look_steps + 4)

@@ -34,7 +34,7 @@ from vaelab.runs.training import Run, train
 from vaelab.runtime.directory import as_directory, finished, in_use, open_directory, stored_json, write_whole
 from vaelab.runtime.processes import is_first
 from vaelab.runtime.versions import Versions, keep_versions
-from vaelab.training.loop import NonFiniteError
+from vaelab.training.skipped import NonFiniteError
 from vaelab.types import ConfigError, Key
 
 NUM_PICTURES = 12

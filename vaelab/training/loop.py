@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
@@ -18,12 +17,9 @@ from vaelab.runtime.memory import peak_bytes
 from vaelab.runtime.processes import as_on_first
 from vaelab.training.batches import Batches, RowsOfBatches, joined
 from vaelab.training.regime import Batch
+from vaelab.training.skipped import Watch
 from vaelab.training.step import StepMetrics, System, TrainState, train_step
 from vaelab.types import Array, Key
-
-
-class NonFiniteError(FloatingPointError):
-    """Training met a value that is not finite; the message names the step."""
 
 
 def _chunk(
@@ -152,7 +148,7 @@ def fit(
     mesh = training_mesh(devices, batch_size)
     if len(starts) == 1 and mesh is not None and mesh.shape["data"] == 1:
         mesh = None  # every process trains the same run
-    watches = [_Watch(start.state, max_skipped) for start in starts]
+    watches = [Watch(start.state, max_skipped) for start in starts]
     batches = Batches(pixels_NxD, index_N, mesh)
     states, ended = [start.state for start in starts], {}
     program = _Program(starts, states, range(len(starts)), system_of, mesh)
@@ -277,28 +273,3 @@ def _lengths(start: int, num_steps: int, chunk_size: int) -> Iterator[tuple[int,
         length = min(chunk_size - start % chunk_size, num_steps - start)
         yield start, length
         start += length
-
-
-class _Watch:
-    """Counts the steps in a row that were left out; a run that goes on counts on from where it was."""
-
-    def __init__(self, state: TrainState, max_skipped: int):
-        self._max_skipped, self._failed = max_skipped, ""
-        self._in_a_row = int(optax.tree.get(state.opt_state, "notfinite_count", default=0))
-
-    def see(self, start: int, metrics: StepMetrics) -> tuple[tuple[str, ...], str]:
-        """(a line for each step of the chunk that was left out, that of the one that was one too many)."""
-        skipped = []
-        for t, finite in enumerate(np.isfinite(metrics.bound) & np.isfinite(metrics.grad_norm)):
-            self._in_a_row = 0 if finite else self._in_a_row + 1
-            if finite:
-                continue
-            skipped.append(_describe(start + t + 1, jax.tree.map(lambda a, t=t: a[t], metrics)))
-            if self._in_a_row > self._max_skipped and not self._failed:
-                self._failed = f"training met a value that is not finite at {skipped[-1]}"
-        return tuple(skipped), self._failed
-
-
-def _describe(step: int, metrics: StepMetrics) -> str:
-    where = f", first at the datapoint of index {metrics.bad_index}" if metrics.bad_index >= 0 else ""
-    return f"step {step}: bound={metrics.bound}, gradient norm={metrics.grad_norm}{where}"
