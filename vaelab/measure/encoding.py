@@ -38,7 +38,7 @@ class Encoded(NamedTuple):
 def noise(key: Key, index_N: np.ndarray, *, num_draws: int, latent_dim: int) -> np.ndarray:
     """eps_NxSxK ~ N(0, I), of each datapoint from fold_in(key, index), whatever the others are."""
     sizes = {"static": (num_draws, latent_dim), "chunk_size": len(index_N)}
-    return map_datapoints(_noise, key, index_N, **sizes, brief=True)
+    return map_datapoints(_noise, key, index_N, **sizes)
 
 
 def _noise(num_draws: int, latent_dim: int, key: Key, index: Array) -> Array:

@@ -214,7 +214,6 @@ def _by_modes(
         (*take(run.points.inputs, padded), take(other.searched.modes, padded)),
         static=(subject.model, subject.settings.evidence.by_modes),
         chunk_size=subject.settings.memory,
-        brief=True,
     )
     progress(at.size)
     return take(result, slice(at.size))

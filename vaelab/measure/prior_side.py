@@ -53,9 +53,7 @@ def tempered(
     """Sequential Monte Carlo of each datapoint from N(0, scale^2 I): evidence and particles."""
     static = subject.model, diagonal(subject.model.latent_dim), tempering
     shared, rows = (subject.theta, key), (*inputs, scale_N)
-    return map_datapoints(
-        _temper, shared, rows, static=static, chunk_size=subject.settings.memory, brief=True
-    )
+    return map_datapoints(_temper, shared, rows, static=static, chunk_size=subject.settings.memory)
 
 
 def _temper(

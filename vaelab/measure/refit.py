@@ -83,9 +83,7 @@ def refit(
         part = problem._replace(data=take(problem.data, rows), phi_start_NxP=problem.phi_start_NxP[rows])
         at = part.data[0], modes.z_MxK[rows, place], modes.axis_MxK[rows, place]
         static = model, family
-        phi_NxP = map_datapoints(
-            _laplace, problem.theta, at, static=static, chunk_size=chunk_size, brief=True
-        )
+        phi_NxP = map_datapoints(_laplace, problem.theta, at, static=static, chunk_size=chunk_size)
         first = first_round + number * settings.max_rounds
         again, rounds = fit_rows(model, family, settings, part, phi_NxP, first, count, chunk_size)
         here = best.fit.inference.phi_P[rows], again.phi_P

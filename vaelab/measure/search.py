@@ -75,7 +75,6 @@ def fitted(families: dict[str, PosteriorFamily], phis: dict[str, np.ndarray], me
         tuple(phis.values()),
         static=tuple(families[name] for name in phis),
         chunk_size=memory,
-        brief=True,
     )
 
 
@@ -175,7 +174,7 @@ def search_rest(
         rows = (*inputs, at)
         static = subject.model, settings.look_starts, settings.look_steps
         looked = map_datapoints(
-            _look, (subject.theta, key), rows, static=static, chunk_size=subject.settings.memory, brief=True
+            _look, (subject.theta, key), rows, static=static, chunk_size=subject.settings.memory
         )
         searched = np.asarray(looked)
     result = _unsearched(at, settings.max_modes)
@@ -216,9 +215,7 @@ def _ends(subject: Subject, inputs: Inputs, at: Fitted, more_NxMxK: np.ndarray, 
     static = model, settings.num_starts, settings.num_nodes if model.latent_dim <= 2 else 0
     shared = subject.theta, jax.random.fold_in(key, 0)
     memory = subject.settings.memory
-    z_NxSxK = map_datapoints(
-        _starts, shared, (*inputs, at, more_NxMxK), static=static, chunk_size=memory, brief=True
-    )
+    z_NxSxK = map_datapoints(_starts, shared, (*inputs, at, more_NxMxK), static=static, chunk_size=memory)
     return _climbed(subject, inputs, z_NxSxK)
 
 
@@ -238,9 +235,7 @@ def _starts(
 def _climbed(subject: Subject, inputs: Inputs, z_NxSxK: np.ndarray) -> Climb:
     static = subject.model, subject.settings.search.num_steps
     rows = inputs.x_NxD, z_NxSxK
-    return map_datapoints(
-        _climb_all, subject.theta, rows, static=static, chunk_size=subject.settings.memory, brief=True
-    )
+    return map_datapoints(_climb_all, subject.theta, rows, static=static, chunk_size=subject.settings.memory)
 
 
 def _climb_all(model: LatentModel, num_steps: int, theta: Params, row: tuple[Any, Array]) -> Climb:
@@ -252,7 +247,7 @@ def _told_apart(subject: Subject, inputs: Inputs, ends: Climb, memory: Any) -> M
     settings = subject.settings.search
     static = subject.model, settings.max_modes, len(subject.settings.families), settings.polish_steps
     rows = inputs.x_NxD, ends
-    return map_datapoints(_tell_all, subject.theta, rows, static=static, chunk_size=memory, brief=True)
+    return map_datapoints(_tell_all, subject.theta, rows, static=static, chunk_size=memory)
 
 
 def _tell_all(

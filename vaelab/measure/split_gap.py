@@ -74,7 +74,7 @@ def split_gaps(
     ]
     static = model, family
     size = rows_at_a_time(_draws_at_once, thetas, rows, chunk_size, static=static)
-    return map_runs(_split, thetas, rows, static=static, chunk_size=size, brief=True)
+    return map_runs(_split, thetas, rows, static=static, chunk_size=size)
 
 
 PASSES = 4  # through the model, whose arrays a gradient holds at once, about

@@ -137,10 +137,9 @@ def map_datapoints(
     static: tuple[Hashable, ...] = (),
     chunk_size: int | Memory,
     progress: Progress = lambda count: None,
-    brief: bool = False,
 ) -> Any:
     """[function(*static, shared, row) for each row], `map_runs` of a single run."""
-    settings = {"static": static, "chunk_size": chunk_size, "progress": progress, "brief": brief}
+    settings = {"static": static, "chunk_size": chunk_size, "progress": progress}
     return map_runs(function, [shared], [rows], **settings)[0]
 
 
@@ -152,7 +151,6 @@ def map_runs(
     static: tuple[Hashable, ...] = (),
     chunk_size: int | Memory,
     progress: Progress = lambda count: None,
-    brief: bool = False,
 ) -> list[Any]:
     """[[function(*static, shared, row) for each row] for each run], in compiled chunks of `chunk_size` rows.
 
@@ -166,7 +164,6 @@ def map_runs(
 
     static: what is compiled into the program. The program is kept under (function, *static): give a function
     of a module, and equal records, to compile once. progress: called with the rows of all runs just done.
-    brief: whether compiling takes longer than running, and a CPU's compiler is to optimise less.
 
     Raises DoesNotFit where one row of all runs takes more than the Memory given.
     """
@@ -175,7 +172,7 @@ def map_runs(
     axis = len(before)
     size = rows_at_a_time(function, shared, rows, chunk_size, static=static)
     mesh = device_mesh(num_devices())
-    compiled = _compiled(function, static, mesh, num_runs > 1, brief)
+    compiled = _compiled(function, static, mesh, num_runs > 1)
     all_shared, all_rows = place(stack(shared), mesh), stack(rows)
     num_rows = jax.tree.leaves(all_rows)[0].shape[axis]
     chunks = []
@@ -190,22 +187,41 @@ def map_runs(
     return unstack(jax.tree.map(lambda *parts: np.concatenate(parts, axis), *chunks), num_runs)
 
 
-BRIEF = {"xla_backend_optimization_level": 1}  # of LLVM's 0 to 3
+def compiler_options() -> dict[str, Any] | None:
+    """Those of every large program: on a CPU level 2 of LLVM's 3, which compiles in two thirds of the time.
+
+    What is compiled runs as fast (`benchmarks/compilation.py`), and the arithmetic is that of level 3.
+    """
+    return {"xla_backend_optimization_level": 2} if jax.default_backend() == "cpu" else None
+
+
+class Program:
+    """`jax.jit` of a function with `compiler_options`, made at its first call, as those ask for devices."""
+
+    def __init__(self, function: Callable[..., Any], **settings: Any):
+        self._function, self._settings = function, settings
+        functools.update_wrapper(self, function)
+
+    @functools.cached_property
+    def jitted(self) -> Any:
+        return jax.jit(self._function, compiler_options=compiler_options(), **self._settings)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.jitted(*args, **kwargs)
 
 
 @functools.lru_cache(maxsize=64)
 def _compiled(
-    function: Callable[..., Any], static: tuple[Hashable, ...], mesh: Mesh | None, several: bool, brief: bool
+    function: Callable[..., Any], static: tuple[Hashable, ...], mesh: Mesh | None, several: bool
 ) -> Callable[..., Any]:
-    options = BRIEF if brief and jax.default_backend() == "cpu" else None
     many, rows = jax.vmap(functools.partial(function, *static), (None, 0)), P("data")
     if several:
         many, rows = jax.vmap(many), P(None, "data")
     if mesh is None:
-        return jax.jit(many, compiler_options=options)
+        return Program(many)
     # Each device runs the program of its own rows: nothing in it, a loop's end say, waits for another's.
     sharded = jax.shard_map(many, mesh=mesh, in_specs=(P(), rows), out_specs=rows, check_vma=False)
-    return jax.jit(sharded, compiler_options=options)
+    return Program(sharded)
 
 
 def rows_at_a_time(

@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 from vaelab.data.observe import batch_indices, observe
 from vaelab.data.rows import Examples, Rows
-from vaelab.runtime.devices import local, on_host, over_runs, place, take, training_mesh
+from vaelab.runtime.devices import Program, local, on_host, over_runs, place, take, training_mesh
 from vaelab.runtime.memory import peak_bytes
 from vaelab.runtime.processes import as_on_first
 from vaelab.training.batches import Batches, RowsOfBatches, joined
@@ -57,7 +57,7 @@ SystemOf = Callable[[Mapping[str, Array | float]], System]
 """The system with these numbers in it, by name, traced ones too; a `Recipe`, or another hashable callable."""
 
 
-@partial(jax.jit, static_argnames=("system_of", "constants", "several", "mesh"), donate_argnames="state")
+@partial(Program, static_argnames=("system_of", "constants", "several", "mesh"), donate_argnames="state")
 def train_chunk(
     state: TrainState,
     rows_TxB: RowsOfBatches,
