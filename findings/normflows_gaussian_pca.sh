@@ -7,7 +7,7 @@
 # Seen: log_prob has +D/2 log 2 pi, and the determinant where its logarithm belongs. In two dimensions it integrates
 #   to 20.0 for one W and to 15.6 for another; the mean over exact draws is 3.0 nats too high. Fitted by maximum
 #   likelihood it settles at another covariance, S / det(S)^(1/3) in two dimensions for data with covariance S: here
-#   1.39 times too wide. Draws have no noise sigma: they lie in the K-dimensional plane.
+#   1.37 times too wide. Draws have no noise sigma: they lie in the K-dimensional plane.
 # Versions: normflows 1.7.3 with torch 2.13.0 (a CPU build is enough) and numpy 2.4.6.
 # Instead: `torch.distributions.LowRankMultivariateNormal(loc, W.T, sigma**2 * ones)`.
 # Output:
