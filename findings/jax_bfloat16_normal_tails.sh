@@ -5,10 +5,11 @@
 #   beyond 2.9, the largest near 5.1. In reparametrised sampling with mixed precision, `normal(key, mean.shape,
 #   mean.dtype)`, this is the noise of the posterior sample.
 # Seen: a draw is the inverse error function of a uniform number that has the 7 random bits of a bfloat16's mantissa.
-#   All draws take one of 128 values between -2.9 and 2.52, none lies beyond, and there is one more step below zero
-#   than above: the mean is -0.011, which is 22 standard errors here and stays at any number of draws, under jit too.
-#   Tail probabilities, sums of many draws and importance weights are biased. (float16, with 10 bits, ends at -3.49
-#   and 3.18.) Other samplers share the uniform number: `rayleigh` in bfloat16 is infinite in 0.8% of draws.
+#   All draws take one of 128 values between -2.9 and 2.52, none lies beyond, and the values are not symmetric (the
+#   two next to zero are -0.0146 and 0.0049): the mean is -0.011, which is 22 standard errors here and stays at any
+#   number of draws, under jit too. Tail probabilities, sums of many draws and importance weights are biased.
+#   (float16, with 10 bits, ends at -3.49 and 3.18.) Other samplers share the uniform number: `rayleigh` in bfloat16
+#   is infinite in 0.8% of draws.
 # Versions: jax 0.10.2 on a CPU with numpy 2.4.6.
 # Instead: draw in float32 and cast: `jax.random.normal(key, shape).astype(jnp.bfloat16)`.
 # Output:

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # safetensors: `safetensors.numpy` writes a transposed array with its values in another order
 #
-# Expected: what `load` returns equals what `save` was given, as it did up to 0.7.0, or an error as
-#   `safetensors.torch` raises. The arrays are to be "contiguous and dense", which the transpose of a C-ordered array
-#   is (in Fortran order).
+# Expected: what `load` returns equals what `save` was given, as it did in 0.7.0, or an error as `safetensors.torch`
+#   raises. The arrays are to be "contiguous and dense", which the transpose of a C-ordered array is (in Fortran
+#   order).
 # Seen: from 0.8.0 on the memory is copied as it lies and labelled with the array's shape: the transpose of W comes
 #   back as W's bytes in the transpose's shape. Shape, dtype, sum and norm are right, the entries are in other places,
 #   and the file is valid for every reader. Transposed weights are what one writes when a PyTorch layer becomes a Flax
