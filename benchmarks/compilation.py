@@ -58,15 +58,19 @@ vaelab.audit(log_likelihood, encode, x, latent_dim=5, key=key, families=("diagon
 """
 
 
-def command(job: str, folder: Path) -> list[str]:
+def command(job: str, folder: Path, variant: str) -> list[str]:
     if job == "audit":
         program = folder / "audit.py"
         program.write_text(AUDIT)
         return [str(program)]
-    return ["launch.py", f"--config=experiments/{job}.py", f"--workdir={tempfile.mkdtemp(dir=folder)}"]
+    return [
+        "launch.py",
+        f"--config=experiments/{job}.py{variant}",
+        f"--workdir={tempfile.mkdtemp(dir=folder)}",
+    ]
 
 
-def measured(job: str, checkout: Path, cache: Path, *, programs: bool) -> dict[str, Any]:
+def measured(job: str, checkout: Path, cache: Path, *, programs: bool, smoke: bool) -> dict[str, Any]:
     """One process: its seconds, and what it compiled."""
     with tempfile.TemporaryDirectory() as name:
         folder, out = Path(name), Path(name) / "events.json"
@@ -74,7 +78,7 @@ def measured(job: str, checkout: Path, cache: Path, *, programs: bool) -> dict[s
         environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         subprocess.run(
-            [sys.executable, "-c", WATCHED, str(out), *command(job, folder)],
+            [sys.executable, "-c", WATCHED, str(out), *command(job, folder, ":smoke" if smoke else "")],
             cwd=checkout,
             env=environment,
             check=True,
@@ -119,6 +123,7 @@ def main() -> None:
         "--warm", action="store_true", help="each job once more, with what it compiled cached"
     )
     parser.add_argument("--programs", action="store_true", help="list the programs, the longest first")
+    parser.add_argument("--smoke", action="store_true", help="the experiments' smoke variants")
     parser.add_argument("--against", type=Path, help="another checkout, run in turn with this one")
     arguments = parser.parse_args()
     checkouts = {"here": ROOT} | ({"against": arguments.against.resolve()} if arguments.against else {})
@@ -130,7 +135,8 @@ def main() -> None:
             for name in sorted(checkouts, reverse=bool(number % 2)):
                 with tempfile.TemporaryDirectory() as cache:
                     for start in ("cold", "warm")[: 1 + arguments.warm]:
-                        one = measured(job, checkouts[name], Path(cache), programs=arguments.programs)
+                        options = {"programs": arguments.programs, "smoke": arguments.smoke}
+                        one = measured(job, checkouts[name], Path(cache), **options)
                         done[name, start].append(one)
                         print(job, name, start, json.dumps(one), file=sys.stderr, flush=True)
         of_job = {f"{name} {start}": summary(rounds) for (name, start), rounds in done.items()}

@@ -105,6 +105,13 @@ def test_a_sweep_is_timed_against_its_launches():
 
 
 @pytest.mark.slow
+def test_the_demo_compiles_few_programs():
+    """Initial states, copies and families each compiled one for every operation once: over 40 more."""
+    result = output("benchmarks/compilation.py", "--jobs", "digits_gap", "--smoke")
+    assert 30 < result["digits_gap"]["here cold"]["programs"] <= 60
+
+
+@pytest.mark.slow
 def test_a_table_of_sixty_thousand_rows_fits_two_gigabytes():
     result = output("benchmarks/mean_field_table.py", "--rounds", "1", "--num_steps", "40")
     assert result["table_bytes"] == 60_000 * 100 * 4

@@ -130,6 +130,20 @@ def test_programs_are_let_go_of_before_the_kernel_has_no_more_maps(monkeypatch):
     assert cleared == [True]
 
 
+def test_a_function_whose_rows_all_fit_is_traced_once():
+    """The estimate of its memory is by the trace of the program that is then run."""
+    traced = []
+
+    def square(shared, x):
+        traced.append(x)
+        return shared * x**2
+
+    rows = np.arange(3.0, dtype=np.float32)
+    result = map_datapoints(square, np.float32(2.0), rows, chunk_size=Memory(10**6))
+    np.testing.assert_array_equal(result, [0.0, 2.0, 8.0])
+    assert len(traced) == 1
+
+
 def test_a_memory_holds_as_many_rows_as_fit_and_changes_no_result():
     shared = {"in": 0.1 * jnp.ones((50, 64)), "out": 0.1 * jnp.ones((64, 50))}
     rows_NxD = np.random.default_rng(0).normal(size=(30, 50)).astype(np.float32)

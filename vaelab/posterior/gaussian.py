@@ -11,8 +11,10 @@ so that with H = S' dL/dS symmetrised the natural gradient is (S S' dL/dmu, S H 
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -71,6 +73,12 @@ def _triangular_dual(grad_mu_K: Array, grad_KxK: Array, concavity_KxK: Array) ->
     """
     root_KxK = inverse_reverse_cholesky(concavity_KxK).T
     return jnp.concatenate([root_KxK @ grad_mu_K, jnp.tril(root_KxK @ grad_KxK).reshape(-1)])
+
+
+@partial(jax.jit, static_argnums=0)
+def _standard(K: int) -> Array:
+    """[0_K, I_KxK], in one program and not one for each operation."""
+    return jnp.concatenate([jnp.zeros(K), jnp.eye(K).reshape(-1)])
 
 
 def diagonal(latent_dim: int) -> PosteriorFamily:
@@ -178,7 +186,7 @@ def full(latent_dim: int) -> PosteriorFamily:
         return _triangular_dual(grad_mu_K, jnp.tril(grad_scale_KxK @ rotation_KxK), concavity_KxK)
 
     def init() -> Array:
-        return join(jnp.zeros(K), jnp.eye(K))
+        return _standard(K)
 
     # S (I + A), A symmetric, is a step of length sqrt(2) |A|; I + A is invertible where |A| < 1.
     longest = math.sqrt(2.0)

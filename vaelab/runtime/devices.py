@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from vaelab.runtime.memory import Memory, bytes_per_row
+from vaelab.runtime.memory import Memory, bytes_per_row, peak_of
 from vaelab.types import ConfigError
 
 T = TypeVar("T")
@@ -241,6 +241,11 @@ def rows_at_a_time(
     num_rows = -(-jax.tree.leaves(rows[0])[0].shape[0] // num_devices())  # on one device
     if not isinstance(chunk_size, Memory):
         return num_devices() * min(-(-chunk_size // num_devices()), num_rows)
+    most = min(at_most or num_rows, num_rows)
+    # A program is traced once where as many rows as may be fit, and its trace serves again when it is run.
+    size = num_devices() * _evenly(num_rows, most)
+    if _chunk_bytes(function, shared, rows, static, size) <= chunk_size.bytes:
+        return size
     needed = len(rows) * bytes_per_row(functools.partial(function, *static), shared[0], rows[0])
     if needed > chunk_size.bytes:
         of_runs = "" if len(rows) == 1 else f" of {len(rows)} runs"
@@ -250,6 +255,25 @@ def rows_at_a_time(
             problem=f"one datapoint{of_runs} takes {needed:,} bytes",
             fix="set that at least, or take fewer draws at a time",
         )
-    # As few chunks as there can be, of about the same size: the last one is filled up with copies.
-    num_chunks = -(-num_rows // min(chunk_size.bytes // needed, at_most or num_rows, num_rows))
-    return num_devices() * -(-num_rows // num_chunks)
+    return num_devices() * _evenly(num_rows, min(chunk_size.bytes // needed, most))
+
+
+def _evenly(num_rows: int, most: int) -> int:
+    """The rows of one of as few chunks as there can be: the last one is filled up with copies."""
+    return -(-num_rows // -(-num_rows // most))
+
+
+def _chunk_bytes(
+    function: Callable[..., Any],
+    shared: Sequence[Any],
+    rows: Sequence[Any],
+    static: tuple[Hashable, ...],
+    size: int,
+) -> int:
+    """The most bytes that a chunk of `size` rows of every run has alive on one device."""
+    runs = (len(rows),) if len(rows) > 1 else ()
+    mesh = device_mesh(num_devices())
+    chunk = jax.tree.map(lambda a: jax.ShapeDtypeStruct((*runs, size, *a.shape[1:]), a.dtype), rows[0])
+    with jax.default_matmul_precision("highest"):
+        traced = _compiled(function, static, mesh, bool(runs)).jitted.trace(stack(shared), chunk)
+    return peak_of(traced.jaxpr.jaxpr)

@@ -56,17 +56,17 @@ def release_programs() -> bool:
 
 def peak_bytes(function: Callable[..., Any], *arguments: Any) -> int:
     """The most bytes that a call has alive at once, its arguments left out, by shapes alone."""
-    return _peak_bytes(jax.make_jaxpr(function)(*arguments).jaxpr)
+    return peak_of(jax.make_jaxpr(function)(*arguments).jaxpr)
 
 
-def _peak_bytes(jaxpr: jex.core.Jaxpr) -> int:
+def peak_of(jaxpr: jex.core.Jaxpr) -> int:
     """The most bytes alive at once, the inputs left out: each array from its equation to its last use."""
     last_use = {v: i for i, e in enumerate(jaxpr.eqns) for v in e.invars if isinstance(v, jex.core.Var)}
     last_use |= {v: len(jaxpr.eqns) for v in jaxpr.outvars if isinstance(v, jex.core.Var)}
     alive, peak = {}, 0
     for i, equation in enumerate(jaxpr.eqns):
         parts = jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr)
-        inside = max((_peak_bytes(getattr(p, "jaxpr", p)) for p in parts if _is_jaxpr(p)), default=0)
+        inside = max((peak_of(getattr(p, "jaxpr", p)) for p in parts if _is_jaxpr(p)), default=0)
         made = {v: math.prod(v.aval.shape) * v.aval.dtype.itemsize for v in equation.outvars}
         # A loop writes its outputs beside what lives inside; anything else hands its own over.
         beside = equation.primitive.name in ("scan", "while")
