@@ -46,4 +46,4 @@ def test_a_run_that_goes_on_counts_on_from_its_optimizer(before, fails):
 def test_a_gradient_counts_too_and_the_datapoint_is_named():
     (line,), failed = Watch(state(), 0).see(0, metrics([1.0], [np.nan], [108]))
     assert line.endswith("gradient norm=nan, first at the datapoint of index 108")
-    assert failed.endswith(line)
+    assert f"not finite at {line}; lower train.optimizer.learning_rate" in failed

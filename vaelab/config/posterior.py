@@ -75,5 +75,6 @@ def check_memory(section: Section, name: str, latent_dim: int, last_width: int, 
         raise section.error(
             "latent_dim",
             f"the {outputs:,} outputs of posterior family {name} take {needed:,} bytes and this "
-            f"machine has {available:,}: take a smaller latent_dim, or low_rank",
+            f"machine has {available:,}",
+            fix="take a smaller one, or other inference.families, low_rank say",
         )

@@ -6,6 +6,10 @@ import optax
 
 from vaelab.training.step import StepMetrics, TrainState
 
+FIX = (
+    "lower train.optimizer.learning_rate or its clip_norm, or leave a few such steps out by train.max_skipped"
+)
+
 
 class NonFiniteError(FloatingPointError):
     """Training met a value that is not finite; the message names the step."""
@@ -27,7 +31,7 @@ class Watch:
                 continue
             skipped.append(_describe(start + t + 1, jax.tree.map(lambda a, t=t: a[t], metrics)))
             if self._in_a_row > self._max_skipped and not self._failed:
-                self._failed = f"training met a value that is not finite at {skipped[-1]}"
+                self._failed = f"training met a value that is not finite at {skipped[-1]}; {FIX}"
         return tuple(skipped), self._failed
 
 
