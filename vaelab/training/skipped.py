@@ -6,9 +6,7 @@ import optax
 
 from vaelab.training.step import StepMetrics, TrainState
 
-FIX = (
-    "lower train.optimizer.learning_rate or its clip_norm, or leave a few such steps out by train.max_skipped"
-)
+FIX = "lower train.optimizer.learning_rate or its clip_norm; train.max_skipped leaves a few such steps out"
 
 
 class NonFiniteError(FloatingPointError):
