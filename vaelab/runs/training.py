@@ -46,8 +46,7 @@ def bytes_of_run(run: Run) -> int:
 
     return max(
         bytes_per_run(
-            # Of a program with compiler options there is no trace inside of another.
-            init_state.jitted.eval_shape(stage.system, jax.random.key(0), experiment.theta),
+            init_state.eval_shape(stage.system, jax.random.key(0), experiment.theta),
             split.pixels_NxD,
             split.index_N,
             system=stage.recipe({}),

@@ -196,7 +196,10 @@ def compiler_options() -> dict[str, Any] | None:
 
 
 class Program:
-    """`jax.jit` of a function with `compiler_options`, made at its first call, as those ask for devices."""
+    """`jax.jit` of a function with `compiler_options`, made at its first call, as those ask for devices.
+
+    JAX refuses such a program inside of another one.
+    """
 
     def __init__(self, function: Callable[..., Any], **settings: Any):
         self._function, self._settings = function, settings

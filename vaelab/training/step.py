@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import optax
 
 from vaelab.model.latent import bind
-from vaelab.runtime.devices import Program
 from vaelab.training.regime import Batch, Regime
 from vaelab.types import Array, Key, LatentModel, Objective, Params, PosteriorFamily
 
@@ -61,7 +60,7 @@ def _trainable(system: System, theta: Params, psi: Params) -> dict[str, Params]:
     return trainable if system.regime.expect else {**trainable, "psi": psi}
 
 
-@partial(Program, static_argnames="system")
+@partial(jax.jit, static_argnames="system")
 def init_state(system: System, key: Key, theta: Params | None = None) -> TrainState:
     """The state before the first step; `theta` replaces the model's own initial parameters."""
     key_theta, key_psi = jax.random.split(key)
