@@ -2,6 +2,7 @@
 
     python benchmarks/coverage.py                    # all groups; writes benchmarks/results/coverage.json
     python benchmarks/coverage.py --only sign-k2     # one, or several, to standard output alone
+    python benchmarks/coverage.py --only sign-k2 --update   # in the place of what coverage.json has of them
     python benchmarks/coverage.py --smoke            # a few datapoints of two groups
 
 Each group of `benchmarks/posteriors/` is one `vaelab.audit` with the default settings, families diagonal
@@ -25,7 +26,7 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -245,17 +246,31 @@ def write(path: Path, result: dict[str, Any]) -> None:
     path.write_text("{\n" + ",\n".join(parts) + "\n}\n")
 
 
+def of_others(path: Path, names: Sequence[str]) -> tuple[list[dict[str, Any]], list[Case]]:
+    """(lines, cases) of the groups that were not measured now, from an earlier result."""
+    before = json.loads(path.read_text())
+    lines, every = ([one for one in before[key] if one["group"] not in names] for key in ("groups", "cases"))
+    unknown = ("modes_missed", "num_modes")  # None says so; of a number it stands for one that is not finite
+    return lines, [
+        {key: np.nan if value is None and key not in unknown else value for key, value in case.items()}
+        for case in every
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=GROUPS, metavar="NAME", help=", ".join(GROUPS))
+    parser.add_argument(
+        "--update", action="store_true", help="of --only: coverage.json keeps the other groups"
+    )
     parser.add_argument("--smoke", action="store_true", help="a few datapoints of two groups")
     parser.add_argument("--results", type=Path, help="the folder of coverage.json; given by itself for all")
     arguments = parser.parse_args()
     names = arguments.only or (SMOKE if arguments.smoke else tuple(GROUPS))
     folder = arguments.results
-    if folder is None and not arguments.only and not arguments.smoke:
+    if folder is None and not arguments.smoke and (arguments.update or not arguments.only):
         folder = RESULTS
-    lines, every = [], []
+    lines, every = of_others(folder / "coverage.json", names) if arguments.update else ([], [])
     print(HEADER, file=sys.stderr, flush=True)
     for name in names:
         group = GROUPS[name]()
@@ -265,6 +280,8 @@ def main() -> None:
         every += of_group
         print(row_of_table(line), file=sys.stderr, flush=True)
         release_programs()
+    order = list(GROUPS)
+    lines, every = (sorted(part, key=lambda one: order.index(one["group"])) for part in (lines, every))
     total = totals(lines, every)
     tell(total, every)
     result = {"benchmark": "coverage", "total": total, "groups": lines}

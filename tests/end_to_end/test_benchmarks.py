@@ -184,3 +184,9 @@ def test_coverage_counts_what_was_flagged_and_what_was_missed(tmp_path):
     for case in every:
         assert case["elbo_optimal"] <= case["best_diagonal"] + 5.0 * case["elbo_optimal_stderr"] + 1e-4
     assert json.loads((tmp_path / "coverage.json").read_text()) == result
+    # Of one group measured again the others stay.
+    arguments = ("--smoke", "--only", "sign-k1", "--update", "--results", tmp_path)
+    again = output("benchmarks/coverage.py", *arguments)
+    assert [line["group"] for line in again["groups"]] == ["mixture-k1", "sign-k1"]
+    assert again["cases"][:3] == result["cases"][:3]
+    assert again["total"]["cases"] == 6
