@@ -74,7 +74,10 @@ def test_the_likelihood_is_of_the_levels_of_the_data():
             "is for levels, and data.observation=identity gives real numbers; there are",
         ),
         ({"name": "linear_gaussian"}, "must be decoder, or linear_gaussian with data.name=simulated"),
-        ({"network": "convolutional"}, "need sides in multiples of 4, not 2x2"),
+        (
+            {"network": "convolutional", "hidden": (4,), "image_shape": (5,)},
+            "x of 5 is no image (height, width) or (height, width, channels): take mlp",
+        ),
         ({"likelihood__min_variance": 0.0}, "above 0"),
     ],
 )

@@ -112,15 +112,16 @@ def test_a_decoder_without_hidden_layers_is_affine_where_it_is_said(kind):
     np.testing.assert_allclose(*slopes, atol=1e-6)
 
 
-def test_a_network_that_can_be_has_no_problem(kind):
-    assert kind.problem(SHAPE, HIDDEN, CHANNELS) is None
+@pytest.mark.parametrize("shape", [SHAPE, (5, 3), (5, 3, 3)])
+def test_a_network_that_can_be_has_no_problem(kind, shape):
+    assert kind.problem(shape, HIDDEN, CHANNELS) is None
 
 
 @pytest.mark.parametrize(
     ("shape", "hidden", "channels", "setting"),
     [
-        ((6, 4), HIDDEN, CHANNELS, "channels"),
-        ((16,), HIDDEN, CHANNELS, "channels"),
+        ((16,), HIDDEN, CHANNELS, "network"),
+        ((2, 4, 4, 3), HIDDEN, CHANNELS, "network"),
         (SHAPE, (6, 6), CHANNELS, "hidden"),
         (SHAPE, HIDDEN, (), "hidden"),
     ],

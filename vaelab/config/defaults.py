@@ -64,7 +64,7 @@ def model() -> ConfigDict:
     config.learn = True  # False: the model stays as it was initialised
     config.latent_dim = 10
     config.network = "mlp"  # mlp, convolutional
-    config.channels = (32, 64)  # convolutional only: one layer of stride 2 each
+    config.channels = (32, 64)  # convolutional only: one layer of stride 2 each, on images of any size
     config.hidden = (200, 200)  # convolutional: one width
     config.activation = "relu"  # relu, tanh, elu, softplus, swish
     config.likelihood = ConfigDict()
