@@ -11,7 +11,7 @@ from tests.support import oracles
 from vaelab.model import LIKELIHOODS, NETWORKS, PRIORS
 
 LEVELS, D, NUM_SAMPLES = 5, 2, 4000
-SETTINGS = {"min_variance": 0.3}
+SETTINGS = {"min_variance": 0.3, "num_components": 3}
 SHAPE, HIDDEN, CHANNELS = (4, 4), (6,), (2, 3)
 POINTS = np.linspace(-30.0, 30.0, 1201)
 # x_j under each observation, with the width of what a value stands for.
@@ -28,7 +28,7 @@ def entry(request):
 
 
 def make(entry, **changes):
-    numbers = {name: SETTINGS[name] for name in entry.settings}
+    numbers = {name: SETTINGS[name] for name in (*entry.settings, *entry.sizes)}
     return entry.make(LEVELS, **numbers | changes)
 
 
@@ -64,6 +64,8 @@ def test_samples_of_a_likelihood_have_its_moments(entry):
 def test_a_likelihood_takes_its_settings(entry):
     density = make(entry)
     x_D = jnp.zeros(D)
+    for name in entry.sizes:
+        assert make(entry, **{name: 1}).outputs_per_dim < density.outputs_per_dim
     for name in entry.settings:
         other = make(entry, **{name: 2.0})
         assert density.log_prob(output(density), x_D) != other.log_prob(output(density), x_D)
