@@ -53,9 +53,10 @@ def test_a_decoder_has_the_sizes_of_its_section_and_its_data():
     assert decoder(hidden=(5,)).concavity is None
 
 
-def test_the_likelihood_is_of_the_levels_of_the_data():
-    """Logits of 0 are a half for each of 2 levels, and levels of a logistic sum to 1 over them."""
-    model = decoder("rescale", (1,), 3, likelihood__name="discretized_logistic")
+@pytest.mark.parametrize("name", ["discretized_logistic", "discretized_logistic_mixture"])
+def test_the_likelihood_is_of_the_levels_of_the_data(name):
+    """The probabilities of levels sum to 1 over them."""
+    model = decoder("rescale", (1,), 3, likelihood__name=name)
     theta = model.init(jax.random.key(0))
     levels = np.arange(4, dtype=np.float32)[:, None] / 3
     log_p = [float(model.log_likelihood(theta, x_D, np.ones(3, np.float32))) for x_D in levels]
@@ -74,8 +75,16 @@ def test_the_likelihood_is_of_the_levels_of_the_data():
             "is for levels, and data.observation=identity gives real numbers; there are",
         ),
         ({"name": "linear_gaussian"}, "must be decoder, or linear_gaussian with data.name=simulated"),
-        ({"network": "convolutional"}, "need sides in multiples of 4, not 2x2"),
+        (
+            {"network": "convolutional", "hidden": (4,), "image_shape": (5,)},
+            "x of 5 is no image (height, width) or (height, width, channels): take mlp",
+        ),
         ({"likelihood__min_variance": 0.0}, "above 0"),
+        ({"likelihood__num_components": 0}, "likelihood.num_components=0: must be an integer of 1 or more"),
+        (
+            {"observation": "dequantize", "likelihood__name": "discretized_logistic_mixture"},
+            "discretized_logistic_mixture needs --config.data.observation=rescale, and it is dequantize",
+        ),
     ],
 )
 def test_a_model_that_cannot_be_is_one_line(arguments, says):

@@ -11,7 +11,7 @@ from tests.support import oracles
 from vaelab.model import LIKELIHOODS, NETWORKS, PRIORS
 
 LEVELS, D, NUM_SAMPLES = 5, 2, 4000
-SETTINGS = {"min_variance": 0.3}
+SETTINGS = {"min_variance": 0.3, "num_components": 3}
 SHAPE, HIDDEN, CHANNELS = (4, 4), (6,), (2, 3)
 POINTS = np.linspace(-30.0, 30.0, 1201)
 # x_j under each observation, with the width of what a value stands for.
@@ -28,7 +28,7 @@ def entry(request):
 
 
 def make(entry, **changes):
-    numbers = {name: SETTINGS[name] for name in entry.settings}
+    numbers = {name: SETTINGS[name] for name in (*entry.settings, *entry.sizes)}
     return entry.make(LEVELS, **numbers | changes)
 
 
@@ -64,6 +64,8 @@ def test_samples_of_a_likelihood_have_its_moments(entry):
 def test_a_likelihood_takes_its_settings(entry):
     density = make(entry)
     x_D = jnp.zeros(D)
+    for name in entry.sizes:
+        assert make(entry, **{name: 1}).outputs_per_dim < density.outputs_per_dim
     for name in entry.settings:
         other = make(entry, **{name: 2.0})
         assert density.log_prob(output(density), x_D) != other.log_prob(output(density), x_D)
@@ -112,15 +114,16 @@ def test_a_decoder_without_hidden_layers_is_affine_where_it_is_said(kind):
     np.testing.assert_allclose(*slopes, atol=1e-6)
 
 
-def test_a_network_that_can_be_has_no_problem(kind):
-    assert kind.problem(SHAPE, HIDDEN, CHANNELS) is None
+@pytest.mark.parametrize("shape", [SHAPE, (5, 3), (5, 3, 3)])
+def test_a_network_that_can_be_has_no_problem(kind, shape):
+    assert kind.problem(shape, HIDDEN, CHANNELS) is None
 
 
 @pytest.mark.parametrize(
     ("shape", "hidden", "channels", "setting"),
     [
-        ((6, 4), HIDDEN, CHANNELS, "channels"),
-        ((16,), HIDDEN, CHANNELS, "channels"),
+        ((16,), HIDDEN, CHANNELS, "network"),
+        ((2, 4, 4, 3), HIDDEN, CHANNELS, "network"),
         (SHAPE, (6, 6), CHANNELS, "hidden"),
         (SHAPE, HIDDEN, (), "hidden"),
     ],

@@ -6,12 +6,21 @@ import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import scipy.special
 import scipy.stats
 
 from tests.support import oracles
 from tests.support.oracles import EPS
-from vaelab.model.likelihood import bernoulli, discretized_logistic, gaussian, gaussian_one_variance
+from vaelab.measure.diagnostics import bits_per_dim
+from vaelab.measure.subject import Quantized
+from vaelab.model.likelihood import (
+    bernoulli,
+    discretized_logistic,
+    discretized_logistic_mixture,
+    gaussian,
+    gaussian_one_variance,
+)
 
 MIN_VARIANCE = 1e-4
 EXTREME = np.float32([-100.0, -30.0, -3.0, 0.0, 0.5, 3.0, 30.0, 100.0])
@@ -202,3 +211,106 @@ def test_discretized_logistic_draws_have_its_probabilities():
     values = np.float32(np.arange(levels) / (levels - 1))
     p_L = np.exp(np.float64(over(likelihood.log_prob, (None, 0))(out_Q, values[:, None])))
     oracles.assert_mean(np.abs(x_SxD - values[None, :]) < 1e-6, p_L)
+
+
+LEVELS = 256
+X_LxD = np.arange(LEVELS)[:, None] / (LEVELS - 1)
+M = 3
+
+
+def mixture(logit_M, mean_M, raw_M):
+    """out_Q of one dimension."""
+    return np.concatenate([logit_M, mean_M, raw_M]).astype(float)
+
+
+# Weights of 1 and e^-400, centres far outside, scales beyond both cuts.
+MIXTURES = [
+    mixture([0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]),
+    mixture([1.0, -2.0, 0.5], [0.1, -0.2, 0.3], [-3.0, -1.0, -4.5]),
+    mixture([200.0, -200.0, 0.0], [0.0, 1.0, -1.0], [-100.0, 100.0, -100.0]),
+    mixture([0.0, 1e4, -1e4], [1e4, -1e4, 1e4], [-1e4, -1e4, 1e4]),
+    mixture([3.0, 3.0, 3.0], [-1e6, 1e6, 0.0], [-7.0, -7.0, -7.0]),
+]
+MIXTURE = discretized_logistic_mixture(levels=LEVELS, num_components=M)
+SINGLES = np.array([[m, r] for m in (-1e6, -0.5, 0.3, 2.0, 1e4) for r in (-1e4, -7.0, -2.0, 1e4)])
+
+
+@pytest.mark.parametrize(
+    ("density", "out_NxQ"), [(MIXTURE, np.stack(MIXTURES)), (discretized_logistic(levels=LEVELS), SINGLES)]
+)
+def test_probabilities_of_256_levels_sum_to_one_whatever_the_parameters(density, out_NxQ):
+    with jax.enable_x64(True):
+        log_p_NxL = over(jax.vmap(density.log_prob, (None, 0)), (0, None))(out_NxQ, X_LxD)
+    assert log_p_NxL.dtype == np.float64
+    # An edge is rounded to eps |m|, and a scale of e^-7 makes 1097 times that of it; tails are no sums.
+    np.testing.assert_allclose(np.exp(log_p_NxL).sum(axis=1), 1.0, rtol=1e-11)
+
+
+def test_a_mixture_of_discretized_logistics_is_the_sum_of_differences_of_cdfs():
+    with jax.enable_x64(True):
+        log_p_NxL = over(jax.vmap(MIXTURE.log_prob, (None, 0)), (0, None))(np.stack(MIXTURES[:2]), X_LxD)
+    for out_Q, log_p_L in zip(MIXTURES, log_p_NxL, strict=False):
+        np.testing.assert_allclose(np.exp(log_p_L), exact_probabilities(out_Q), rtol=1e-9)
+
+
+def exact_probabilities(out_Q):
+    logit_M, mean_M, raw_M = out_Q.reshape(3, M)
+    centre_M, scale_M = (np.arange(M) + 0.5) / M + mean_M, np.exp(raw_M) / M
+    edges_E = np.concatenate([[-np.inf], (np.arange(LEVELS - 1) + 0.5) / (LEVELS - 1), [np.inf]])
+    cdf_MxE = scipy.stats.logistic(centre_M[:, None], scale_M[:, None]).cdf(edges_E)
+    return scipy.special.softmax(logit_M) @ np.diff(cdf_MxE, axis=1)
+
+
+def test_a_mixture_of_one_is_a_discretized_logistic():
+    rng, D = np.random.default_rng(5), 4
+    one, alone = discretized_logistic_mixture(levels=17, num_components=1), discretized_logistic(levels=17)
+    out_Q, x_D = np.float32(rng.normal(size=2 * D)), np.float32(rng.integers(0, 17, D) / 16)
+    with_logit_Q = np.concatenate([np.float32(rng.normal(size=D)), out_Q])
+    value, grad_Q = jax.jit(jax.value_and_grad(one.log_prob))(with_logit_Q, x_D)
+    other, other_grad_Q = jax.jit(jax.value_and_grad(alone.log_prob))(out_Q, x_D)
+    np.testing.assert_allclose(value, other, rtol=4 * EPS)
+    np.testing.assert_allclose(grad_Q, np.concatenate([np.zeros(D), other_grad_Q]), atol=8 * EPS)
+
+
+def test_gradients_of_a_mixture_are_finite_at_all_extremes_and_lead_back():
+    run = over(jax.value_and_grad(MIXTURE.log_prob), (0, None))
+    for x in (0.0, 0.5, 1.0):
+        value_N, grad_NxQ = run(np.float32(MIXTURES), np.float32([x]))
+        assert np.all(np.isfinite(value_N))
+        assert np.all(np.isfinite(grad_NxQ))
+    for far in (-1e3, 1e3):  # all components on one side: their mean gradient is towards x
+        out_Q = np.float32(mixture(np.zeros(M), np.full(M, far), np.full(M, -3.0)))[None]
+        _, grad_NxQ = run(out_Q, np.float32([0.5]))
+        assert np.sum(grad_NxQ[0, M : 2 * M]) * far < 0
+
+
+@pytest.mark.long
+def test_draws_and_mean_of_a_mixture_are_of_its_probabilities():
+    """Two dimensions at once, so that one taken for the other, or a component for a dimension, is seen."""
+    out_Q = np.float32(np.stack(MIXTURES[:2], axis=1).reshape(-1))  # [3, M, D]
+    p_DxL = np.stack([exact_probabilities(out) for out in MIXTURES[:2]])
+    mean_D = p_DxL @ X_LxD[:, 0]
+    np.testing.assert_allclose(jax.jit(MIXTURE.mean)(out_Q), mean_D, rtol=LEVELS * EPS)
+    keys = jax.random.split(jax.random.key(0), 20_000)
+    level_SxD = np.float64(over(MIXTURE.sample, (0, None))(keys, out_Q)) * (LEVELS - 1)
+    np.testing.assert_allclose(level_SxD, np.round(level_SxD), atol=1e-3)
+    level_SxD = np.round(level_SxD).astype(int)
+    # In sixteenths of the levels, and the ends alone, which take the tails.
+    for d in range(2):
+        shares_B = p_DxL[d].reshape(16, 16).sum(axis=1)
+        ends = level_SxD[:, d, None] == np.array([0, LEVELS - 1])
+        oracles.assert_mean(level_SxD[:, d, None] // 16 == np.arange(16), shares_B)
+        oracles.assert_mean(ends, p_DxL[d][[0, -1]])
+    both = (level_SxD[:, 0] < 64) & (level_SxD[:, 1] < 64)
+    oracles.assert_mean(both[:, None], [p_DxL[0][:64].sum() * p_DxL[1][:64].sum()])
+
+
+def test_bits_of_probabilities_of_levels_are_their_entropy_with_no_constant():
+    """Were 8 bits for the width of a level added or left, as for a density, both would be off by 8."""
+    p_L = exact_probabilities(MIXTURES[1])
+    with jax.enable_x64(True):
+        log_p_L = over(MIXTURE.log_prob, (None, 0))(MIXTURES[1], X_LxD)
+    nats = {"mean": float(p_L @ np.asarray(log_p_L)), "stderr": 0.0}
+    entropy = scipy.stats.entropy(p_L, base=2)
+    assert bits_per_dim(nats, Quantized(LEVELS, 1, False))["mean"] == pytest.approx(entropy, rel=1e-9)
+    assert 0 < entropy < 8

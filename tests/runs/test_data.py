@@ -1,5 +1,6 @@
 """Runs on data of one's own: given from Python, larger than memory, and the same ones to the end."""
 
+import functools
 import io
 import json
 import shutil
@@ -171,8 +172,9 @@ def test_a_run_of_before_there_were_such_settings_goes_on(tmp_path):
     """Its config.json has none of them, and there is no data.json."""
     rows = vaelab.run(tiny(), tmp_path / "run", QUIET)
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    for name in rundir.LATER:
-        del config["data"][name.removeprefix("config.data.")]
+    for path in rundir.LATER:
+        *sections, name = path.removeprefix("config.").split(".")
+        del functools.reduce(dict.__getitem__, sections, config)[name]
     (tmp_path / "run" / "config.json").write_text(json.dumps(config))
     (tmp_path / "run" / "data.json").unlink()
     same(vaelab.run(tiny(), tmp_path / "run", QUIET), rows)

@@ -64,13 +64,15 @@ def model() -> ConfigDict:
     config.learn = True  # False: the model stays as it was initialised
     config.latent_dim = 10
     config.network = "mlp"  # mlp, convolutional
-    config.channels = (32, 64)  # convolutional only: one layer of stride 2 each
+    config.channels = (32, 64)  # convolutional only: one layer of stride 2 each, on images of any size
     config.hidden = (200, 200)  # convolutional: one width
     config.activation = "relu"  # relu, tanh, elu, softplus, swish
     config.likelihood = ConfigDict()
-    # bernoulli; gaussian, gaussian_one_variance (dequantize or identity); discretized_logistic (rescale)
+    # bernoulli; gaussian, gaussian_one_variance (dequantize or identity); discretized_logistic,
+    # discretized_logistic_mixture (rescale)
     config.likelihood.name = "bernoulli"
     config.likelihood.min_variance = 1e-3  # gaussian only: the floor of each dimension's variance
+    config.likelihood.num_components = 5  # discretized_logistic_mixture only: for each dimension
     return config
 
 

@@ -51,7 +51,9 @@ CONTINUOUS = "dequantize"  # the observation of densities on R, which take real-
 
 
 def _likelihood(section: Section, observation: str, max_value: int) -> Likelihood:
-    numbers = {name: section.number(name, above=True) for e in LIKELIHOODS.values() for name in e.settings}
+    entries = LIKELIHOODS.values()
+    numbers = {name: section.number(name, above=True) for e in entries for name in e.settings}
+    numbers |= {name: section.integer(name, 1) for e in entries for name in e.sizes}
     entry = section.choice("name", LIKELIHOODS)
     if observation == "identity" and entry.observation != CONTINUOUS:
         problem = "is for levels, and data.observation=identity gives real numbers"
@@ -63,7 +65,7 @@ def _likelihood(section: Section, observation: str, max_value: int) -> Likelihoo
             f"{section.value('name')} needs --config.data.observation={entry.observation}, "
             f"and it is {observation}",
         )
-    return entry.make(max_value + 1, **{name: numbers[name] for name in entry.settings})
+    return entry.make(max_value + 1, **{name: numbers[name] for name in (*entry.settings, *entry.sizes)})
 
 
 def decoder_model(

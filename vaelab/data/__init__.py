@@ -6,7 +6,7 @@ of a path, or of another library, need none: `load_own`, `from_arrays`.
 
 import os
 
-from vaelab.data import digits, tfds
+from vaelab.data import digits, photo_patches, tfds
 from vaelab.data.arrays import from_arrays
 from vaelab.data.fingerprint import changes, described, fingerprint
 from vaelab.data.observe import batch_indices, binarize, dequantize, identity, rescale
@@ -27,6 +27,8 @@ from vaelab.types import did_you_mean
 
 SOURCES: dict[str, Source] = {
     "digits": Source(digits.load, image_shape=(8, 8), max_value=16),
+    "photo_patches": photo_patches.source(16, name="photo_patches"),
+    "photo_patches_32": photo_patches.source(32, name="photo_patches_32"),
     "mnist": tfds.source(
         "mnist",
         "3.0.1",
@@ -46,7 +48,8 @@ SOURCES: dict[str, Source] = {
 """name -> where the data set comes from.
 
 mnist, fashion_mnist, kmnist: 55,000, 5,000 and 10,000 images. omniglot: white strokes on black, brought to
-28x28. binarized_mnist: pixels 0 and 1, with a validation split from the start.
+28x28. binarized_mnist: pixels 0 and 1, with a validation split from the start. photo_patches: 16x16x3, and
+photo_patches_32: 32x32x3, of two photographs that come with scikit-learn.
 """
 
 

@@ -10,6 +10,7 @@ from vaelab.model.likelihood import (
     Likelihood,
     bernoulli,
     discretized_logistic,
+    discretized_logistic_mixture,
     gaussian,
     gaussian_one_variance,
 )
@@ -31,11 +32,13 @@ class LikelihoodEntry(NamedTuple):
     make(levels, **settings) -> Likelihood, levels the number of values that a dimension of the data has.
     observation: the config.data.observation whose x it is a density of.
     settings: the numbers of config.model.likelihood that make takes, all above 0.
+    sizes: the integers of it that make takes, all 1 or more.
     """
 
     make: Callable[..., Likelihood]
     observation: str
     settings: tuple[str, ...] = ()
+    sizes: tuple[str, ...] = ()
 
 
 class NetworkEntry(NamedTuple):
@@ -64,6 +67,13 @@ LIKELIHOODS: dict[str, LikelihoodEntry] = {
         ("min_variance",),
     ),
     "discretized_logistic": LikelihoodEntry(lambda levels: discretized_logistic(levels=levels), "rescale"),
+    "discretized_logistic_mixture": LikelihoodEntry(
+        lambda levels, num_components: discretized_logistic_mixture(
+            levels=levels, num_components=num_components
+        ),
+        "rescale",
+        sizes=("num_components",),
+    ),
 }
 
 NETWORKS: dict[str, NetworkEntry] = {

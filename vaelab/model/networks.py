@@ -1,5 +1,6 @@
 """Flax networks as pure (init, apply) pairs, arrays in and arrays out, one datapoint at a time."""
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -39,7 +40,7 @@ class MLP(nn.Module):
 class ConvolutionalEncoder(nn.Module):
     """x_D as an image, 4 x 4 convolutions of stride 2, one dense layer, an affine output."""
 
-    image_shape: tuple[int, int]
+    image_shape: tuple[int, ...]
     channels: Sequence[int]
     hidden: int
     size: int
@@ -49,7 +50,7 @@ class ConvolutionalEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        x = 2.0 * x.reshape(*self.image_shape, 1) - 1.0
+        x = 2.0 * x.reshape(_with_channels(self.image_shape)) - 1.0
         for channels in self.channels:
             x = self.activation(nn.Dense(channels)(_neighbours(_join_squares(x), before=True)))
         x = self.activation(nn.Dense(self.hidden)(x.reshape(-1)))
@@ -61,8 +62,22 @@ class ConvolutionalEncoder(nn.Module):
 # times faster than XLA's own, which runs on one core inside a loop; the more so for gradients.
 
 
+def _with_channels(image_shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """(height, width, channels) of a grey image too."""
+    height, width, channels = (*image_shape, 1)[:3]
+    return height, width, channels
+
+
+def _halved(sides: tuple[int, int]) -> tuple[int, int]:
+    """Half of both sides, rounded up."""
+    return (sides[0] + 1) // 2, (sides[1] + 1) // 2
+
+
 def _join_squares(x_HxWxC: Array) -> Array:
-    """[H/2, W/2, 4 C]: each square of four pixels as one."""
+    """[(H + 1) // 2, (W + 1) // 2, 4 C]: each square of four pixels as one; an odd side ends in zeros."""
+    height, width, _ = x_HxWxC.shape
+    if height % 2 or width % 2:
+        x_HxWxC = jnp.pad(x_HxWxC, ((0, height % 2), (0, width % 2), (0, 0)))
     height, width, channels = x_HxWxC.shape
     x = x_HxWxC.reshape(height // 2, 2, width // 2, 2, channels)
     return jnp.moveaxis(x, 2, 1).reshape(height // 2, width // 2, 4 * channels)
@@ -84,9 +99,12 @@ def _neighbours(x_HxWxC: Array, *, before: bool) -> Array:
 
 
 class ConvolutionalDecoder(nn.Module):
-    """The encoder backwards: dense layers to the smallest image, transposed convolutions of stride 2."""
+    """The encoder backwards: dense layers to the smallest image, transposed convolutions of stride 2.
 
-    image_shape: tuple[int, int]
+    Each ends with the sides that the encoder had there: what is beyond an odd one is cut off.
+    """
+
+    image_shape: tuple[int, ...]
     channels: Sequence[int]
     hidden: int
     outputs_per_dim: int
@@ -94,15 +112,19 @@ class ConvolutionalDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z):
-        shrink = 2 ** len(self.channels)
-        height, width = (side // shrink for side in self.image_shape)
+        *sides, image_channels = _with_channels(self.image_shape)
+        sizes = list(itertools.accumulate(self.channels, lambda size, _: _halved(size), initial=tuple(sides)))
+        height, width = sizes.pop()
         x = self.activation(nn.Dense(self.hidden)(z))
         x = self.activation(nn.Dense(height * width * self.channels[-1])(x)).reshape(height, width, -1)
         for channels in (*self.channels[-2::-1], None):
-            out = self.outputs_per_dim if channels is None else channels
-            x = _split_squares(nn.Dense(4 * out)(_neighbours(x, before=False)))
+            out = self.outputs_per_dim * image_channels if channels is None else channels
+            height, width = sizes.pop()
+            x = _split_squares(nn.Dense(4 * out)(_neighbours(x, before=False)))[:height, :width]
             x = x if channels is None else self.activation(x)
-        return jnp.moveaxis(x, -1, 0).reshape(-1)  # [parameter, pixel], as a likelihood splits it
+        # [parameter, row, column, channel]: a likelihood splits the parameters, and x_D is row by row.
+        x = x.reshape(height, width, self.outputs_per_dim, image_channels)
+        return jnp.moveaxis(x, 2, 0).reshape(-1)
 
 
 def _as_network(module: nn.Module, input_size: int) -> Network:
@@ -135,7 +157,7 @@ def _constant(value: Array) -> Callable:
 
 
 def convolutional_encoder(
-    image_shape: tuple[int, int],
+    image_shape: tuple[int, ...],
     channels: Sequence[int],
     hidden: int,
     phi_init_P: Array,
@@ -143,7 +165,12 @@ def convolutional_encoder(
     activation: Callable,
     output_scale: float,
 ) -> Network:
-    """x_D, an image row by row -> phi_P; the output layer starts as that of `mlp_encoder`."""
+    """x_D -> phi_P; the output layer starts as that of `mlp_encoder`.
+
+    x_D is an image [height, width] or [height, width, channels], flat row by row. An odd side is padded by a
+    row or column of zeros, the middle of 0..1, before it is halved. Raises ValueError for other shapes.
+    """
+    _check_image(image_shape)
     module = ConvolutionalEncoder(
         image_shape,
         tuple(channels),
@@ -160,30 +187,30 @@ def convolutional_problem(
     image_shape: tuple[int, ...], hidden: Sequence[int], channels: Sequence[int]
 ) -> tuple[str, str] | None:
     """(the setting that a convolutional network cannot have, why); None where there can be one."""
-    shrink = 2 ** len(channels)
-    if len(image_shape) != 2 or any(side % shrink for side in image_shape):
+    if len(image_shape) not in (2, 3):
         sides = "x".join(map(str, image_shape))
-        return "channels", (
-            f"{len(channels)} layers of stride 2 need sides in multiples of {shrink}, not {sides}"
-        )
+        return "network", f"x of {sides} is no image (height, width) or (height, width, channels): take mlp"
     if not channels or len(hidden) != 1:
         return "hidden", "a convolutional network has one dense layer: give one width"
     return None
 
 
+def _check_image(image_shape: tuple[int, ...]) -> None:
+    if len(image_shape) not in (2, 3):
+        raise ValueError(f"need (height, width) or (height, width, channels), not {image_shape}")
+
+
 def convolutional_decoder(
     latent_dim: int,
-    image_shape: tuple[int, int],
+    image_shape: tuple[int, ...],
     channels: Sequence[int],
     hidden: int,
     outputs_per_dim: int,
     *,
     activation: Callable,
 ) -> Network:
-    """z_K -> out_Q. Raises ValueError where the sides cannot be halved once for each of the channels."""
-    shrink = 2 ** len(channels)
-    if any(side % shrink for side in image_shape):
-        raise ValueError(f"{len(channels)} layers of stride 2 need sides in multiples of {shrink}")
+    """z_K -> out_Q, [parameter, row, column, channel] flat. Raises ValueError as `convolutional_encoder`."""
+    _check_image(image_shape)
     module = ConvolutionalDecoder(image_shape, tuple(channels), hidden, outputs_per_dim, activation)
     return _as_network(module, latent_dim)
 
