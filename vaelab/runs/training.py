@@ -44,12 +44,10 @@ def bytes_of_run(run: Run) -> int:
     experiment = run.experiment
     split = experiment.train_split
 
-    def state(stage: Stage) -> TrainState:
-        return init_state(stage.system, jax.random.key(0), experiment.theta)
-
     return max(
         bytes_per_run(
-            jax.eval_shape(lambda stage=stage: state(stage)),
+            # Of a program with compiler options there is no trace inside of another.
+            init_state.jitted.eval_shape(stage.system, jax.random.key(0), experiment.theta),
             split.pixels_NxD,
             split.index_N,
             system=stage.recipe({}),
