@@ -218,8 +218,11 @@ def _weights(directory: Path) -> dict[str, np.ndarray]:
     for path in sorted((directory / "checkpoints").iterdir()):
         family = config["posterior"]["family"] if path.name == FIRST else path.name.removeprefix("refit_")
         prefixes = {"theta": "theta", "psi": f"encoder/{family}"}
+        kept = "best" if config["train"].get("keep_best") else None  # else the last state
         for leaf, array in read_newest(path).items():
             part, *names = ["".join(match) for match in PART.findall(leaf)]
+            if kept:
+                part, *names = names if part == kept else ("", *names)
             # psi of mean-field learning is a table, and no encoder.
             if part in prefixes and names[:1] not in (["phi_NxP"], ["solver_state"]):
                 weights["/".join((prefixes[part], *names))] = array

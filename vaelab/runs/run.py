@@ -212,9 +212,8 @@ def _write_results(one: Run, trained: Trained, results: Results, made_with: list
     config = json.loads((directory / "config.json").read_text())
     weights.write_weights(directory / weights.FILE, {"theta": trained.theta, **psis}, config)
     _write_page(experiment, directory, results)
-    write_whole(
-        directory / "gap.json", report.to_json(results.rows, smoke=experiment.smoke, versions=made_with)
-    )
+    about = {"smoke": experiment.smoke, "versions": made_with, "training": trained.stages}
+    write_whole(directory / "gap.json", report.to_json(results.rows, **about))
 
 
 def _write_page(experiment: Experiment, directory: Path, results: Results) -> None:

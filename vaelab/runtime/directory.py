@@ -37,6 +37,8 @@ LATER: dict[str, Any] = {
     "config.data.max_value": 0,
     "config.data.label": "",
     "config.data.memory_bytes": 2**28,
+    "config.train.stop_after": 0,
+    "config.train.keep_best": "",
 }
 """Settings that were added since runs were first kept, with the value that leaves all as it was: a config
 without them is the same config."""
