@@ -145,7 +145,7 @@ def load(workdir: str | Path) -> FinishedRun:
     version of vaelab has made and this one cannot read.
     """
     directory = as_directory(workdir)
-    config, rows = _read(directory)
+    config, rows = read_finished(directory)
     try:
         top = Section(config)
         described = None
@@ -180,19 +180,19 @@ def _described(directory: Path, name: str) -> data.Description:
     return data.Description(tuple(stored["image_shape"]), stored["max_value"])
 
 
-def _read(directory: Path) -> tuple[ConfigDict, list[dict[str, Any]]]:
+def read_finished(directory: Path) -> tuple[ConfigDict, list[dict[str, Any]]]:
     """The config and the rows. Raises ConfigError where there is no finished run."""
     path = directory / "config.json"
     if not path.is_file():
         runs = sorted(directory.glob("*/seed=*/gap.json"))
-        hint = f": load one of its runs, as {runs[0].parent}" if runs else ": give the directory of a run"
+        hint = f": take one of its runs, as {runs[0].parent}" if runs else ": give the directory of a run"
         raise ConfigError(f"{directory} holds no config.json{hint}")
     try:
         config = ConfigDict(json.loads(path.read_text()))
     except ValueError as error:
         raise ConfigError(f"{path} is damaged: {error}") from None
     if "sweep" in config:
-        raise ConfigError(f"{directory} is a sweep: load one of its runs, as {directory}/POINT/seed=0")
+        raise ConfigError(f"{directory} is a sweep: take one of its runs, as {directory}/POINT/seed=0")
     if "study" in config:
         raise ConfigError(f"{directory} is a study, which trains nothing: its tables are in study.json")
     if "data" not in config or "model" not in config:

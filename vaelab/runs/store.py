@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from vaelab.config.experiment import Experiment
 from vaelab.data.rows import Rows
 from vaelab.report.log import MetricsLog
+from vaelab.runs.origin import Origin
 from vaelab.runs.trained import Ended
 from vaelab.training import best
 from vaelab.training.loop import Progress, Start
@@ -26,6 +27,7 @@ class Run(NamedTuple):
     """One run: its name for a person, its directory, its config and the experiment that this asks for.
 
     numbers: those of its objective and optimizer in which the runs of a program differ, by dotted name.
+    origin: the finished run whose training it goes on with.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Run(NamedTuple):
     config: ConfigDict
     experiment: Experiment
     numbers: Mapping[str, float] = {}
+    origin: Origin | None = None
 
 
 class _Watched(NamedTuple):
@@ -64,16 +67,21 @@ class Store:
             )
         )
         self.state = init_state(stage.system, jax.random.fold_in(experiment.keys.encoder, number), theta)
+        self.start = 0
+        if run.origin is not None and number == 0:
+            self.start = run.origin.step
         self.best = None
         if experiment.train.stop_after or experiment.train.keep_best:
             num_points = len(experiment.validation.index_N)
             self.best = best.nothing_yet(self.state, num_points, keep=experiment.train.keep_best)
-        self.start = self.step = 0
         restored = self.checkpoints.restore_latest(self.whole())
         if restored is not None:
             self.start, whole = restored
-            self.step, self.state = self.start, TrainState(*whole[: len(TrainState._fields)])
+            self.state = TrainState(*whole[: len(TrainState._fields)])
             self.best = None if self.best is None else whole.best
+        elif self.start:
+            self.state = run.origin.state(self.state)
+        self.step = self.start
         self.log = MetricsLog(run.directory, stage.name, self.start)
 
     def whole(self) -> TrainState | _Watched:
