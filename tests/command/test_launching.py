@@ -34,6 +34,7 @@ SWEPT = ("--config=encoder_capacity", "--workdir=a")
         (("--workdir=a", "--process_id=0"), False, "--num_processes and --process_id go together"),
         (("--workdir=a",), True, "the experiment has no sweep: take `vaelab run`"),
         ((*SWEPT, "--config.encoder.hidden=(3,)"), False, "the sweep varies it: change --config.sweep.axes"),
+        ((*SWEPT, "--from=b"), False, "--from goes with one run, and the experiment is a sweep"),
         (("--workdir=gs://bucket/run",), False, "is the address of a bucket"),
     ],
 )
@@ -90,7 +91,8 @@ def launched(monkeypatch):
             calls.append((workdir, settings))
 
         monkeypatch.setattr(launching, "run", run)
-        return launching._run("vaelab run", values("--workdir=a", "--across_versions"), Path("a"))
+        given = values("--workdir=a", "--across_versions", "--from=b")
+        return launching._run("vaelab run", given, Path("a"))
 
     return launch
 
@@ -105,7 +107,7 @@ def test_what_ends_a_run_is_one_line_and_a_status(case, launched, capsys):
 def test_a_run_that_ends_well_is_given_its_flags_and_a_mistake_of_ours_is_not_hidden(launched, capsys):
     calls = []
     assert launched(None, calls) == 0
-    assert calls == [("a", {"across_versions": True})]
+    assert calls == [("a", {"across_versions": True, "start": "b"})]
     assert capsys.readouterr().err == ""
     with pytest.raises(ZeroDivisionError):
         launched(ZeroDivisionError("ours"))

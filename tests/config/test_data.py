@@ -91,6 +91,15 @@ def test_a_batch_may_be_the_training_set_and_no_more():
     )
 
 
+def test_gains_are_told_from_their_errors_by_two_validation_datapoints_or_more():
+    reading.check_validation(section(), 0, 1)
+    reading.check_validation(section(), 3, 2)
+    refused(
+        lambda: reading.check_validation(section(), 3, 1),
+        "stop_after: needs 2 validation datapoints or more, and there is 1",
+    )
+
+
 def test_the_first_of_what_is_on_the_disk_stay_there():
     array = np.arange(8).reshape(4, 2)
     unread = rows_of(array, lambda part: part, size=2, dtype=np.int64)

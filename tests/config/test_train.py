@@ -77,12 +77,15 @@ def test_numbers_of_the_host_loop_reach_their_record():
         "checkpoint_every": 6,
         "keep_checkpoints": 5,
         "validation_samples": 7,
+        "stop_after": 3,
         "max_skipped": 8,
         "devices": 9,
     }
     config.train.update(numbers)
     read = train_settings(Section(config))
-    assert read._asdict() == {"bound_name": "elbo", **numbers}
+    assert read._asdict() == {"bound_name": "elbo", "keep_best": False, **numbers}
+    config.train.keep_best = "validation_elbo"
+    assert train_settings(Section(config)).keep_best
     for name in ("stick_the_landing", "iwae"):
         config.objective.name = name
         assert train_settings(Section(config)).bound_name == ("iwae" if name == "iwae" else "elbo")
@@ -95,6 +98,8 @@ def test_numbers_of_the_host_loop_reach_their_record():
         ("checkpoint_every", 5, "checkpoint_every=5: must be a multiple of chunk_size=2"),
         ("keep_checkpoints", 1, "2 or more"),
         ("validation_samples", 1, "2 or more"),
+        ("stop_after", -1, "0 or more"),
+        ("keep_best", "elbo", "must be validation_elbo, or '' for the last state"),
     ],
 )
 def test_a_number_of_the_host_loop_that_cannot_be(setting, value, says):

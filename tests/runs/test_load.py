@@ -191,7 +191,7 @@ def test_a_sweep_and_a_family_without_an_encoder_say_what_there_is(loaded, tmp_p
     config = digits_gap.get_config("smoke")
     config.sweep = defaults.sweep(num_seeds=2)
     (tmp_path / "config.json").write_text(config.to_json_best_effort())
-    with pytest.raises(ConfigError, match="is a sweep: load one of its runs"):
+    with pytest.raises(ConfigError, match="is a sweep: take one of its runs"):
         vaelab.load(tmp_path)
     with pytest.raises(
         ConfigError, match="no encoder of the family 'iaf': there are diagonal, full, real_nvp"

@@ -28,6 +28,21 @@ def test_a_row_is_the_mean_over_seeds_with_its_error_and_interval():
     assert alone["elbo_optimal"] == {"mean": -20.0, "stderr": 0.3}
 
 
+def test_rate_and_distortion_are_over_the_seeds_where_all_have_them():
+    def traded(rate, distortion):
+        values = {"rate": {"mean": rate, "stderr": 0.4}, "distortion": {"mean": distortion, "stderr": 0.5}}
+        return run_row("test", -rate - distortion) | {"diagnostics": values}
+
+    runs = [[traded(8.0, 15.0)], [traded(6.0, 16.0)]]
+    (row,) = rows_of(POINT, runs)
+    assert (row["rate"]["mean"], row["rate"]["stderr"]) == (7.0, pytest.approx(1.0))
+    assert row["rate"]["mean"] + row["distortion"]["mean"] == -row["elbo_amortized"]["mean"]
+    (alone,) = rows_of(POINT, runs[:1])
+    assert alone["distortion"] == {"mean": 15.0, "stderr": 0.5}
+    (lacking,) = rows_of(POINT, [*runs, [run_row("test", -20.0)]])
+    assert "rate" not in lacking
+
+
 def test_a_quantity_that_a_seed_lacks_is_none_of_the_row():
     lacking = run_row("test", -21.0) | {"amortization_gap": None}
     (row,) = rows_of(POINT, [[run_row("test", -20.0)], [lacking]])

@@ -10,7 +10,7 @@ import pytest
 from vaelab import posterior
 from vaelab.keys import run_keys
 from vaelab.measure.subject import Inputs
-from vaelab.runs.trained import Trained, points_of, subject_of
+from vaelab.runs.trained import Ended, Trained, points_of, subject_of
 from vaelab.training.regime import Table, amortized
 from vaelab.training.step import TrainState
 from vaelab.types import Encoder
@@ -24,7 +24,8 @@ INPUTS = Inputs(X, np.array([30, 10, 20]))
 
 def stage(name, *, refined=False):
     regime = amortized(ENCODER, FAMILIES[name])._replace(refined=refined)
-    return SimpleNamespace(family=name, system=SimpleNamespace(family=FAMILIES[name], regime=regime))
+    system = SimpleNamespace(family=FAMILIES[name], regime=regime)
+    return SimpleNamespace(name=f"of_{name}", family=name, system=system)
 
 
 def experiment(*stages):
@@ -41,23 +42,25 @@ def experiment(*stages):
     )
 
 
-def state(theta, psi):
-    return TrainState(0, theta, psi, None)
+def ended(theta, psi):
+    return Ended(TrainState(0, theta, psi, None), 60, 40, "stop_after")
 
 
 def test_each_stage_adds_its_encoder_and_a_table_takes_the_place_of_all():
-    trained = Trained(0.0, {}).after(stage("diagonal"), state(1.0, 2.0)).after(stage("full"), state(1.5, 3.0))
+    trained = Trained(0.0, {}).after(stage("diagonal"), ended(1.0, 2.0)).after(stage("full"), ended(1.5, 3.0))
     assert (trained.theta, list(trained.encoders), trained.table) == (1.5, ["diagonal", "full"], None)
     assert (trained.encoders["diagonal"].psi, trained.encoders["full"].psi) == (2.0, 3.0)
     assert trained.encoders["full"].family is FAMILIES["full"]
+    said = {"last_step": 60, "measured_step": 40, "ended_by": "stop_after"}
+    assert trained.stages == tuple({"stage": name, **said} for name in ("of_diagonal", "of_full"))
     table = Table(np.zeros((4, 4)), None)
-    with_table = trained.after(stage("diagonal"), state(2.0, table))
+    with_table = trained.after(stage("diagonal"), ended(2.0, table))
     assert (with_table.theta, with_table.encoders, with_table.table) == (2.0, {}, table)
 
 
 def test_what_gives_phi_is_named_for_the_families_that_have_one():
     stages = stage("diagonal"), stage("full", refined=True)
-    trained = Trained(0.0, {}).after(stages[0], state(0.0, 1.0)).after(stages[1], state(0.0, 1.0))
+    trained = Trained(0.0, {}).after(stages[0], ended(0.0, 1.0)).after(stages[1], ended(0.0, 1.0))
     subject = subject_of(experiment(*stages), "test", trained)
     assert subject.amortized == {"diagonal": "encoder", "full": "encoder and steps"}
     assert subject.quantized == "levels"
@@ -73,7 +76,7 @@ def test_a_table_gives_phi_of_the_training_data_alone():
 
 
 def test_fits_start_at_the_encoders_q_or_at_its_projection():
-    trained = Trained(0.0, {}).after(stage("diagonal"), state(0.0, jnp.float32(2.0)))
+    trained = Trained(0.0, {}).after(stage("diagonal"), ended(0.0, jnp.float32(2.0)))
     subject = subject_of(experiment(stage("diagonal")), "test", trained)
     np.testing.assert_allclose(subject.start("diagonal", INPUTS), 2.0 * X, rtol=1e-6)
     phi_NxP = subject.start("full", INPUTS)

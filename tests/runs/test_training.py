@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from vaelab.runs import training
-from vaelab.runs.trained import Trained
+from vaelab.runs.trained import Ended, Trained
 from vaelab.runs.training import Run
 from vaelab.runtime.signals import Stopped
 from vaelab.training.loop import Progress
@@ -35,7 +35,8 @@ def test_a_run_that_fails_keeps_its_line_and_the_others_go_on_from_their_theta(m
     def train_stage(runs, thetas, number, console):
         calls.append(([run.name for run in runs], thetas, number))
         states = [TrainState(60, theta + 1.0, f"psi {number}", None) for theta in thetas]
-        return ["not finite" if run.name == "run 1" else s for run, s in zip(runs, states, strict=True)]
+        ends = [Ended(state, 60, 60, "num_steps") for state in states]
+        return ["not finite" if run.name == "run 1" else e for run, e in zip(runs, ends, strict=True)]
 
     monkeypatch.setattr(training, "train_stage", train_stage)
     first, failed, last = training.train(some_runs(3, stage("full"), stage("diagonal")), QUIET)
@@ -59,22 +60,26 @@ def test_where_all_have_failed_no_stage_is_begun(monkeypatch):
 
 
 def test_runs_at_the_same_step_go_on_together_and_finished_ones_are_left(monkeypatch):
-    starts = [20, 60, 0, 20]
+    """One is at its last step, one ended without gain where two others are, and of these one fails."""
+    starts = [20, 60, 0, 20, 20]
 
     def store(run, theta, number, stack):
-        start = starts[int(run.name[-1])]
-        return SimpleNamespace(name=run.name, start=start, state=f"{theta} at {start}")
+        number = int(run.name[-1])
+        done = number in (1, 4)
+        ended = f"{theta} at {starts[number]}" if done else f"{run.name} trained"
+        about = {"done": done, "stopped": number == 4, "ended": lambda: ended}
+        return SimpleNamespace(name=run.name, start=starts[number], **about)
 
     def train(of_stage, stores, console):
         programs.append([one.name for one in stores])
-        return [f"{one.name} trained" for one in stores]
+        return {1: "not finite"} if len(stores) == 3 else {}
 
     programs = []
-    monkeypatch.setattr(training, "_Store", store)
+    monkeypatch.setattr(training, "Store", store)
     monkeypatch.setattr(training, "_train", train)
-    states = training.train_stage(some_runs(4, stage("full")), [1.0, 2.0, 3.0, 4.0], 0, QUIET)
-    assert programs == [["run 2"], ["run 0", "run 3"]]
-    assert states == ["run 0 trained", "2.0 at 60", "run 2 trained", "run 3 trained"]
+    ends = training.train_stage(some_runs(5, stage("full")), [1.0, 2.0, 3.0, 4.0, 5.0], 0, QUIET)
+    assert programs == [["run 2", "run 4"], ["run 0", "run 3", "run 4"]]
+    assert ends == ["run 0 trained", "2.0 at 60", "run 2 trained", "not finite", "5.0 at 20"]
 
 
 def progress(step, bound, grad_norm, skipped=()):
@@ -91,6 +96,9 @@ class Kept:
         self.lines, self.saved = [], []
         self.log = self.checkpoints = self
 
+    def whole(self):
+        return self.state
+
     def write(self, step, **values):
         self.lines.append((step, values))
 
@@ -104,7 +112,7 @@ class Kept:
 def test_a_chunk_is_a_line_and_a_checkpoint_where_one_is_due_or_it_is_the_last():
     store = Kept(checkpoint_every=20)
     for step, last in ((10, False), (20, False), (30, True)):
-        training._Store.keep(store, progress(step, [-3.0, -1.0], [1.0, 2.0]), {}, 0.5, last=last)
+        training.Store.keep(store, progress(step, [-3.0, -1.0], [1.0, 2.0]), {}, 0.5, last=last)
     assert store.saved == [(20, "state 20"), (30, "state 30")]
     assert store.lines[0] == (10, {"elbo": -2.0, "grad_norm": 1.5, "seconds": 0.5})
     assert store.state == "state 30"
@@ -113,10 +121,10 @@ def test_a_chunk_is_a_line_and_a_checkpoint_where_one_is_due_or_it_is_the_last()
 def test_means_are_over_the_steps_that_were_taken():
     store = Kept(checkpoint_every=20)
     part = progress(10, [-3.0, np.nan, -5.0, -1.0], [1.0, 1.0, np.inf, 3.0], skipped=("step 2", "step 3"))
-    values = training._Store.keep(store, part, {"validation_elbo": -4.0}, 0.5, last=False)
+    values = training.Store.keep(store, part, {"validation_elbo": -4.0}, 0.5, last=False)
     assert values == {"elbo": -2.0, "grad_norm": 2.0, "validation_elbo": -4.0, "num_skipped": 2}
     nothing = progress(20, [np.nan], [1.0], skipped=("step 11",))
-    assert training._Store.keep(store, nothing, {}, 1.0, last=False) == {"num_skipped": 1}
+    assert training.Store.keep(store, nothing, {}, 1.0, last=False) == {"num_skipped": 1}
     assert store.lines[1] == (20, {"num_skipped": 1, "seconds": 1.0})  # no bound that is no number
 
 
@@ -128,7 +136,7 @@ def test_a_run_starts_with_the_numbers_that_are_arguments_of_its_program():
         experiment=SimpleNamespace(order_seed=7),
         numbers={name: 0.5, "inference.tolerance": 0.1},
     )
-    start = training._Store.as_start(store)
+    start = training.Store.as_start(store)
     assert (start.state, start.key, start.order_seed, dict(start.numbers)) == ("state", "key", 7, {name: 0.5})
 
 

@@ -84,6 +84,8 @@ def _checked(values: flags.FlagValues, only_sweeps: bool) -> Path:
     if None in several and several != [None] * 3:
         raise ConfigError("--coordinator, --num_processes and --process_id go together")
     if "sweep" in values.config:
+        if values["from"].value:
+            raise ConfigError("--from goes with one run, and the experiment is a sweep")
         given = config_flags.get_override_values(values[CONFIG])
         for name in set(varied(values.config)) & given.keys():
             line = "the sweep varies it: change --config.sweep.axes, or leave it out"
@@ -132,7 +134,7 @@ def _run(program: str, values: flags.FlagValues, workdir: Path) -> int:
     listen()
     try:
         with on_devices(jax.devices()), missed():
-            launched = run_sweep if sweep else run
+            launched = run_sweep if sweep else partial(run, start=values["from"].value or None)
             launched(values.config, str(workdir), console, across_versions=values.across_versions)
     except (ConfigError, DataError) as error:  # which may be wrong on one host alone
         return _end(fail(program, str(error), 2))

@@ -66,6 +66,13 @@ def check_batch(section: Section, batch_size: int, num_train: int) -> None:
         raise section.error("batch_size", problem, fix=f"take {num_train} or less")
 
 
+def check_validation(section: Section, stop_after: int, num_validation: int) -> None:
+    """Raises ConfigError where gains are to be told from their errors, which one datapoint does not give."""
+    if stop_after and num_validation < 2:
+        problem = f"needs 2 validation datapoints or more, and there is {num_validation}"
+        raise section.error("stop_after", problem, fix="take 0, or more validation data")
+
+
 def first(pixels_NxD: data.Examples, count: int) -> data.Examples:
     """The first of some examples; of Rows unread."""
     return pixels_NxD.first(count) if isinstance(pixels_NxD, Rows) else pixels_NxD[:count]

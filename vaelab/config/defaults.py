@@ -111,6 +111,10 @@ def train() -> ConfigDict:
     config.checkpoint_every = 1000  # steps, a multiple of chunk_size
     config.keep_checkpoints = 2
     config.validation_samples = 10  # draws for each validation datapoint
+    # Validations without a gain after which a training ends, 0: never. A gain is a validation ELBO above that
+    # at the last gain by more than the standard error of their difference over datapoints.
+    config.stop_after = 0
+    config.keep_best = ""  # validation_elbo: what is measured is the state where it was highest, not the last
     # Steps in a row that may be left out, as their gradient is not finite; 0 stops at the first.
     config.max_skipped = 0
     # The most devices that share each batch, which they divide. With 1 the trained model does not depend on

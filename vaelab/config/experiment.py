@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vaelab import data
-from vaelab.config.data import check_batch, first, observation
+from vaelab.config.data import check_batch, check_validation, first, observation
 from vaelab.config.data import dataset as load_dataset
 from vaelab.config.evaluate import evaluate_settings, inference_settings
 from vaelab.config.model import decoder_model, linear_gaussian, simulated
@@ -103,6 +103,7 @@ def build(config: Any, given: Any = None) -> Experiment:
         theta = latent_model.init(keys.learned) if top.section("model").boolean("learn") else theta
 
     check_batch(top.section("train"), train.batch_size, len(dataset.splits["train"].index_N))
+    check_validation(top.section("train"), train.stop_after, len(dataset.splits["validation"].index_N))
     observed = partial(_observed, named_key(data_section.integer("seed", 0), "observe"), observe=observe)
     train_split, observe_training = dataset.splits["train"], observe
     if not is_simulated and _once(top):

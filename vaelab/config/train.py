@@ -36,6 +36,8 @@ class TrainSettings(NamedTuple):
     checkpoint_every: int
     keep_checkpoints: int
     validation_samples: int
+    stop_after: int
+    keep_best: bool
     max_skipped: int
     devices: int
 
@@ -65,6 +67,8 @@ def train_settings(top: Section) -> TrainSettings:
         checkpoint_every=section.integer("checkpoint_every", 1),
         keep_checkpoints=section.integer("keep_checkpoints", 2),
         validation_samples=section.integer("validation_samples", 2),
+        stop_after=section.integer("stop_after", 0),
+        keep_best=_keep_best(section),
         max_skipped=section.integer("max_skipped", 0),
         devices=section.integer("devices", 1),
     )
@@ -73,6 +77,14 @@ def train_settings(top: Section) -> TrainSettings:
         if period % settings.chunk_size:
             raise section.error(name, f"must be a multiple of chunk_size={settings.chunk_size}")
     return settings
+
+
+def _keep_best(section: Section) -> bool:
+    """Whether the state with the best validation ELBO is measured, and not the last one."""
+    value = section.value("keep_best")
+    if value not in ("", "validation_elbo"):
+        raise section.error("keep_best", "must be validation_elbo, or '' for the last state")
+    return value != ""
 
 
 class Planned(NamedTuple):

@@ -124,10 +124,17 @@ def _counts(row: dict[str, Any]) -> list[str]:
     return ["-" if value is None else value if type(value) is str else f"{value:,}" for value in values]
 
 
-def to_json(rows: list[dict[str, Any]], *, smoke: bool, versions: Sequence[Mapping[str, str]] = ()) -> bytes:
+def to_json(
+    rows: list[dict[str, Any]],
+    *,
+    smoke: bool,
+    versions: Sequence[Mapping[str, str]] = (),
+    training: Sequence[Mapping[str, Any]] = (),
+) -> bytes:
     """`gap.json`, `sweep.json`; a number that is not finite becomes null, as JSON has none.
 
-    versions: what the rows were made with, part after part.
+    versions: what the rows were made with, part after part. training: for each stage its last step, the step
+    whose parameters the rows are about, and the setting that ended it.
     """
 
     def clean(value: Any) -> Any:
@@ -137,5 +144,7 @@ def to_json(rows: list[dict[str, Any]], *, smoke: bool, versions: Sequence[Mappi
             return [clean(item) for item in value]
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    content = {"smoke": smoke, "rows": clean(rows), **({"versions": versions} if versions else {})}
+    content: dict[str, Any] = {"smoke": smoke, "rows": clean(rows)}
+    content |= {"versions": versions} if versions else {}
+    content |= {"training": training} if training else {}
     return (json.dumps(content, indent=2) + "\n").encode()

@@ -145,7 +145,7 @@ def load(workdir: str | Path) -> FinishedRun:
     version of vaelab has made and this one cannot read.
     """
     directory = as_directory(workdir)
-    config, rows = _read(directory)
+    config, rows = read_finished(directory)
     try:
         top = Section(config)
         described = None
@@ -180,19 +180,19 @@ def _described(directory: Path, name: str) -> data.Description:
     return data.Description(tuple(stored["image_shape"]), stored["max_value"])
 
 
-def _read(directory: Path) -> tuple[ConfigDict, list[dict[str, Any]]]:
+def read_finished(directory: Path) -> tuple[ConfigDict, list[dict[str, Any]]]:
     """The config and the rows. Raises ConfigError where there is no finished run."""
     path = directory / "config.json"
     if not path.is_file():
         runs = sorted(directory.glob("*/seed=*/gap.json"))
-        hint = f": load one of its runs, as {runs[0].parent}" if runs else ": give the directory of a run"
+        hint = f": take one of its runs, as {runs[0].parent}" if runs else ": give the directory of a run"
         raise ConfigError(f"{directory} holds no config.json{hint}")
     try:
         config = ConfigDict(json.loads(path.read_text()))
     except ValueError as error:
         raise ConfigError(f"{path} is damaged: {error}") from None
     if "sweep" in config:
-        raise ConfigError(f"{directory} is a sweep: load one of its runs, as {directory}/POINT/seed=0")
+        raise ConfigError(f"{directory} is a sweep: take one of its runs, as {directory}/POINT/seed=0")
     if "study" in config:
         raise ConfigError(f"{directory} is a study, which trains nothing: its tables are in study.json")
     if "data" not in config or "model" not in config:
@@ -218,8 +218,11 @@ def _weights(directory: Path) -> dict[str, np.ndarray]:
     for path in sorted((directory / "checkpoints").iterdir()):
         family = config["posterior"]["family"] if path.name == FIRST else path.name.removeprefix("refit_")
         prefixes = {"theta": "theta", "psi": f"encoder/{family}"}
+        kept = "best" if config["train"].get("keep_best") else None  # else the last state
         for leaf, array in read_newest(path).items():
             part, *names = ["".join(match) for match in PART.findall(leaf)]
+            if kept:
+                part, *names = names if part == kept else ("", *names)
             # psi of mean-field learning is a table, and no encoder.
             if part in prefixes and names[:1] not in (["phi_NxP"], ["solver_state"]):
                 weights["/".join((prefixes[part], *names))] = array

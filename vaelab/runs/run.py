@@ -29,6 +29,7 @@ from vaelab.report import page, weights
 from vaelab.report.log import log_results
 from vaelab.report.time import flat, plot
 from vaelab.runs.data import check_finished, keep, show_notes, with_data, with_reading
+from vaelab.runs.origin import read_origin
 from vaelab.runs.trained import Trained, points_of, subject_of
 from vaelab.runs.training import Run, train
 from vaelab.runtime.directory import as_directory, finished, in_use, open_directory, stored_json, write_whole
@@ -55,6 +56,7 @@ def run(
     console: Console | None = None,
     *,
     data: Any = None,
+    start: str | Path | None = None,
     across_versions: bool = False,
 ) -> Rows:
     """Runs all stages that `workdir` does not hold yet; returns the rows of its `gap.json`.
@@ -65,26 +67,35 @@ def run(
     goes on where the last one stopped. console: where progress and tables are printed; the terminal if not
     given, `Console(quiet=True)` for none. data: in the place of those that the config names: of
     `vaelab.data.from_arrays`, or a sequence of examples, an array or a torch Dataset say, which config.data
-    divides. across_versions: goes on with a run that was begun under other versions of JAX and the like, or
-    on another kind of device; `gap.json` then says so. Rows are in nats per datapoint, means with standard
-    errors.
+    divides. start: the directory of a finished run, whose training goes on here from its last checkpoint; the
+    config may differ from its own in the schedule and in what is measured. across_versions: goes on with a
+    run that was begun under other versions of JAX and the like, or on another kind of device; `gap.json` then
+    says so. Rows are in nats per datapoint, means with standard errors.
 
     Raises ConfigError, DataError, CheckpointError or NonFiniteError, each with one line that says what to do.
     """
     console, directory, config = console or Console(), as_directory(workdir), with_data(config, data)
     if "study" in config:
+        if start is not None:
+            raise ConfigError(f"--from={start}: a study trains nothing")
         _study(config, directory, console)
         return []
+    asked, origin = config, None
+    if start is not None:
+        origin = read_origin(start, directory, config)
+        config = origin.written_into(config)
     try:
         same = partial(check_finished, directory, config, data, console)
         done = finished(directory / "gap.json", config, console, same)
     except ConfigError:
-        build(config, data)  # what is wrong with the config itself is the better thing to say
+        build(asked, data)  # what is wrong with the config itself is the better thing to say
         raise
     if done is not None:
         _show(done["rows"], console, smoke=done.get("smoke", False))
         return done["rows"]
-    one = Run(directory.name, directory, config, build(config, data))
+    one = Run(directory.name, directory, config, build(asked, data), origin=origin)
+    if origin is not None:
+        origin.check_data(one.experiment.described)
     show_notes(one.experiment.described, console)
     with in_use(open_directory(directory, config), console):
         (results,) = complete([one], console, across_versions=across_versions)
@@ -104,7 +115,8 @@ def complete(runs: Sequence[Run], console: Console, *, across_versions: bool = F
     made_with = {}
     for one in runs:
         keep(one.directory, one.experiment.described, console)
-        made_with[one.directory] = keep_versions(one.directory, console, across=across_versions)
+        begun = None if one.origin is None else one.origin.versions
+        made_with[one.directory] = keep_versions(one.directory, console, across=across_versions, begun=begun)
     trained = train(runs, console)
     going_on = [number for number, each in enumerate(trained) if not isinstance(each, str)]
     results: list[Rows | str] = [each if isinstance(each, str) else [] for each in trained]
@@ -212,9 +224,8 @@ def _write_results(one: Run, trained: Trained, results: Results, made_with: list
     config = json.loads((directory / "config.json").read_text())
     weights.write_weights(directory / weights.FILE, {"theta": trained.theta, **psis}, config)
     _write_page(experiment, directory, results)
-    write_whole(
-        directory / "gap.json", report.to_json(results.rows, smoke=experiment.smoke, versions=made_with)
-    )
+    about = {"smoke": experiment.smoke, "versions": made_with, "training": trained.stages}
+    write_whole(directory / "gap.json", report.to_json(results.rows, **about))
 
 
 def _write_page(experiment: Experiment, directory: Path, results: Results) -> None:

@@ -3,6 +3,7 @@
     DIR/POINT/seed=S/      an ordinary run, as its own command would leave it
     DIR/sweep.json, .csv   a row for each point, split and family: mean and standard error over the seeds
     DIR/sweep.png
+    DIR/rate_distortion.png    where the weight of the KL is varied
 
 The seeds of a point are trained as one program, with those of all points that differ from it only in numbers
 that such a program takes, and measured by one. The error over seeds says how much a figure moves when
@@ -21,6 +22,7 @@ from rich.console import Console
 from vaelab import report
 from vaelab.config.experiment import Experiment, build, renumbered
 from vaelab.config.sweep import Point, Sweep, read_sweep
+from vaelab.report import rate_distortion
 from vaelab.report import sweep as sweep_report
 from vaelab.runs.data import check_finished, keep, show_notes, with_data
 from vaelab.runs.run import Rows, complete
@@ -73,6 +75,7 @@ def run_sweep(
         write_whole(directory / "sweep.csv", to_csv(rows))
         if is_first():
             sweep_report.plot(directory / "sweep.png", rows)
+            rate_distortion.plot(directory / rate_distortion.FILE, rows)
         write_whole(directory / "sweep.json", report.to_json(rows, smoke=smoke))
     _show(rows, console, smoke=smoke)
     console.print(f"results are in {directory}", highlight=False)
@@ -165,6 +168,9 @@ def _parts(runs: list[Run], memory_bytes: int) -> list[list[Run]]:
 
 def _show(rows: list[dict[str, Any]], console: Console, *, smoke: bool) -> None:
     console.print(sweep_report.table(rows, smoke=smoke))
+    traded = rate_distortion.table(rows, smoke=smoke)
+    if traded is not None:
+        console.print(traded)
     for row in rows:
         where = ", ".join(f"{name}={value}" for name, value in row["settings"].items())
         for line in [*row["failed"], *report.remarks([row])]:

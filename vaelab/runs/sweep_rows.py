@@ -37,6 +37,7 @@ def rows_of(point: Point, runs: list[list[dict[str, Any]] | str]) -> list[dict[s
             values = [r[name]["mean"] if r[name] else None for r in same]
             missing = any(value is None for value in values)
             row[name] = None if missing else _over_seeds(np.float64(values), same, name)
+        row |= _rate_distortion(same)
         row["generalization_gap"] = None
         if row["split"] == "test":
             row["generalization_gap"] = _generalization(good, row["family"])
@@ -44,6 +45,17 @@ def rows_of(point: Point, runs: list[list[dict[str, Any]] | str]) -> list[dict[s
             row[count] = sum(_count(r[count]) for r in same)
         rows.append(row)
     return rows
+
+
+def _rate_distortion(same: tuple[dict[str, Any], ...]) -> dict[str, dict[str, float]]:
+    """rate and distortion over the seeds; nothing where a run does not have them."""
+    diagnostics = tuple(row.get("diagnostics", {}) for row in same)
+    if not all("rate" in each for each in diagnostics):
+        return {}
+    return {
+        name: _over_seeds(np.float64([each[name]["mean"] for each in diagnostics]), diagnostics, name)
+        for name in ("rate", "distortion")
+    }
 
 
 def _generalization(runs: list[list[dict[str, Any]]], family: str) -> dict[str, float] | None:

@@ -26,20 +26,42 @@ class TrainedEncoder(NamedTuple):
     psi: Params
 
 
+class Ended(NamedTuple):
+    """How a stage ended: the state that is measured, the last step, the measured one, by which setting."""
+
+    state: TrainState
+    step: int
+    measured_step: int
+    by: str
+
+
 class Trained(NamedTuple):
-    """What training leaves: theta; the encoder of each family that has one; mean-field learning's table."""
+    """What training leaves: theta; the encoder of each family that has one; mean-field learning's table.
+
+    stages: for each of them what `gap.json` says under `training`.
+    """
 
     theta: Params
     encoders: dict[str, TrainedEncoder]
     table: Table | None = None
+    stages: tuple[dict[str, Any], ...] = ()
 
-    def after(self, stage: Stage, state: TrainState) -> "Trained":
+    def after(self, stage: Stage, ended: Ended) -> "Trained":
         """With what this stage has left."""
+        state = ended.state
+        said = {
+            "stage": stage.name,
+            "last_step": ended.step,
+            "measured_step": ended.measured_step,
+            "ended_by": ended.by,
+        }
+        stages = (*self.stages, said)
         if isinstance(state.psi, Table):
-            return Trained(state.theta, {}, state.psi)
+            return Trained(state.theta, {}, state.psi, stages)
         system = stage.system
         encoder = TrainedEncoder(system.family, system.regime, state.psi)
-        return self._replace(theta=state.theta, encoders={**self.encoders, stage.family: encoder})
+        encoders = {**self.encoders, stage.family: encoder}
+        return self._replace(theta=state.theta, encoders=encoders, stages=stages)
 
 
 def subject_of(experiment: Experiment, split: str, trained: Trained) -> Subject:

@@ -45,8 +45,11 @@ from vaelab.runtime.processes import of_first
 
 def _is_wanted(record: logging.LogRecord) -> bool:
     # Orbax logs through absl's one logger, whose level belongs to the application. Its progress
-    # reports are noise, and what it logs as an error also reaches the caller as an exception.
-    return "orbax" not in record.pathname or record.levelno == logging.WARNING
+    # reports are noise, and what it logs as an error also reaches the caller as an exception. It warns of
+    # a directory that is only read each time that `newest` asks for that.
+    if "orbax" not in record.pathname:
+        return True
+    return record.levelno == logging.WARNING and not re.search("read[_ ]only", record.getMessage())
 
 
 absl.logging.get_absl_logger().addFilter(_is_wanted)
@@ -73,8 +76,15 @@ def _read(manager: ocp.CheckpointManager, step: int) -> tuple[dict[str, str], np
 
 
 def read_newest(directory: str | Path) -> dict[str, np.ndarray]:
-    """Every leaf of the newest good step, by its path in the state; nothing is written or moved.
+    """Every leaf of the newest good step, as `newest` gives them."""
+    _, _, leaves = newest(directory)
+    return leaves
 
+
+def newest(directory: str | Path) -> tuple[int, str, dict[str, np.ndarray]]:
+    """(step, sha256, every leaf by its path in the state) of the newest good step.
+
+    Nothing is written or moved.
     Raises CheckpointError where there is no such step.
     """
     directory, reason = Path(directory).absolute(), "there is none"
@@ -86,7 +96,7 @@ def read_newest(directory: str | Path) -> dict[str, np.ndarray]:
             except Exception as error:  # a damaged step raises nearly anything
                 reason = _one_line(error)
                 continue
-            return arrays_of(described, packed)
+            return step, sha256(described, packed), arrays_of(described, packed)
     raise CheckpointError(f"no checkpoint in {directory} can be read: {reason}")
 
 

@@ -38,6 +38,8 @@ LATER: dict[str, Any] = {
     "config.data.label": "",
     "config.data.memory_bytes": 2**28,
     "config.model.likelihood.num_components": 5,
+    "config.train.stop_after": 0,
+    "config.train.keep_best": "",
 }
 """Settings that were added since runs were first kept, with the value that leaves all as it was: a config
 without them is the same config."""

@@ -43,11 +43,18 @@ RATE_OVER_SECONDS = 300  # a chunk may take a minute, and a rate needs two
 
 @contextmanager
 def progress_bar(
-    console: Console, stage: str, total: int, unit: str, *, done: int = 0
+    console: Console,
+    stage: str,
+    total: int,
+    unit: str,
+    *,
+    done: int = 0,
+    reached: Callable[[], int] | None = None,
 ) -> Iterator[Callable[..., None]]:
     """Yields advance(count, **note): on a terminal a bar with the rate and the time left; a line at the end.
 
-    done: the part of the total that was done before.
+    done: the part of the total that was done before. reached: asked at the end for how far it came, where
+    that may be less than the total.
     """
     whole = Column(no_wrap=True)
     columns = (
@@ -76,7 +83,8 @@ def progress_bar(
 
         yield advance
         elapsed = bar.tasks[0].elapsed or 0.0
-    console.print(f"{stage:<26} {total} {unit} in {elapsed:.1f} s  {_note(notes)}".rstrip(), highlight=False)
+    count = total if reached is None else reached()
+    console.print(f"{stage:<26} {count} {unit} in {elapsed:.1f} s  {_note(notes)}".rstrip(), highlight=False)
 
 
 def _note(values: dict[str, float]) -> str:

@@ -26,14 +26,17 @@ def versions() -> Versions:
     }
 
 
-def keep_versions(directory: Path, console: Console, *, across: bool) -> list[Versions]:
+def keep_versions(
+    directory: Path, console: Console, *, across: bool, begun: list[Versions] | None = None
+) -> list[Versions]:
     """Every set of versions that a run was made with, the first one first and the present one among them.
 
-    across: whether to go on under other versions than before. The same seed rounds otherwise there: what is
-    trained or measured in two parts is neither's. Raises DirectoryError where that was not asked for.
+    begun: those of the run that it starts from, if any. across: whether to go on under other versions than
+    before. The same seed rounds otherwise there: what is trained or measured in two parts is neither's.
+    Raises DirectoryError where that was not asked for.
     """
     path, now = directory / FILE, versions()
-    before: list[Versions] = stored_json(path, lambda: [now], console)
+    before: list[Versions] = stored_json(path, lambda: begun or [now], console)
     if now in before:
         return before
     if not across:

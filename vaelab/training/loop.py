@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -128,6 +129,8 @@ def fit(
     chunk_size: int,
     max_skipped: int = 0,
     devices: int = 1,
+    finished: Callable[[int], bool] = lambda run: False,
+    before: Mapping[int, int] = MappingProxyType({}),
 ) -> Iterator[tuple[Progress, ...]]:
     """Trains R runs as one program up to num_steps, yielding a Progress of each after each chunk of steps.
 
@@ -137,21 +140,29 @@ def fit(
     of it before asking for the next. The states passed in stay whole.
 
     A run in which more than max_skipped steps in a row have a bound or a gradient that is not finite is
-    marked as failed, and stays as it was before that chunk; the others go on, and once they are half of the
+    marked as failed, and stays as it was before that chunk. A run that is finished by its number, which is
+    asked after each yield, stays as it was yielded. The others go on, and once they are half of the
     program's runs in one of their own. Ends early where no run goes on. To go on past such a step, the
     system's optimizer must leave it out, as optax.apply_if_finite(optimizer, max_skipped) does.
+
+    before: the steps at which runs, by number, were finished in a training that was interrupted since. They
+    take no step, and have their places in the programs of the uninterrupted one, which would round otherwise.
 
     pixels_NxD: the devices hold an array whole, of `Rows` a portion at a time. devices: as many at most share
     each batch; the gradient is that of the whole batch. The runs are divided over the devices.
     """
-    first_step = int(starts[0].state.step)
+    first_step = min(int(start.state.step) for run, start in enumerate(starts) if run not in before)
     mesh = training_mesh(devices, batch_size)
     if len(starts) == 1 and mesh is not None and mesh.shape["data"] == 1:
         mesh = None  # every process trains the same run
     watches = [Watch(start.state, max_skipped) for start in starts]
     batches = Batches(pixels_NxD, index_N, mesh)
-    states, ended = [start.state for start in starts], {}
+    states = [start.state for start in starts]
+    no_metrics = StepMetrics(*(np.zeros(0) for _ in StepMetrics._fields))
+    ended = {run: Progress(step, states[run], no_metrics) for run, step in before.items()}
     program = _Program(starts, states, range(len(starts)), system_of, mesh)
+    for step in sorted(step for step in before.values() if step <= first_step):
+        program = program.without([run for run in before if before[run] <= step], states)
     for first, length in _lengths(first_step, num_steps, chunk_size):
         rows = {
             run: batch_indices(
@@ -170,11 +181,10 @@ def fit(
             if failed:
                 ended[run] = chunk[run]
         yield tuple(chunk[run] for run in range(len(starts)))
-        going_on = [run for run in range(len(starts)) if run not in ended]
-        if not going_on:
+        ended |= {run: chunk[run] for run in range(len(starts)) if run not in ended and finished(run)}
+        if len(ended) == len(starts):
             return
-        if 2 * len(program.places(going_on)) <= len(program.runs):
-            program = _Program(starts, states, going_on, system_of, mesh)
+        program = program.without([run for run in ended if before.get(run, 0) <= first + length], states)
 
 
 @jax.jit
@@ -197,7 +207,7 @@ class _Program:
         system_of: SystemOf,
         mesh: Mesh | None,
     ):
-        self._several = len(starts) > 1
+        self._starts, self._several = starts, len(starts) > 1
         self._parts = mesh.shape["runs"] if self._several and mesh is not None else 1
         self._mesh, self._system_of = mesh, system_of
         self.runs = self.places(runs)
@@ -218,6 +228,13 @@ class _Program:
         """The run at each place of a program of these runs."""
         count = -(-len(runs) // self._parts) * self._parts
         return [runs[min(place, len(runs) - 1)] for place in range(count)]
+
+    def without(self, ended: Sequence[int], states: Sequence[TrainState]) -> "_Program":
+        """This program, or one of half its size or less of the runs that have not ended, at these states."""
+        going_on = [run for run in range(len(self._starts)) if run not in ended]
+        if 2 * len(self.places(going_on)) > len(self.runs):
+            return self
+        return _Program(self._starts, states, going_on, self._system_of, self._mesh)
 
     def advance(
         self, rows: Mapping[int, np.ndarray], batches: Batches

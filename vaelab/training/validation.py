@@ -24,8 +24,8 @@ def evaluate(
     *,
     num_samples: int,
     chunk_size: int | Memory,
-) -> tuple[float, float]:
-    """(mean, standard error over datapoints) of L[q(x)], nats, on every row given.
+) -> np.ndarray:
+    """L[q(x)] of every row given, [N], nats.
 
     A datapoint's draws are the same at each call, so that two evaluations differ by their parameters alone.
     """
@@ -41,7 +41,11 @@ def evaluate(
         )
         for rows in portions
     ]
-    elbo_N = np.concatenate(parts)
+    return np.concatenate(parts)
+
+
+def mean_and_stderr(elbo_N: np.ndarray) -> tuple[float, float]:
+    """(mean, standard error over datapoints)."""
     return float(np.mean(elbo_N)), float(np.std(elbo_N, ddof=1) / math.sqrt(elbo_N.size))
 
 
