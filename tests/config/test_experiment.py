@@ -179,8 +179,8 @@ def test_a_bad_value_is_one_line_that_names_its_setting_and_the_fix(key, value, 
         ("diagonal", {"objective.name": "beta_elbo", "objective.warmup_steps": 41}, "at most the 40 steps"),
         (
             "diagonal",
-            {"model.network": "convolutional", "model.hidden": (9,), "model.channels": (2,) * 4},
-            "8x8",
+            {"model.network": "convolutional", "model.hidden": (9,), "model.channels": ()},
+            "one stage at least",
         ),
     ],
 )

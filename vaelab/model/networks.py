@@ -190,7 +190,9 @@ def convolutional_problem(
     if len(image_shape) not in (2, 3):
         sides = "x".join(map(str, image_shape))
         return "network", f"x of {sides} is no image (height, width) or (height, width, channels): take mlp"
-    if not channels or len(hidden) != 1:
+    if not channels:
+        return "channels", "a convolutional network has one stage at least: give their channels, as (32, 64)"
+    if len(hidden) != 1:
         return "hidden", "a convolutional network has one dense layer: give one width"
     return None
 
