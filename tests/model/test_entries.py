@@ -125,7 +125,7 @@ def test_a_network_that_can_be_has_no_problem(kind, shape):
         ((16,), HIDDEN, CHANNELS, "network"),
         ((2, 4, 4, 3), HIDDEN, CHANNELS, "network"),
         (SHAPE, (6, 6), CHANNELS, "hidden"),
-        (SHAPE, HIDDEN, (), "hidden"),
+        (SHAPE, HIDDEN, (), "channels"),
     ],
 )
 def test_what_a_convolutional_network_cannot_have_is_named(shape, hidden, channels, setting):
