@@ -3,8 +3,8 @@
     python launch.py --config=experiments/rate_distortion.py --workdir=runs/rate_distortion
 
 Digits, diagonal q, beta of the training objective from 0.25 to 4, three seeds of each as one program. No q of
-any of these models has a rate and a distortion that add up to less than minus the best log p(x), drawn in
-`rate_distortion.png`.
+any of these models has a rate and a distortion that add up to less than minus the best log p(x). That
+limit, drawn in `rate_distortion.png`, is by a lower bound of log p(x): it may be too high by what that loses.
 
 Measured on two CPU cores, beside other work, 593 s (403 s of processor time); 360 test images, nats a
 datapoint, mean ± standard error over three seeds:

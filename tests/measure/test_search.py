@@ -66,7 +66,7 @@ def test_a_pilot_with_several_modes_is_searched_once_more(monkeypatch, growth):
     at = Fitted(MEAN_MxK[None, :1], np.full((1, K), 0.3, np.float32))
     searched = search_pilot(subject, inputs, at, jax.random.key(0))
     assert sizes == [8, 64][: 1 + (growth > 1)]
-    assert scales == [1.0, search.WIDER][: 1 + (growth > 1)]
+    assert scales == [1.0, 2.0][: 1 + (growth > 1)]
     # An error is that of the runs: a second sampler of fewer would be sure of chance.
     assert set(runs) == {config.num_runs}
     assert len(set(keys)) == len(keys)

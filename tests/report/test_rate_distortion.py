@@ -1,4 +1,4 @@
-"""The rate-distortion curve of a sweep, and the region that no q reaches."""
+"""The rate-distortion curve of a sweep, and the limit for any q of its models."""
 
 import math
 
@@ -41,7 +41,7 @@ def test_every_point_is_drawn_and_the_region_below_the_line_is_shaded(monkeypatc
     for axis, least in ((test, 23.0), (train, 20.0)):  # that of the split's own datapoints
         (line,) = (line for line in axis.lines if line.get_linestyle() == "--")
         np.testing.assert_allclose(line.get_xydata().sum(axis=1), least)
-        (region,) = (shape for shape in axis.collections if shape.get_label() == "no q")
+        (region,) = (shape for shape in axis.collections if shape.get_label().startswith("beyond it"))
         vertices = region.get_paths()[0].vertices
         # Its corners are on the line or at the lower edge, never above: nothing that can be is shaded.
         below = np.minimum(vertices.sum(axis=1) - least, vertices[:, 1] - axis.get_ylim()[0])

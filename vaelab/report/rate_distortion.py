@@ -1,4 +1,4 @@
-"""The rate-distortion curve of a sweep over the weight of the KL, and the region that no q reaches.
+"""The rate-distortion curve of a sweep over the weight of the KL, and the limit for any q of its models.
 
 Rate R = E KL(q || p(z)) and distortion D = -E E_q log p(x given z) of an encoder's q add up to minus its
 ELBO, and the ELBO of any q is at most log p(x):
@@ -82,7 +82,14 @@ def _shade(axis: Any, least: float | None) -> None:
     limits = axis.get_xlim(), axis.get_ylim()
     rate = np.array(limits[0])
     axis.plot(rate, least - rate, "--", color="#555555", label="R + D = -log p(x), the best measured")
-    axis.fill_between(rate, limits[1][0], least - rate, color="#dddddd", label="no q", zorder=0)
+    axis.fill_between(
+        rate,
+        limits[1][0],
+        least - rate,
+        color="#dddddd",
+        label="beyond it: no q, but for the error of log p(x)",
+        zorder=0,
+    )
     axis.set_xlim(*limits[0])
     axis.set_ylim(*limits[1])
 
