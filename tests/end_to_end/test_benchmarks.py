@@ -112,6 +112,15 @@ def test_the_demo_compiles_few_programs():
 
 
 @pytest.mark.slow
+def test_two_levels_of_the_compiler_are_compared():
+    result = output("benchmarks/optimization_level.py", "--smoke")
+    rows = {row["program"]: row for row in result["rows"]}
+    assert {"_round", "_score", "_estimate"} <= rows.keys()
+    assert result["total"]["compile_3"] == pytest.approx(sum(row["compile_3"] for row in rows.values()))
+    assert rows["_recognise"]["same"]
+
+
+@pytest.mark.slow
 def test_a_table_of_sixty_thousand_rows_fits_two_gigabytes():
     result = output("benchmarks/mean_field_table.py", "--rounds", "1", "--num_steps", "40")
     assert result["table_bytes"] == 60_000 * 100 * 4

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vaelab.runtime import devices
 from vaelab.runtime.devices import map_datapoints
 from vaelab.runtime.memory import Memory, bytes_per_row, release_programs
 from vaelab.types import ConfigError
@@ -128,6 +129,12 @@ def test_programs_are_let_go_of_before_the_kernel_has_no_more_maps(monkeypatch):
         )
         assert release_programs() is is_released
     assert cleared == [True]
+
+
+def test_programs_are_compiled_with_the_options(monkeypatch):
+    monkeypatch.setattr(devices, "compiler_options", lambda: {"no_such_option": 1})
+    with pytest.raises(Exception, match="no_such_option"):
+        map_datapoints(lambda shared, x: x, None, np.zeros(2, np.float32), chunk_size=2)
 
 
 def test_a_function_whose_rows_all_fit_is_traced_once():
