@@ -59,6 +59,18 @@ def test_intervals_hold_log_evidence_as_often_as_they_say(start):
     assert np.sqrt(np.mean(error**2)) < 0.15
 
 
+@pytest.mark.long
+def test_particles_are_those_of_every_run_and_at_the_posterior():
+    particle_NxSxK = estimates(SMALL, OPTIMUM_P, 200).particle_SxK
+    assert particle_NxSxK.shape == (200, SMALL.num_runs * SMALL.num_particles, K)
+    run_NxRxK = particle_NxSxK.reshape(200, SMALL.num_runs, -1, K).mean(axis=2)
+    assert len(np.unique(run_NxRxK)) == run_NxRxK.size
+    mean_K = EXACT.posterior(X_D)[0]
+    for r in range(SMALL.num_runs):
+        for k in range(K):
+            oracles.assert_mean(np.float64(run_NxRxK[:, r, k]), mean_K[k], rounding=0.01)
+
+
 def test_more_is_tempered_from_the_prior_than_from_near_the_posterior():
     prior, near = (estimates(SMALL, phi_P, 200).num_temperatures for phi_P in (DIAGONAL.init(), OPTIMUM_P))
     assert np.mean(near) < np.mean(prior)
