@@ -104,10 +104,10 @@ def build(config: Any, given: Any = None) -> Experiment:
 
     check_batch(top.section("train"), train.batch_size, len(dataset.splits["train"].index_N))
     check_validation(top.section("train"), train.stop_after, len(dataset.splits["validation"].index_N))
-    observed = partial(_observed, named_key(data_section.integer("seed", 0), "observe"), observe=observe)
+    observed = partial(_observed, named_key(data_section.integer("seed", 0), "observe"), observe)
     train_split, observe_training = dataset.splits["train"], observe
     if not is_simulated and _once(top):
-        x_NxD, _ = observed(train_split, max_points=0)
+        x_NxD, _ = observed(train_split, 0)
         train_split, observe_training = train_split._replace(pixels_NxD=x_NxD), data.identity
     inference = inference_settings(top, family_of)
     planned, trained = _plans(top, dataset, observe_training, train, family_of, inference, latent_model)
@@ -125,11 +125,8 @@ def build(config: Any, given: Any = None) -> Experiment:
         stages=stages(planned, trained),
         train_split=train_split,
         image_shape=dataset.image_shape,
-        validation=observed(dataset.splits["validation"], max_points=0),
-        inputs={
-            name: _in_memory(observed(split, max_points=evaluate.max_points))
-            for name, split in measured.items()
-        },
+        validation=observed(dataset.splits["validation"], 0),
+        inputs={name: _in_memory(observed(split, evaluate.max_points)) for name, split in measured.items()},
         labels=_labels(measured, evaluate.max_points),
         quantized=None if is_simulated else _quantized(data_section, dataset),
         train=train,
@@ -212,7 +209,7 @@ def _once(top: Section) -> bool:
     return once
 
 
-def _observed(key: Key, split: data.Split, *, observe: Observe, max_points: int) -> Inputs:
+def _observed(key: Key, observe: Observe, split: data.Split, max_points: int) -> Inputs:
     """Each example observed with fold_in(key, its index): the same x in every run, split and order."""
     count = min(max_points or len(split.index_N), len(split.index_N))
     index_N = split.index_N[:count]
