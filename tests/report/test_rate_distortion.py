@@ -40,12 +40,20 @@ def test_every_point_is_drawn_and_the_region_below_the_line_is_shaded(monkeypatc
     assert [text.get_text() for text in test.texts] == ["β = 4.0", "β = 1.0", "β = 0.25"]
     for axis, least in ((test, 23.0), (train, 20.0)):  # that of the split's own datapoints
         (line,) = (line for line in axis.lines if line.get_linestyle() == "--")
+        assert np.all(line.get_ydata() >= axis.get_ylim()[0])
         np.testing.assert_allclose(line.get_xydata().sum(axis=1), least)
         (region,) = (shape for shape in axis.collections if shape.get_label().startswith("beyond it"))
         vertices = region.get_paths()[0].vertices
         # Its corners are on the line or at the lower edge, never above: nothing that can be is shaded.
         below = np.minimum(vertices.sum(axis=1) - least, vertices[:, 1] - axis.get_ylim()[0])
         assert np.all(below < 1e-6)
+
+
+@pytest.mark.parametrize("smoke", [False, True])
+def test_a_trial_says_so_in_the_picture(smoke, monkeypatch, tmp_path):
+    axes = axes_of(monkeypatch, rate_distortion)
+    rate_distortion.plot(tmp_path / "curve.png", ROWS, smoke=smoke)
+    assert ("mean nothing" in axes[0].figure.get_suptitle()) is smoke
 
 
 def test_the_table_has_both_and_their_sum():

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
+from rich.text import Text
 
 from vaelab.report.plots import PALETTE, figure
-from vaelab.report.tables import cell, plain_table
+from vaelab.report.tables import OF_NO_VALUE, cell, plain_table
 
 FILE = "rate_distortion.png"
 WEIGHT = "objective.beta"
@@ -48,7 +49,7 @@ def table(rows: list[dict[str, Any]], *, smoke: bool = False) -> Table | None:
     return plain_table("rate and distortion, nats a datapoint", lines, smoke=smoke)
 
 
-def plot(path: Path, rows: list[dict[str, Any]]) -> None:
+def plot(path: Path, rows: list[dict[str, Any]], *, smoke: bool = False) -> None:
     """D against R with errors over seeds, a panel a split and a line a family; nothing of another sweep."""
     rows = _traded(rows)
     if not rows:
@@ -67,20 +68,25 @@ def plot(path: Path, rows: list[dict[str, Any]]) -> None:
             for row, *place in zip(curve, x, y, strict=True):
                 weight = row["settings"][WEIGHT]
                 axis.annotate(f"β = {weight}", place, (6, 6), textcoords="offset points", fontsize=8)
+        axis.margins(0.15)  # room for the labels
         _shade(axis, least_sum(here))
         axis.set_title(split, fontsize=10)
         axis.set_xlabel("rate, nats a datapoint")
-        axis.legend(loc="upper right", frameon=False, fontsize=8)
+        axis.legend(loc="best", fontsize=8)
     axes[0].set_ylabel("distortion, nats a datapoint")
+    if smoke:
+        drawn.suptitle(Text.from_markup(OF_NO_VALUE).plain, color="#cc3311", fontsize=10)
     drawn.savefig(path, dpi=120)
 
 
 def _shade(axis: Any, least: float | None) -> None:
-    """The region below R + D = least."""
+    """The region below R + D = least, with all of that line in view."""
     if least is None:
         return
     limits = axis.get_xlim(), axis.get_ylim()
     rate = np.array(limits[0])
+    lowest = min(limits[1][0], least - rate[1])
+    limits = limits[0], (lowest, limits[1][1])
     axis.plot(rate, least - rate, "--", color="#555555", label="R + D = -log p(x), the best measured")
     axis.fill_between(
         rate,

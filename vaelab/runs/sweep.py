@@ -75,7 +75,7 @@ def run_sweep(
         write_whole(directory / "sweep.csv", to_csv(rows))
         if is_first():
             sweep_report.plot(directory / "sweep.png", rows)
-            rate_distortion.plot(directory / rate_distortion.FILE, rows)
+            rate_distortion.plot(directory / rate_distortion.FILE, rows, smoke=smoke)
         write_whole(directory / "sweep.json", report.to_json(rows, smoke=smoke))
     _show(rows, console, smoke=smoke)
     console.print(f"results are in {directory}", highlight=False)
