@@ -132,6 +132,8 @@ class PosteriorFamily(NamedTuple):
     sample_and_log_prob(phi_P, eps_K) -> (z_K, log q)  z and its own density in one pass
     dist(phi_P) -> distrax distribution                q itself, built where it is used
     kl_to_prior(phi_P) -> []                           KL(q || N(0, I)) in closed form; None if there is none
+    near(mu_K, S_KxK) -> phi_P                         a member near N(mu, S S'), where the inner loop begins;
+                                                       see `posterior.project.near`; None where there is none
     score_of_draw(phi_P, eps_K) -> g_K                 grad_z log q(z) at z = reparameterize(phi, eps), where
                                                        that takes less than dist(phi_P).log_prob at z; else
                                                        None
@@ -149,6 +151,7 @@ class PosteriorFamily(NamedTuple):
     dist: "Callable[[Array], distrax.Distribution]"
     shared_size: int = 0
     kl_to_prior: Callable[[Array], Array] | None = None
+    near: Callable[[Array, Array], Array] | None = None
     score_of_draw: Callable[[Array, Array], Array] | None = None
     gaussian: "GaussianGeometry | None" = None
 

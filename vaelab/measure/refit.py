@@ -11,7 +11,7 @@ from vaelab.measure.few import fit_rows, score_rows
 from vaelab.measure.fit import InferenceSettings, LocalFit, Problem
 from vaelab.model.latent import bind
 from vaelab.objective.draws import Estimate
-from vaelab.posterior.project import has_projection
+from vaelab.posterior.project import near
 from vaelab.runtime.devices import map_datapoints, take
 from vaelab.runtime.memory import Memory
 from vaelab.types import Array, LatentModel, Params, PosteriorFamily
@@ -58,8 +58,8 @@ def refit(
     """Fits this family at other modes than its fit's, where they promise more; and at any where that failed.
 
     reached_N: the place of the mode that the fit sits at. first_round: a number above those of the rounds
-    that the fit took, for other draws. A family that has no member nearest to a Gaussian distribution keeps
-    its fit.
+    that the fit took, for other draws. A family that has no member `near` a Gaussian distribution keeps its
+    fit.
     """
     count = len(reached_N)
     best = Refitted(
@@ -69,7 +69,7 @@ def refit(
         jax.tree.map(np.array, fit.elbo_optimal),
         Estimate(np.zeros(count), np.zeros(count)),
     )
-    if not has_projection(family):
+    if near(family) is None:
         # What its mode loses is not known where another is the heavier.
         unknown_N = np.argmax(np.nan_to_num(modes.log_weight_M, nan=0.0), axis=1) != reached_N
         lost = np.where(unknown_N & np.isfinite(modes.log_weight_M[:, 0]), np.nan, 0.0)
@@ -123,10 +123,10 @@ def _targets(
 
 
 def _laplace(model: LatentModel, family: PosteriorFamily, theta: Params, row: tuple[Any, ...]) -> Array:
-    """phi of the member nearest to the Gaussian distribution of the curvature at a mode."""
+    """phi of the member near the Gaussian distribution of the curvature at a mode."""
     x_D, z_K, axis_K = row
     mode = mode_at(bind(model, theta, x_D), z_K, axis_K)
-    return family.gaussian.project(mode.z_K, mode.scale_KxK)
+    return near(family)(mode.z_K, mode.scale_KxK)
 
 
 def _scored(

@@ -18,6 +18,7 @@ from jax.flatten_util import ravel_pytree
 
 from vaelab.keys import named_key
 from vaelab.model.likelihood import LOG_2PI
+from vaelab.posterior.gaussian import mean_field_log_sd
 from vaelab.types import Array, PosteriorFamily, SharedPhi
 
 if TYPE_CHECKING:
@@ -89,6 +90,10 @@ def _flow(
         base = distrax.Independent(distrax.Normal(mu_K, jnp.exp(log_sigma_K)), 1)
         return distrax.Transformed(base, chain(layers))
 
+    def near(mu_K: Array, scale_KxK: Array) -> Array:
+        # With the identity for T the mean-field optimum of N(mu, S S').
+        return jnp.concatenate([mu_K, mean_field_log_sd(scale_KxK), flat_R])
+
     return PosteriorFamily(
         name=name,
         latent_dim=K,
@@ -97,6 +102,7 @@ def _flow(
         init=lambda: jnp.concatenate([jnp.zeros(2 * K), flat_R]),
         reparameterize=reparameterize,
         sample_and_log_prob=sample_and_log_prob,
+        near=near,
         score_of_draw=score_of_draw if slow_inverse else None,
         dist=dist,
     )

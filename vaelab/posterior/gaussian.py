@@ -50,6 +50,7 @@ def location_scale_family(
     dist: "Callable[[Array], distrax.Distribution]",
     kl_to_prior: Callable[[Array], Array],
     gaussian: GaussianGeometry,
+    near: Callable[[Array, Array], Array] | None = None,
 ) -> PosteriorFamily:
     """A Gaussian family from its parts; log_abs_det(phi_P) -> [] is log|det S|."""
     return PosteriorFamily(
@@ -61,8 +62,16 @@ def location_scale_family(
         sample_and_log_prob=sample_with_density(reparameterize, log_abs_det),
         dist=dist,
         kl_to_prior=kl_to_prior,
+        near=near,
         gaussian=gaussian,
     )
+
+
+def mean_field_log_sd(scale_KxK: Array, turn_KxK: Array | None = None) -> Array:
+    """log sigma_K, sigma_k^2 = 1 / (Q' (S S')^-1 Q)_kk, Q = turn or I: given the others, along Q's axes."""
+    inverse_KxK, _ = inverse_and_log_abs_det(scale_KxK)
+    root_KxK = inverse_KxK if turn_KxK is None else inverse_KxK @ turn_KxK
+    return -0.5 * jnp.log(jnp.sum(root_KxK**2, axis=0))
 
 
 def _triangular_dual(grad_mu_K: Array, grad_KxK: Array, concavity_KxK: Array) -> Array:
@@ -126,8 +135,7 @@ def diagonal(latent_dim: int) -> PosteriorFamily:
 
     def project(mu_K: Array, scale_KxK: Array) -> Array:
         # argmin KL(q || N(mu, S S')) keeps mu and takes sigma_i^2 = 1 / ((S S')^-1)_ii.
-        inverse_KxK, _ = inverse_and_log_abs_det(scale_KxK)
-        return jnp.concatenate([mu_K, -0.5 * jnp.log(jnp.sum(inverse_KxK**2, axis=0))])
+        return jnp.concatenate([mu_K, mean_field_log_sd(scale_KxK)])
 
     def init() -> Array:
         return jnp.zeros(2 * K)

@@ -1,5 +1,7 @@
 """One distribution in the coordinates of another family, or the nearest that this family has."""
 
+from collections.abc import Callable
+
 from vaelab.types import Array, PosteriorFamily
 
 
@@ -12,6 +14,14 @@ def searched_as(family: PosteriorFamily) -> PosteriorFamily:
 def has_projection(family: PosteriorFamily) -> bool:
     """Whether the member nearest to a Gaussian distribution has a closed form."""
     return family.gaussian is not None and family.gaussian.project is not None
+
+
+def near(family: PosteriorFamily) -> Callable[[Array, Array], Array] | None:
+    """(mu_K, S_KxK) -> phi_P of a member near N(mu, S S'): the nearest where that has a closed form.
+
+    None for a family that has neither `gaussian.project` nor `near`.
+    """
+    return family.gaussian.project if has_projection(family) else family.near
 
 
 def same_distribution(phi_P: Array, source: PosteriorFamily, target: PosteriorFamily) -> Array:

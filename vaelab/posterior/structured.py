@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
-from vaelab.linalg import cholesky, inverse_lower
-from vaelab.posterior.gaussian import location_scale_family
+from vaelab.linalg import cholesky, eigh, inverse_lower
+from vaelab.posterior.gaussian import location_scale_family, mean_field_log_sd
 from vaelab.types import Array, GaussianGeometry, PosteriorFamily
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def _family(
     log_abs_det: Callable[[Array], Array],
     kl_to_prior: Callable[[Array], Array],
     natural_gradient: Callable[[Array, Array], Array],
+    near: Callable[[Array, Array], Array],
 ) -> PosteriorFamily:
     import distrax
 
@@ -57,7 +58,7 @@ def _family(
         return distrax.MultivariateNormalFromBijector(phi_P[:K], operator(phi_P))
 
     return location_scale_family(
-        name, K, init_P.size, lambda: init_P, reparameterize, log_abs_det, dist, kl_to_prior, geometry
+        name, K, init_P.size, lambda: init_P, reparameterize, log_abs_det, dist, kl_to_prior, geometry, near
     )
 
 
@@ -112,9 +113,29 @@ def low_rank(latent_dim: int, *, rank: int) -> PosteriorFamily:
     def natural_gradient(phi_P: Array, grad_P: Array) -> Array:
         return _low_rank_natural_gradient(*split(phi_P)[1:], grad_P)
 
+    def near(mu_K: Array, scale_KxK: Array) -> Array:
+        return jnp.concatenate([mu_K, *_principal_factors(scale_KxK, r)])
+
     log_d_K = jnp.where(jnp.arange(K) < r, jnp.log(0.8), 0.0)
     init_P = jnp.concatenate([jnp.zeros(K), log_d_K, 0.75 * jnp.eye(K, r).reshape(-1)])
-    return _family("low_rank", K, init_P, operator, log_abs_det, kl_to_prior, natural_gradient)
+    return _family("low_rank", K, init_P, operator, log_abs_det, kl_to_prior, natural_gradient, near)
+
+
+LEAST_FACTOR = 0.05  # of the variance along a factor: V = 0 is a stationary point
+
+
+def _principal_factors(scale_KxK: Array, r: int) -> tuple[Array, Array]:
+    """(log d_K, V flat) of D (I + V V') D near S S', nearer than its mean-field optimum D^2.
+
+    With M = D (S S')^-1 D, whose diagonal is 1, and its eigenvectors e_j of the r smallest eigenvalues 1/l_j,
+    V_j = (l_j - 1)^1/2 e_j changes KL(q || N(mu, S S')) by 1/2 sum_j (1 - 1/l_j - log l_j) <= 0: the trace
+    of M V V' less log|I + V V'|.
+    """
+    log_d_K = mean_field_log_sd(scale_KxK)
+    white_KxK = jnp.exp(-log_d_K)[:, None] * scale_KxK
+    value_K, vector_KxK = eigh(white_KxK @ white_KxK.T)
+    size_r = jnp.sqrt(jnp.maximum(value_K[-r:] - 1.0, LEAST_FACTOR))
+    return log_d_K, (vector_KxK[:, -r:] * size_r[None, :]).reshape(-1)
 
 
 def _low_rank_natural_gradient(
@@ -206,5 +227,28 @@ def householder(latent_dim: int, *, num_reflections: int) -> PosteriorFamily:
         mean_K = root_KxK @ (root_KxK.T @ grad_P[:K])
         return jnp.concatenate([mean_K, _solve(metric, grad_P[K:])])
 
+    def near(mu_K: Array, scale_KxK: Array) -> Array:
+        # The m widest axes turned to where they lie; the rest as the mean-field optimum of what is turned so.
+        vector_KxK = eigh(scale_KxK @ scale_KxK.T)[1][:, ::-1]
+        v_mxK = _reflections(vector_KxK[:, :m])
+        turn = operator(jnp.concatenate([mu_K, jnp.zeros(K), v_mxK.reshape(-1)]))
+        return jnp.concatenate([mu_K, mean_field_log_sd(scale_KxK, turn.matrix), v_mxK.reshape(-1)])
+
     init_P = jnp.concatenate([jnp.zeros(2 * K), jnp.eye(m, K).reshape(-1)])
-    return _family("householder", K, init_P, operator, log_abs_det, kl_to_prior, natural_gradient)
+    return _family("householder", K, init_P, operator, log_abs_det, kl_to_prior, natural_gradient, near)
+
+
+def _reflections(vector_Kxm: Array) -> Array:
+    """v_mxK whose reflections' product has these orthonormal columns first, but for their signs.
+
+    As Householder's QR factorisation makes them (Golub & Van Loan 2013, algorithm 5.2.1).
+    """
+    K, m = vector_Kxm.shape
+    every = []
+    for i in range(m):
+        below_K = jnp.where(jnp.arange(K) >= i, vector_Kxm[:, i], 0.0)
+        sign = jnp.where(below_K[i] < 0.0, -1.0, 1.0)
+        v_K = below_K.at[i].add(sign * jnp.linalg.norm(below_K))
+        vector_Kxm -= 2.0 * jnp.outer(v_K, v_K @ vector_Kxm) / jnp.sum(v_K**2)
+        every.append(v_K)
+    return jnp.stack(every)
