@@ -7,8 +7,10 @@
 
 Each group of `benchmarks/posteriors/` is one `vaelab.audit` with the default settings, families diagonal
 and full, evidence "auto". A datapoint is flagged where the audit itself warns of it: a fit that has not
-converged, a Pareto k over 0.7, a stated error over 0.1 nats or none, modes said to be missed; and where modes
-are named in the notes alone and not by datapoint, every datapoint of that audit. Among the others:
+converged, a Pareto k over 0.7, a stated error over 0.1 nats or none, modes said to be missed; every datapoint
+of an audit whose rows say that log p(x) is a lower bound beyond its error, as several modes are seen and
+narrow ones may not be (`modes.may_lack`); and where modes are named in the notes alone and not by datapoint,
+every datapoint of that audit. Among the others:
 
     covered    |claimed log p(x) - exact| <= 2 stated errors + 8 float32 steps of |exact| + K + 1
     miss       |claimed - exact| > 0.1 nats
@@ -50,8 +52,10 @@ MODES = re.compile(r"\bmodes?\b")
 Case = dict[str, Any]
 
 
-def cases(name: str, group: Posteriors, per_datapoint: Mapping[str, Any], notes: list[str]) -> list[Case]:
-    """What was claimed of each datapoint beside what is true."""
+def cases(
+    name: str, group: Posteriors, per_datapoint: Mapping[str, Any], notes: list[str], *, lacking: bool = False
+) -> list[Case]:
+    """What was claimed of each datapoint beside what is true; lacking: whether its rows say `may_lack`."""
 
     def column(key: str) -> np.ndarray | None:
         return per_datapoint.get(f"given/{key}")
@@ -79,6 +83,7 @@ def cases(name: str, group: Posteriors, per_datapoint: Mapping[str, Any], notes:
             "attained": float(group.attained_N[row]),
             "modes_missed": missed,
             "num_modes": num_modes,
+            "may_lack": lacking,
         }
         every.append(case | judged(case, group.latent_dim, noted=noted))
     return every
@@ -93,6 +98,7 @@ def judged(case: Case, latent_dim: int, *, noted: bool) -> dict[str, Any]:
         "Pareto k": HEAVY < case["pareto_k"] < np.inf,
         "stated error": not case["stated"] <= UNSURE,
         "modes missed": (case["modes_missed"] or 0.0) > 0.0,
+        "lower bound": case["may_lack"],
         "note": noted,
     }
     off = case["claimed"] - case["exact"]
@@ -158,7 +164,8 @@ def measured(name: str, group: Posteriors) -> tuple[dict[str, Any], list[Case]]:
         "processor_seconds": time.process_time() - began,
         "notes": report.notes,
     }
-    every = cases(name, group, report.per_datapoint, report.notes)
+    lacking = any(row["modes"]["may_lack"] for row in report.rows)
+    every = cases(name, group, report.per_datapoint, report.notes, lacking=lacking)
     return line | summary(every), every
 
 

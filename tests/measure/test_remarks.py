@@ -71,7 +71,8 @@ def test_a_lesser_mode_is_one_beyond_the_error_and_what_it_costs_is_the_mean_ove
         "several modes: log p(x, z) has up to 2 of weight at 2 of 4 datapoints, index 10"
     )
     assert several.endswith(
-        "all that were seen, as modes less than 0.5 times as wide as the widest may not be"
+        "all that were seen, as modes less than 0.5 times as wide as the widest may not be: each log p(x) "
+        "here is a lower bound, beyond its error"
     )
     assert "a mode whose bound is 3 nats lower in the mean" in lesser
     assert lesser.endswith("which is reported, at 2 of 4 datapoints, index 10 first")
@@ -95,6 +96,7 @@ def test_the_entry_of_a_row_counts_them():
         "num_several": 2,
         "most": 2,
         "narrowest": 0.5,
+        "may_lack": True,
         "num_crowded": 1,
         "num_refitted": 1,
         "num_at_lesser": 2,
@@ -105,3 +107,21 @@ def test_the_entry_of_a_row_counts_them():
     }
     nothing = searched_outcome(lost=np.full(N, np.nan))
     assert remarks.summary("diagonal", nothing, 1.0)["lost"] is None
+
+
+LACKING = {
+    "several, and only wide ones are met": ((0,), 0.5, True),
+    "several, and narrow ones too": ((0,), remarks.NARROW, False),
+    "several, from a grid of nodes": ((0,), None, False),
+    "one at each datapoint": ((), 0.5, False),
+}
+
+
+@pytest.mark.parametrize("case", LACKING)
+def test_a_log_evidence_may_lack_modes_where_several_are_seen_and_narrow_ones_are_not_met(case):
+    several, narrowest, expected = LACKING[case]
+    measured = searched_outcome(lost=np.zeros(N), several=several)
+    measured.others.narrowest = narrowest
+    assert remarks.may_lack_modes(measured.others) is expected
+    assert ("lower bound" in " ".join(remarks.about_modes("diagonal", measured))) is expected
+    assert remarks.summary("diagonal", measured, 1.0)["may_lack"] is expected

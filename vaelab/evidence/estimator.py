@@ -28,12 +28,14 @@ class Estimator(NamedTuple):
     estimate(log_joint, phis, key) -> Evidence
     bias: of the estimate in expectation, "lower" or "none"
     evaluations: of the decoder, for one datapoint; an expected number where it is random
+    reach: of quadrature, the standard deviations of q* to which it integrates; beyond, mass is an error
     """
 
     name: str
     estimate: Callable[[LogJoint, tuple[Array, ...], Key], Evidence]
     bias: str
     evaluations: float
+    reach: float | None = None
 
 
 def _sound(families: Families, phis: tuple[Array, ...]) -> list[Array]:
@@ -96,7 +98,7 @@ def by_quadrature(families: Families, *, start: str, num_nodes: int, half_width:
         none = jnp.array(jnp.nan)
         return Evidence(integral.log_evidence, integral.error, none, none, none)
 
-    return Estimator("quadrature", estimate, "none", nodes(latent_dim, num_nodes=num_nodes))
+    return Estimator("quadrature", estimate, "none", nodes(latent_dim, num_nodes=num_nodes), half_width)
 
 
 def _start(families: Families, phis: tuple[Array, ...], name: str) -> tuple[PosteriorFamily, Array]:

@@ -8,6 +8,7 @@ from vaelab.measure.other_modes import OtherModes
 from vaelab.measure.subject import Outcome
 
 UNSURE = 0.1  # nats: of quadrature, whose error says of what it may have missed
+NARROW = 0.2  # times the width of the widest: modes above it should be met where several are seen
 OUTSIDE = (
     ": q reaches where the density is 0; transform z so that its support is all of R^K, or give support="
 )
@@ -78,7 +79,20 @@ def about_modes(name: str, outcome: Outcome) -> list[str]:
 
 def _unseen(others: OtherModes) -> str:
     least = others.narrowest
-    return f", as modes less than {least:.2g} times as wide as the widest may not be" if least else ""
+    said = f", as modes less than {least:.2g} times as wide as the widest may not be" if least else ""
+    return (
+        f"{said}: each log p(x) here is a lower bound, beyond its error" if may_lack_modes(others) else said
+    )
+
+
+def may_lack_modes(others: OtherModes) -> bool:
+    """Whether any log p(x) of these datapoints may lack modes that no start has met.
+
+    So where several are seen at one of them, and those less than NARROW times as wide as the widest are the
+    least that the search is expected to meet: its error is then that of the modes that were seen.
+    """
+    several = bool(np.any(others.searched.num_modes > 1))
+    return several and others.narrowest is not None and others.narrowest > NARROW
 
 
 def at_lesser_mode(others: OtherModes, name: str) -> np.ndarray:
@@ -99,6 +113,7 @@ def summary(name: str, outcome: Outcome, evaluations_per_point: float) -> dict[s
         "num_several": int(np.sum(searched.num_modes > 1)),
         "most": int(np.max(searched.num_modes)),
         "narrowest": others.narrowest,
+        "may_lack": may_lack_modes(others),
         "num_crowded": int(np.sum(searched.modes.crowded)),
         "num_refitted": int(np.sum(refit.again)),
         "num_at_lesser": int(np.sum(at_lesser_mode(others, name))),

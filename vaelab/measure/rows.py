@@ -119,6 +119,8 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
         "num_heavy_tailed": int(np.sum(np.isfinite(k_N) & (k_N > HEAVY))),
         "decoder_evaluations_per_point": round(outcome.estimator.evaluations),
     }
+    if outcome.estimator.reach is not None:
+        row["log_evidence"]["reach"] = outcome.estimator.reach
     if outcome.choice is not None:
         row["log_evidence"] |= {"reason": outcome.choice["reason"], "trials": outcome.choice["trials"]}
     if outcome.others is not None:

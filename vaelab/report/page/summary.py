@@ -36,6 +36,11 @@ def shown(statistic: Mapping[str, Any] | None) -> str:
     return report.cell(statistic)
 
 
+def shown_of(row: Row, name: str) -> str:
+    """A quantity of a row as in the printed table, ≥ before it where its log p(x) may lack modes."""
+    return report.at_least(row, name) + shown(row.get(name))
+
+
 def detailed(rows: Sequence[Row]) -> tuple[Sequence[Row], Markup]:
     """The rows that are shown one by one, and what is said about the others."""
     if len(rows) <= DETAILED:
@@ -49,15 +54,15 @@ def lead(rows: Sequence[Row]) -> Markup:
     if not rows:
         return tag("p", "Nothing was measured.", class_="lead")
     row = rows[0]
-    family, missed = row["family"], shown(row.get("approximation_gap"))
+    family, missed = row["family"], shown_of(row, "approximation_gap")
     by = row.get("amortized_by") or "encoder"
     start = f"On the {row['split']} data, with the {family} family, "
     if row.get("amortization_gap") is None:
         text = f"{start}the best q loses {missed} nats of log p(x) per datapoint (approximation gap)."
     else:
         text = (
-            f"{start}inference loses {shown(row['inference_gap'])} nats of log p(x) per datapoint: {missed}"
-            f" as the best {family} q is not the posterior (approximation gap), and"
+            f"{start}inference loses {shown_of(row, 'inference_gap')} nats of log p(x) per datapoint:"
+            f" {missed} as the best {family} q is not the posterior (approximation gap), and"
             f" {shown(row['amortization_gap'])} as the {by} does not give the best q (amortization gap)."
         )
     return tag("p", text, class_="lead")
@@ -142,7 +147,7 @@ def _legend(names: Mapping[str, str]) -> Markup:
 def _quantities(rows: Sequence[Row]) -> Markup:
     lines = []
     for row in rows:
-        lines.append([label(row), *(shown(row.get(name)) for name in TITLES)])
+        lines.append([label(row), *(shown_of(row, name) for name in TITLES)])
         if row.get("exact"):
             lines.append(["closed form", *(shown(row["exact"].get(name)) for name in TITLES)])
     caption = "Nats per datapoint: mean ± standard error over datapoints"
@@ -151,12 +156,12 @@ def _quantities(rows: Sequence[Row]) -> Markup:
 
 def _trust(rows: Sequence[Row]) -> Markup:
     words = {
-        "phi by": "what gave φ, which q* is compared with",
-        "certified by": "what says how far q* may still be from the optimum: a proved bound, an estimate in"
+        "φ from": "what gave φ, which q* is compared with",
+        "certificate": "what says how far q* may still be from the optimum: a proved bound, an estimate in"
         " the curvature of the bound, or the progress of the last steps",
         "not converged": "datapoints whose certificate, with two of its errors, is above the tolerance",
         "negative gaps": "datapoints at which the fitted q* came out below the encoder",
-        "evaluations a point": "gradients of log p(x, z) for the fit of one datapoint",
+        "gradient evaluations": "of log p(x, z), for the fit of one datapoint",
         "Pareto k over 0.7": "datapoints whose weights for log p(x) have too heavy a tail for their error to"
         " be believed",
     }
@@ -167,7 +172,7 @@ def _trust(rows: Sequence[Row]) -> Markup:
         values = [flat.get("amortized_by"), *(flat.get(key) for key in report.COUNTS.values())]
         cells = ["-" if v is None else v if isinstance(v, str) else f"{v:,}" for v in values]
         lines.append([label(row), *cells])
-    head = ["split, family", "phi by", *report.COUNTS]
+    head = ["split, family", "φ from", *report.COUNTS]
     return join(
         table("How far the figures can be trusted", head, lines),
         tag("details", tag("summary", "What these columns count"), _definitions(words.items())),
