@@ -28,6 +28,7 @@ def main() -> None:
     if flags["asks_for_help"](sys.argv[1:]):
         flags["print_help"]("python launch.py")
         return
+    flags["say_start"](sys.argv[1:])
     # Imported here, for it takes seconds.
     from vaelab.command import launch
 

@@ -13,7 +13,7 @@ on the diagonal model's decoder, held fixed:
     amortization gap      2.702 ± 0.061        10.59 ± 0.17
     approximation gap     1.655 ± 0.011        0.1935 ± 0.0025
     not converged         19                   33
-    evaluations a point   661                  1,464
+    gradient evaluations  661                  1,464
 
 The standard error of a datapoint's log p(x) is 0.021 on average, 7 have a Pareto k-hat over 0.7; no order is
 broken, at no datapoint. The ELBO of all 5,000 validation images is -97.43.

@@ -7,7 +7,7 @@ audit. Everything is compared with the first, split by split and family by famil
 same datapoints a difference is the mean of per-datapoint differences, and its error is that of this mean,
 which is much smaller than what the errors of the two means would give; with several seeds of each it is over
 the seeds, one paired difference for each. Two audits measured the same datapoints where they were given the
-same x. `--output` writes compare.csv and compare.png there.
+same x. `--output` writes compare.csv, compare.png and a page, compare.html, there.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from rich.console import Console
 
 from vaelab.data import OF_PYTHON, is_own
 from vaelab.report.compare import plot, table, to_csv
+from vaelab.report.page import write_comparison
 from vaelab.report.paired import CompareError, Measured, compare
 from vaelab.runs.data import read as kept
 from vaelab.runtime.directory import differences, write_whole
@@ -42,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     directory = "directory of a finished run, of a point of a sweep, or of an audit"
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help=directory)
-    parser.add_argument("--output", type=Path, help="write compare.csv and compare.png there")
+    parser.add_argument("--output", type=Path, help="write compare.csv, compare.png and compare.html there")
     arguments = parser.parse_args(argv)
     console = Console(width=None if sys.stdout.isatty() else 180)
     try:
@@ -55,6 +56,8 @@ def main(argv: list[str] | None = None) -> int:
             arguments.output.mkdir(parents=True, exist_ok=True)
             write_whole(arguments.output / "compare.csv", to_csv(rows))
             plot(arguments.output / "compare.png", rows)
+            about = {run.name: _settings(runs[0], run) for run in runs[1:]}
+            write_comparison(arguments.output / "compare.html", rows=rows, about=about)
     except (CompareError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -67,11 +70,12 @@ def main(argv: list[str] | None = None) -> int:
 def read(directory: Path) -> Measured:
     """The arrays of a finished run, of the seeds of a point, or of an audit. Raises CompareError."""
     seeds = [path for path in sorted(directory.glob("seed=*")) if (path / "gap.json").exists()]
-    configs, arrays = {}, {}
+    configs, arrays, smoke = {}, {}, False
     for path in seeds or [directory]:
         try:
             config = json.loads((path / "config.json").read_text())
-            json.loads((path / "gap.json").read_text())
+            gap = json.loads((path / "gap.json").read_text())
+            smoke |= isinstance(gap, dict) and bool(gap.get("smoke"))
             with np.load(path / "per_datapoint.npz") as stored:
                 of_path = dict(stored)
             seed = _check(config, of_path)
@@ -83,7 +87,7 @@ def read(directory: Path) -> Measured:
         except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise CompareError(f"{path} cannot be read: {error}") from None
         configs[seed], arrays[seed] = config, of_path
-    return Measured(directory.name, configs, arrays)
+    return Measured(directory.name, configs, arrays, smoke)
 
 
 def _check(config: Any, arrays: Mapping[str, np.ndarray]) -> int | str:

@@ -20,7 +20,7 @@ def given(density, decode=None):
 
 
 def test_a_density_is_tried_where_it_is_used():
-    """At draws of the encoder's law, not at draws of the prior, where it may be infinite."""
+    """At draws of the encoder's distribution, not at draws of the prior, where it may be infinite."""
     given = given_model(lambda x, z: jnp.where(jnp.all(z > 3.0), 0.0, -jnp.inf), *[None] * 5, K, 0)
     far_NxK = np.full((N, K), 4.0, np.float32)
     np.testing.assert_array_equal(check_density(given, points(), far_NxK, []), 0.0)

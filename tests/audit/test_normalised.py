@@ -41,7 +41,7 @@ def discretized_logistic(x_D, scale):
     [
         (lambda key: jax.random.uniform(key, (784,)), lambda x_D: jnp.sum(0.0 * x_D)),
         (lambda key: jax.random.exponential(key, (100,)), lambda x_D: -jnp.sum(x_D)),
-        # A U on [0, 1], as continuous Bernoulli laws and Beta laws have it.
+        # A U on [0, 1], as continuous Bernoulli and Beta distributions have it.
         (
             lambda key: jnp.sin(0.5 * jnp.pi * jax.random.uniform(key, (100,))) ** 2,
             lambda x_D: -jnp.sum(jnp.log(jnp.pi) + 0.5 * jnp.log(x_D * (1.0 - x_D))),

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.runs.test_index import write
 from tests.support.lines import assert_one_line
 from vaelab import command
 from vaelab.types import VERSION
@@ -11,9 +12,11 @@ from vaelab.types import VERSION
     ("arguments", "says"),
     [
         (["rnu"], "'rnu' is no command; did you mean 'run'?"),
-        (["zzz"], "'zzz' is no command; there are run, sweep, audit-report, compare, prepare"),
+        (["zzz"], "'zzz' is no command; there are run, sweep, audit-report, compare, index, prepare"),
         ([], "which command? there are run"),
         (["audit-report"], "give one directory"),
+        (["index"], "give one folder with runs in it"),
+        (["index", "nowhere"], "nowhere is no folder"),
         (["audit-report", "gs://bucket/run"], "gs://bucket/run is the address of a bucket"),
     ],
 )
@@ -40,3 +43,20 @@ def test_what_is_handed_over(name, monkeypatch):
     monkeypatch.setattr(f"vaelab.{name}.main", lambda argv: calls.append(argv) or 7)
     assert command.main([name, "a", "--b"]) == 7
     assert calls == [["a", "--b"]]
+
+
+def test_an_index_is_written_and_named(tmp_path, capsys):
+    write(tmp_path / "run")
+    assert command.main(["index", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/index.html: 1 runs, sweeps and audits\n"
+    assert command.main(["index", "--help"]) == 0
+    assert "a page over all runs" in capsys.readouterr().out
+
+
+def test_a_launch_says_at_once_that_it_starts(monkeypatch, capsys):
+    monkeypatch.setattr(command, "launch", lambda argv, **settings: None)
+    command.main(["run"])
+    assert capsys.readouterr().out == "starting JAX\n"
+    for argument in ("--quiet", "--process_id=1", "-h"):
+        command.main(["run", argument])
+        assert capsys.readouterr().out == ""

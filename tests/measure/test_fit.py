@@ -198,7 +198,7 @@ def test_exact_gap_equals_float64_algebra(name):
 )
 @pytest.mark.slow
 def test_families_that_hold_every_gaussian_close_the_gap_on_a_correlated_posterior(rich, starts):
-    """The law that the loop ends at, scored by float64 algebra: within 0.003 nats of log p(x)."""
+    """The distribution that the loop ends at, scored by float64 algebra: within 0.003 nats of log p(x)."""
     start_P = np.array(rich.init())
     start_P[:K] += 0.5
     found = local_fit.fit_locally(

@@ -22,7 +22,7 @@ def row(names):
 
 
 def printed(table):
-    console = Console(width=250, file=io.StringIO())
+    console = Console(width=300, file=io.StringIO())
     console.print(table)
     return console.file.getvalue()
 

@@ -27,7 +27,7 @@ def test_a_line_has_the_settings_that_differ_and_counts_the_fits_of_all_seeds():
     ]
     table = sweep.table(rows)
     heads = [column.header for column in table.columns]
-    assert heads[:5] == ["hidden", "latent_dim", "split", "family", "phi by"]  # one hidden says both
+    assert heads[:5] == ["hidden", "latent_dim", "split", "family", "phi from"]  # one hidden says both
     first, second = lines(table)
     assert first[:5] == ["10", "3", "test", "diagonal", "-"]
     assert first[heads.index("not converged")] == "1,234 of 18"
@@ -37,7 +37,10 @@ def test_a_line_has_the_settings_that_differ_and_counts_the_fits_of_all_seeds():
 
 
 def test_the_caption_says_what_the_errors_are_over():
-    assert sweep.table([swept()]).caption.endswith("over 2 seeds")
+    assert sweep.table([swept()]).caption.endswith(
+        "over 2 seeds; 95% intervals are ± 12.7 of it (Student's t)"
+    )
+    assert "± 2.78 of it" in sweep.table([swept(num_seeds=5)]).caption
     assert sweep.table([swept(num_seeds=1)]).caption.endswith("over the datapoints of one seed")
     assert "mean nothing" in sweep.table([swept()], smoke=True).caption
 
@@ -81,4 +84,4 @@ def test_a_varied_family_is_one_line_of_points_and_not_a_panel_each(varied, colu
     sweep.plot(tmp_path / "sweep.png", [{**row, "generalization_gap": None} for row in rows])
     assert len(axes) == columns
     # What says the same as another setting is left out.
-    assert sweep._settings(rows) == ["posterior.family" if varied else "model.latent_dim"]
+    assert sweep.varied_settings(rows) == ["posterior.family" if varied else "model.latent_dim"]

@@ -48,3 +48,16 @@ def test_the_table_counts_units_and_bits_where_there_are_any():
     for row in bare:
         del row["diagnostics"], row["bits_per_dim"]
     assert labels(bare)[-1] == "Pareto k over 0.7"
+
+
+def test_a_log_evidence_that_may_lack_modes_is_said_to_be_at_least_what_is_stated():
+    rows = given(families=("diagonal",))["rows"]
+    rows[0] |= {"num_unconverged": 0, "certificate": "bound", "num_negative": 0}
+    rows[0] |= {"decoder_evaluations_per_point": 1}
+    without = [str(text) for text in gap_table(rows).columns[1].cells]
+    assert not any("≥" in text for text in without)
+    rows[0]["modes"] = {"may_lack": True}
+    labels, now = (list(gap_table(rows).columns[n].cells) for n in (0, 1))
+    for before, after, label in zip(without, now, labels, strict=True):
+        low = any(word in label for word in ("log p(x)", "approximation", "inference gap"))
+        assert after == ("≥ " + before if low and "bits" not in label else before), label

@@ -89,3 +89,17 @@ def test_the_generalization_gap_is_what_test_data_lose():
     # A table on the training data and an encoder on the test data are no generalization of one another.
     tabled = [{**runs[0][0], "amortized_by": "table"}, runs[0][1]]
     assert rows_of(POINT, [tabled])[1]["generalization_gap"] is None
+
+
+def test_ends_and_datapoints_left_out_are_counted_over_the_seeds():
+    """Rows of an earlier version have neither."""
+    runs = [
+        [run_row("test", -20.0) | {"ended": {"converged": 3, "rounds spent": 1}, "num_left_out": 2}],
+        [run_row("test", -21.0) | {"ended": {"converged": 4}, "num_left_out": 1}],
+    ]
+    (row,) = rows_of(POINT, runs)
+    assert (row["ended"], row["num_left_out"]) == ({"converged": 7, "rounds spent": 1}, 3)
+    (line,) = csv.DictReader(io.StringIO(to_csv([row]).decode()))
+    assert line["num_left_out"] == "3"
+    (without,) = rows_of(POINT, [[run_row("test", -20.0)]])
+    assert (without["ended"], without["num_left_out"]) == ({}, 0)

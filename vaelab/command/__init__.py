@@ -3,8 +3,10 @@
 import sys
 
 from vaelab import compare, prepare
+from vaelab.command.flags import asks_for_help, say_start
 from vaelab.command.launching import fail, launch
 from vaelab.command.report import audit_report
+from vaelab.runs.index import index
 from vaelab.types import VERSION, ConfigError, did_you_mean
 
 __all__ = ["launch", "main"]
@@ -14,6 +16,7 @@ COMMANDS = {
     "sweep": "the same, for an experiment that has a sweep",
     "audit-report": "DIR: prints the table of a saved audit, or of a run",
     "compare": "RUN RUN ...: runs side by side, with the errors of their differences",
+    "index": "DIR: a page over all runs, sweeps and audits in a folder, to filter and sort",
     "prepare": "NAME: downloads and prepares a data set",
 }
 HELP = "\n".join(
@@ -34,9 +37,13 @@ def main(argv: list[str] | None = None) -> int:
         print(f"vaelab {VERSION}")
     elif name in ("run", "sweep"):
         program = f"vaelab {name}"
+        if not asks_for_help(arguments):
+            say_start(arguments)
         launch([program, *arguments], program=program, only_sweeps=name == "sweep")
     elif name == "audit-report":
         return _audit_report(arguments)
+    elif name == "index":
+        return _index(arguments)
     elif name == "compare":
         return compare.main(arguments)
     elif name == "prepare":
@@ -57,4 +64,18 @@ def _audit_report(arguments: list[str]) -> int:
         audit_report(arguments[0])
     except ConfigError as error:
         return fail("vaelab audit-report", str(error), 2)
+    return 0
+
+
+def _index(arguments: list[str]) -> int:
+    if {"--help", "-h"} & set(arguments):
+        print(f"vaelab index {COMMANDS['index']}")
+        return 0
+    try:
+        if len(arguments) != 1:
+            raise ConfigError("give one folder with runs in it")
+        path, count = index(arguments[0])
+    except ConfigError as error:
+        return fail("vaelab index", str(error), 2)
+    print(f"{path}: {count:,} runs, sweeps and audits")
     return 0

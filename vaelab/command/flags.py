@@ -51,6 +51,13 @@ def asks_for_help(arguments: list[str]) -> bool:
     return bool({"-h", "-help", "--help", "--helpshort", "--helpfull"} & set(arguments))
 
 
+def say_start(arguments: list[str]) -> None:
+    """Prints that JAX is being started, which takes seconds; nothing if --quiet, or in another process."""
+    quiet = any(each.lstrip("-").startswith(("quiet", "process_id")) for each in arguments)
+    if not quiet:
+        print("starting JAX", flush=True)
+
+
 def print_help(command: str) -> None:
     """Prints what the flags of `command` are."""
     lines = []

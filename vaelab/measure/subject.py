@@ -166,7 +166,7 @@ class EvaluateSettings(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """A model with what gives phi of a datapoint: what `measure` measures.
+    """A model with an encoder or a table of variational parameters: what `measure` measures.
 
     keys: the fields inference, evidence, pilot, bidirectional and calibrate are used.
     amortized: what gave each family's phi that the optimum is compared with; a family that is not in it has

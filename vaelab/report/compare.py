@@ -6,39 +6,45 @@ import math
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
-from rich.table import Table
 
+from vaelab.report.fitted import FittedTable
 from vaelab.report.plots import PALETTE, figure
 from vaelab.report.quantities import COMPARED
-from vaelab.report.tables import cell
+from vaelab.report.tables import OF_NO_VALUE, OF_NO_VALUE_PLAIN, cell
 
 
-def table(rows: list[dict[str, Any]]) -> Table:
-    """A line for each run, and below it what it has more than the first."""
-    drawn = Table(
+def table(rows: list[dict[str, Any]]) -> FittedTable:
+    """A line for each run, and below it what it has more than the first, by its name."""
+    drawn = FittedTable(
+        keys=3,
         caption="nats per datapoint, mean ± standard error; below each run what it has more than the first, "
-        "with the error of the difference over what both measured (~ where it is unpaired)",
-        box=SIMPLE_HEAD,
+        "± half of the 95% interval by Student's t over what both measured (~ where it is unpaired)",
     )
     for title in ("split", "family", "run"):
-        drawn.add_column(title, overflow="fold", min_width=36 if title == "run" else None)
+        drawn.add_column(title)
     for title in COMPARED.values():
-        drawn.add_column(escape(title), justify="right", min_width=14)
+        drawn.add_column(escape(title), justify="right")
+    if any(row["smoke"] for row in rows):
+        drawn.caption += f"\n{OF_NO_VALUE}"
     for row in rows:
-        drawn.add_row(row["split"], row["family"], row["run"], *(cell(row[name]) for name in COMPARED))
+        drawn.add_row(row["split"], row["family"], _run(row), *(cell(row[name]) for name in COMPARED))
         if row["less_first"] is not None:
             leads = [row["less_first"][name] for name in COMPARED]
             over = next(lead["over"] for lead in leads if lead is not None)
-            drawn.add_row("", "", f"less the first, over {over}", *map(_signed, leads))
+            less = f"less {rows[0]['run']}, over {over}"
+            drawn.add_row("", "", less, *map(_signed, leads))
     return drawn
+
+
+def _run(row: dict[str, Any]) -> str:
+    return row["run"] + (" (smoke)" if row["smoke"] else "")
 
 
 def _signed(statistic: dict[str, Any] | None) -> str:
     if statistic is None:
         return "-"
-    text = cell(statistic)
+    text = cell({"mean": statistic["mean"], "stderr": statistic["half_width"]})
     sign = "" if text.startswith("-") or math.isnan(statistic["mean"]) else "+"
     return f"{'' if statistic['paired'] else '~'}{sign}{text}"
 
@@ -49,12 +55,12 @@ def to_csv(rows: list[dict[str, Any]]) -> bytes:
     writer = csv.writer(buffer)
     values = [f"{name}{part}" for name in COMPARED for part in ("", "_stderr")]
     leads = [f"{name}_less_first{part}" for name in COMPARED for part in ("", "_stderr", "_paired")]
-    writer.writerow(["split", "family", "run", *values, *leads])
+    writer.writerow(["split", "family", "run", "smoke", *values, *leads])
     for row in rows:
         less = row["less_first"] or {}
         cells = [v for name in COMPARED for v in _values(row[name], ("mean", "stderr"))]
         cells += [v for name in COMPARED for v in _values(less.get(name), ("mean", "stderr", "paired"))]
-        writer.writerow([row["split"], row["family"], row["run"], *cells])
+        writer.writerow([row["split"], row["family"], row["run"], row["smoke"], *cells])
     return buffer.getvalue().encode()
 
 
@@ -80,6 +86,8 @@ def plot(path: Path, rows: list[dict[str, Any]]) -> None:
         axis.set_title(", ".join(panel), fontsize=10)
         axis.locator_params(axis="x", nbins=5)
     drawn.supxlabel(f"nats more than {rows[0]['run']}; bars: 95% intervals by Student's t", fontsize=10)
+    if any(row["smoke"] for row in rows):
+        drawn.suptitle(OF_NO_VALUE_PLAIN, color="#cc3311", fontsize=10, x=0.01, ha="left")
     legend = {"frameon": False, "fontsize": 8, "loc": "lower left", "bbox_to_anchor": (0.0, 1.06)}
     axes[0].legend(list(bar_of.values()), list(bar_of), **legend)
     drawn.savefig(path, dpi=120)

@@ -31,11 +31,13 @@ class Measured(NamedTuple):
 
     configs, arrays: each one's config and per-datapoint arrays, by its seed; an audit's by the digest of
         its key.
+    smoke: whether any of them is of a smoke run, whose figures mean nothing.
     """
 
     name: str
     configs: dict[int | str, dict[str, Any]]
     arrays: dict[int | str, dict[str, np.ndarray]]
+    smoke: bool = False
 
 
 def compare(runs: Sequence[Measured]) -> list[dict[str, Any]]:
@@ -49,7 +51,7 @@ def compare(runs: Sequence[Measured]) -> list[dict[str, Any]]:
     for part in parts(first):
         having = [run for run in others if part in parts(run)]
         for run in [first, *having] if having else []:
-            row = {"split": part[0], "family": part[1], "run": run.name}
+            row = {"split": part[0], "family": part[1], "run": run.name, "smoke": run.smoke}
             row |= {name: _over_all(run, part, name) for name in COMPARED}
             row["less_first"] = None
             if run is not first:

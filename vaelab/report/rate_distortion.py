@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 from rich.text import Text
 
+from vaelab.report.fitted import FittedTable
 from vaelab.report.plots import PALETTE, figure
 from vaelab.report.tables import OF_NO_VALUE, cell, plain_table
 
@@ -30,7 +30,7 @@ def least_sum(rows: list[dict[str, Any]]) -> float | None:
     return -max(finite) if finite else None
 
 
-def table(rows: list[dict[str, Any]], *, smoke: bool = False) -> Table | None:
+def table(rows: list[dict[str, Any]], *, smoke: bool = False) -> FittedTable | None:
     """A line for each point of a sweep over WEIGHT, means over the seeds; None of another sweep."""
     rows = _traded(rows)
     if not rows:

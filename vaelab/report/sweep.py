@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
-from rich.table import Table
 
+from vaelab.measure.gap import half_width
+from vaelab.report.fitted import FittedTable
 from vaelab.report.plots import figure
 from vaelab.report.quantities import COLOURS, SWEPT
-from vaelab.report.tables import OF_NO_VALUE, cell
+from vaelab.report.tables import OF_NO_VALUE, OF_NO_VALUE_PLAIN, cell
 
 
 def _name(row: dict[str, Any], names: list[str]) -> str:
@@ -19,7 +19,7 @@ def _name(row: dict[str, Any], names: list[str]) -> str:
     return ", ".join("affine" if name.endswith("hidden") and v == "none" else v for name, v in values)
 
 
-def _settings(rows: list[dict[str, Any]]) -> list[str]:
+def varied_settings(rows: list[dict[str, Any]]) -> list[str]:
     """The settings that tell the points apart, but for those that repeat another one's values."""
     names, columns = [], []
     for name in dict.fromkeys(name for row in rows for name in row["settings"]):
@@ -30,20 +30,21 @@ def _settings(rows: list[dict[str, Any]]) -> list[str]:
     return names
 
 
-def table(rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:
+def table(rows: list[dict[str, Any]], *, smoke: bool = False) -> FittedTable:
     """One line for each point, split and family: mean ± standard error over the seeds, nats a datapoint."""
     seeds = max(row["num_seeds"] for row in rows)
-    over = f"over {seeds} seeds" if seeds > 1 else "over the datapoints of one seed"
+    over = "over the datapoints of one seed"
+    if seeds > 1:
+        over = f"over {seeds} seeds; 95% intervals are ± {half_width(1.0, seeds):.3g} of it (Student's t)"
     caption = f"nats per datapoint: mean ± standard error {over}" + f"\n{OF_NO_VALUE}" * smoke
-    drawn = Table(caption=caption, box=SIMPLE_HEAD)
-    names = _settings(rows)
+    names = varied_settings(rows)
+    drawn = FittedTable(keys=len(names) + 3, caption=caption)
     for name in names:
         drawn.add_column(name.split(".")[-1])
-    for title in ("split", "family", "phi by"):
+    for title in ("split", "family", "phi from"):
         drawn.add_column(title)
     for title in SWEPT.values():
-        # Wide enough for -23.118 ± 0.011 in one line.
-        drawn.add_column(escape(title), justify="right", min_width=14)
+        drawn.add_column(escape(title), justify="right")
     drawn.add_column("not converged", justify="right")
     for row in rows:
         about = [row["settings"].get(name, "") for name in names]
@@ -57,7 +58,7 @@ def table(rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:
     return drawn
 
 
-def plot(path: Path, rows: list[dict[str, Any]]) -> None:
+def plot(path: Path, rows: list[dict[str, Any]], *, smoke: bool = False) -> None:
     """The gaps at each point with errors over seeds, one panel for each split and family.
 
     Where every point has a single family, and not all the same, the panels are the splits.
@@ -65,7 +66,7 @@ def plot(path: Path, rows: list[dict[str, Any]]) -> None:
     rows = [row for row in rows if row["num_seeds"]]
     if not rows:
         return
-    names = _settings(rows)
+    names = varied_settings(rows)
     families_of = {}
     for row in rows:
         families_of.setdefault(tuple(row["settings"].values()), set()).add(row["family"])
@@ -110,4 +111,6 @@ def plot(path: Path, rows: list[dict[str, Any]]) -> None:
     for axis in axes:
         axis.set_ylim(min(0.0, *lowest), max(highest))
     drawn.supxlabel(", ".join(names), fontsize=10)
+    if smoke:
+        drawn.suptitle(OF_NO_VALUE_PLAIN, color="#cc3311", fontsize=10, x=0.01, ha="left")
     drawn.savefig(path, dpi=120)

@@ -5,26 +5,26 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
-from rich.table import Table
 
+from vaelab.report.fitted import FittedTable
 from vaelab.report.quantities import MEASURED
 
 HEAVY_TAILED = "num_heavy_tailed"  # under log_evidence in a row
 
 COUNTS = {
     "datapoints": "num_points",
-    "certified by": "certificate",
+    "certificate": "certificate",
     "not converged": "num_unconverged",
     "negative gaps": "num_negative",
-    "evaluations a point": "decoder_evaluations_per_point",
+    "gradient evaluations": "decoder_evaluations_per_point",
     "Pareto k over 0.7": HEAVY_TAILED,
 }
 
 BITS = {r"bits/dim, L\[q_phi]": "elbo_amortized", "bits/dim, log p(x)": "log_evidence"}
 
-OF_NO_VALUE = "[bold red]smoke: these figures mean nothing[/]"
+OF_NO_VALUE_PLAIN = "smoke: these figures mean nothing"
+OF_NO_VALUE = f"[bold red]{OF_NO_VALUE_PLAIN}[/]"
 
 
 def cell(statistic: dict[str, Any] | None) -> str:
@@ -40,13 +40,22 @@ def cell(statistic: dict[str, Any] | None) -> str:
     return f"{mean:.{decimals}f} ± " + (f"{stderr:.{decimals}f}" if math.isfinite(stderr) else "unknown")
 
 
-def gap_table(rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:
+AT_LEAST = ("log_evidence", "approximation_gap", "inference_gap")  # too small by what log p(x) lacks
+
+
+def at_least(row: Mapping[str, Any], name: str) -> str:
+    """A ≥ for what stands before a quantity of a row of `gap.json` whose log p(x) may lack modes."""
+    lacks = name in AT_LEAST and row.get(name) is not None and (row.get("modes") or {}).get("may_lack")
+    return "≥ " if lacks else ""
+
+
+def gap_table(rows: list[dict[str, Any]], *, smoke: bool = False) -> FittedTable:
     """The rows of `gap.json` as columns: mean ± standard error over datapoints, nats per datapoint.
 
     Where a row has closed forms (`exact`), they stand in a column beside it.
     """
     caption = "nats per datapoint: mean ± standard error over datapoints" + f"\n{OF_NO_VALUE}" * smoke
-    table = Table(caption=caption, box=SIMPLE_HEAD)
+    table = FittedTable(caption=caption)
     table.add_column("")
     labels = [_label(name, rows) for name in MEASURED] + list(COUNTS)
     modes = any(row.get("modes", {}).get("num_several") for row in rows)
@@ -62,7 +71,7 @@ def gap_table(rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:
         table.add_column(f"{row['split']}, {row['family']}", justify="right")
         bounds = [cell(row.get("two_sided", {}).get(key)) for key in ("lower", "upper", "width")]
         bounds.append(_plain(row.get("calibration", {}).get("p_value")))
-        cells = [cell(row[name]) for name in MEASURED] + _counts(row)
+        cells = [at_least(row, name) + cell(row[name]) for name in MEASURED] + _counts(row)
         if modes:
             several = row.get("modes", {}).get("num_several")
             cells += [cell(row.get("wrong_mode_gap")), "-" if several is None else f"{several:,}"]
@@ -88,8 +97,10 @@ def _active_units(row: dict[str, Any]) -> str | None:
 
 
 def _label(name: str, rows: list[dict[str, Any]]) -> str:
-    unbiased = name == "log_evidence" and all(row[name]["bias"] == "none" for row in rows)
-    return "log p(x), by quadrature" if unbiased else escape(MEASURED[name])
+    if name != "log_evidence" or not all(row[name]["bias"] == "none" for row in rows):
+        return escape(MEASURED[name])
+    reaches = {row[name].get("reach") for row in rows} - {None}
+    return "log p(x), by quadrature" + "".join(f" to {reach:g} sd" for reach in reaches if len(reaches) == 1)
 
 
 def remarks(rows: list[dict[str, Any]]) -> list[str]:
@@ -101,10 +112,10 @@ def remarks(rows: list[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def plain_table(title: str, rows: list[dict[str, Any]], *, smoke: bool = False) -> Table:
+def plain_table(title: str, rows: list[dict[str, Any]], *, smoke: bool = False) -> FittedTable:
     """Rows of the same keys under these keys; numbers to four digits."""
     caption = OF_NO_VALUE if smoke else None
-    table = Table(title=title, title_justify="left", caption=caption, box=SIMPLE_HEAD)
+    table = FittedTable(title=title, title_justify="left", caption=caption)
     for number, name in enumerate(rows[0]):
         table.add_column(name, justify="right" if number else "left")
     for row in rows:

@@ -2,7 +2,7 @@
 
     DIR/POINT/seed=S/      an ordinary run, as its own command would leave it
     DIR/sweep.json, .csv   a row for each point, split and family: mean and standard error over the seeds
-    DIR/sweep.png
+    DIR/sweep.png, DIR/report.html
     DIR/rate_distortion.png    where the weight of the KL is varied
 
 The seeds of a point are trained as one program, with those of all points that differ from it only in numbers
@@ -10,6 +10,8 @@ that such a program takes, and measured by one. The error over seeds says how mu
 everything is done again with other weights, batches and draws, on the same data.
 """
 
+import shlex
+import sys
 from contextlib import ExitStack
 from functools import partial
 from itertools import count
@@ -22,7 +24,7 @@ from rich.console import Console
 from vaelab import report
 from vaelab.config.experiment import Experiment, build, renumbered
 from vaelab.config.sweep import Point, Sweep, read_sweep
-from vaelab.report import rate_distortion
+from vaelab.report import page, rate_distortion
 from vaelab.report import sweep as sweep_report
 from vaelab.runs.data import check_finished, keep, show_notes, with_data
 from vaelab.runs.run import Rows, complete
@@ -74,8 +76,11 @@ def run_sweep(
         rows = [row for point in sweep.points for row in rows_of(point, results[point.name])]
         write_whole(directory / "sweep.csv", to_csv(rows))
         if is_first():
-            sweep_report.plot(directory / "sweep.png", rows)
+            sweep_report.plot(directory / "sweep.png", rows, smoke=smoke)
             rate_distortion.plot(directory / rate_distortion.FILE, rows, smoke=smoke)
+            title, command = "/".join(directory.resolve().parts[-2:]), shlex.join(["python", *sys.argv])
+            about = {"title": title, "command": command, "smoke": smoke}
+            page.write_sweep_page(directory / "report.html", rows=rows, **about)
         write_whole(directory / "sweep.json", report.to_json(rows, smoke=smoke))
     _show(rows, console, smoke=smoke)
     console.print(f"results are in {directory}", highlight=False)

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ def rows_of(point: Point, runs: list[list[dict[str, Any]] | str]) -> list[dict[s
     """A row for each split and family: every quantity's mean over the seeds with its standard error."""
     good = [rows for rows in runs if not isinstance(rows, str)]
     settings = {name: text(value) for name, value in point.settings.items()}
+    places = [f"{point.name}/seed={config.seed}" for config in point.configs]
     failed = [line for line in runs if isinstance(line, str)]
     if not good:
         nothing = {"split": None, "family": None, "num_seeds": 0, "broken_orders": [], "notes": []}
-        return [{"settings": settings, "failed": failed, **nothing}]
+        return [{"settings": settings, "failed": failed, "runs": [], **nothing}]
     rows = []
     for same in zip(*good, strict=True):
         row: dict[str, Any] = {
@@ -29,6 +31,7 @@ def rows_of(point: Point, runs: list[list[dict[str, Any]] | str]) -> list[dict[s
             "amortized_by": same[0]["amortized_by"],
             "num_seeds": len(same),
             "num_points": same[0]["num_points"],
+            "runs": [place for place, run in zip(places, runs, strict=False) if not isinstance(run, str)],
             "failed": failed,
             "broken_orders": list(dict.fromkeys(problem for r in same for problem in r["broken_orders"])),
             "notes": list(dict.fromkeys(note for r in same for note in r.get("notes", ()))),
@@ -41,8 +44,9 @@ def rows_of(point: Point, runs: list[list[dict[str, Any]] | str]) -> list[dict[s
         row["generalization_gap"] = None
         if row["split"] == "test":
             row["generalization_gap"] = _generalization(good, row["family"])
-        for count in ("num_unconverged", "num_broken_orders"):
-            row[count] = sum(_count(r[count]) for r in same)
+        for count in ("num_unconverged", "num_broken_orders", "num_left_out"):
+            row[count] = sum(_count(r.get(count, 0)) for r in same)
+        row["ended"] = dict(sum((Counter(r.get("ended", {})) for r in same), Counter()))
         rows.append(row)
     return rows
 
@@ -98,7 +102,7 @@ def to_csv(rows: list[dict[str, Any]]) -> bytes:
     quantities = [quantity.name for quantity in report.QUANTITIES]
     errors = [f"{name}{part}" for name in quantities for part in ("", "_stderr")]
     writer = csv.writer(buffer)
-    counts = ("num_seeds", "num_points", "num_unconverged", "num_broken_orders")
+    counts = ("num_seeds", "num_points", "num_left_out", "num_unconverged", "num_broken_orders")
     writer.writerow([*names, "split", "family", *counts, "num_failed", *errors])
     for row in rows:
         statistics = [row.get(name) or {"mean": "", "stderr": ""} for name in quantities]

@@ -38,6 +38,7 @@ def _rate(task: Task) -> str:
     return f"{speed:,.{decimals}f} {task.fields['unit']}/s"
 
 
+FIRST = "compiling"  # what a stage does before its first advance, for the most part
 RATE_OVER_SECONDS = 300  # a chunk may take a minute, and a rate needs two
 
 
@@ -74,7 +75,7 @@ def progress_bar(
         speed_estimate_period=RATE_OVER_SECONDS,
     )
     with bar:
-        task = bar.add_task(stage, total=total, completed=done, unit=unit, note="")
+        task = bar.add_task(stage, total=total, completed=done, unit=unit, note=FIRST)
         notes: dict[str, float] = {}
 
         def advance(count: int, **values: float) -> None:

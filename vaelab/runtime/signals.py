@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -47,6 +48,8 @@ def _on_signal(number: int, _: FrameType | None) -> None:
     global _waiting
     if _deferred and _waiting is None:
         _waiting = number
+        if sys.stderr.isatty():
+            os.write(2, b"\nstopping: saving where it is; once more ends it without\n")
         return
     raise Stopped(number)  # a second one does not wait
 

@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.report.page.test_sweep import ALONG, OVER_TWO
+from tests.report.test_compare import ROWS
 from tests.support.page import given
-from vaelab.report.page import write_page
+from tests.support.rows import run_row
+from vaelab.report.page import write_comparison, write_page, write_sweep_page
+from vaelab.report.page.index import Entry, write_index
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HEADLESS = (
@@ -87,3 +91,57 @@ def test_a_browser_loads_all_of_it_on_a_phone_and_in_both_lights(tmp_path, serve
     assert [(path, code) for path, code in asked if path != "/favicon.ico"] == [
         ("/frame.html", 200), ("/report.html", 200), ("/report.html", 200), ("/report.html", 200)
     ]  # fmt: skip
+
+
+LONG = "a-name-of-a-run/" + "x" * 60
+OTHERS = {
+    "sweep along one": lambda path: write_sweep_page(
+        path, title=LONG, rows=ALONG, command="python " + "y" * 99
+    ),
+    "sweep over two": lambda path: write_sweep_page(path, title="s", rows=OVER_TWO, smoke=True),
+    "comparison": lambda path: write_comparison(path, rows=ROWS, about={"better": "z" * 200}),
+    "index": lambda path: write_index(
+        path, [Entry(f"{LONG}{n}", "run", "", [run_row("test", -float(n))]) for n in (3, 1, 2)], title=LONG
+    ),
+}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_other_pages_fit_a_phone_and_load_nothing(name, tmp_path, served):
+    address, asked = served
+    OTHERS[name](tmp_path / "report.html")
+    (tmp_path / "frame.html").write_text(FRAME)
+    seen = browse(tmp_path / "profile", f"{address}/frame.html", "--dump-dom")
+    wide = re.search(r"wide (\d+),(\d+); images 0, broken 0", seen.stdout)
+    assert wide, seen.stdout[-500:]
+    assert int(wide[1]) <= int(wide[2]) <= 360
+    assert "CONSOLE" not in seen.stderr
+    assert [path for path, _ in asked if path != "/favicon.ico"] == ["/frame.html", "/report.html"]
+
+
+SORTED = """<!doctype html><iframe src="report.html" width="900" height="800"></iframe><script>
+onload = () => {
+  const page = document.querySelector("iframe").contentDocument;
+  const press = () => [...page.querySelectorAll("thead button")][5].click();
+  const seen = () => [...page.querySelectorAll("tbody tr:not([hidden]) th")];
+  const names = () => seen().map((one) => one.textContent.slice(-1)).join("");
+  press();
+  const up = names();
+  press();
+  const down = names();
+  const field = page.querySelector("input");
+  field.value = "x2";
+  field.dispatchEvent(new Event("input"));
+  const count = page.querySelector("output").textContent;
+  document.body.textContent = `up ${up} down ${down} left ${names()}: ${count}`;
+};</script>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_the_index_sorts_by_numbers_and_filters_by_words(tmp_path, served):
+    address, _ = served
+    OTHERS["index"](tmp_path / "report.html")
+    (tmp_path / "sorted.html").write_text(SORTED)
+    seen = browse(tmp_path / "profile", f"{address}/sorted.html", "--dump-dom")
+    assert "up 321 down 123 left 2: 1 of 3 rows" in seen.stdout, seen.stdout[-500:]

@@ -8,17 +8,34 @@
     summary     the rows of gap.json: one sentence, the stacked bars, tables
     units       the KL by dimension, active units, the aggregate posterior
     parts       the gaps by group, by mean and scale, by pairs of latents
+    modes       how many datapoints have several modes, and what the fits lost by theirs
     datapoints  the distribution of the gaps, the worst datapoints, latent space
     origin      learning curves, command, versions, settings
     document    the page
+    series      quantities along one varied setting, or over two
+    sweep       the page of a sweep
+    comparison  the page of a comparison
+    index       the page over a folder of runs
     measured    what it shows beside the figures: latent Gaussians, pictures, versions
 
 Only `measured` knows models; the rest is a pure function of plain data.
 """
 
+from vaelab.report.page.comparison import write_comparison
 from vaelab.report.page.document import write_page
 from vaelab.report.page.latent import Latents
 from vaelab.report.page.measured import decoded_centre, latents, pictures, versions
+from vaelab.report.page.sweep import write_sweep_page
 from vaelab.report.page.worst import worst
 
-__all__ = ["Latents", "decoded_centre", "latents", "pictures", "versions", "worst", "write_page"]
+__all__ = [
+    "Latents",
+    "decoded_centre",
+    "latents",
+    "pictures",
+    "versions",
+    "worst",
+    "write_comparison",
+    "write_page",
+    "write_sweep_page",
+]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vaelab.report.page import datapoints, origin, parts, summary, units
+from vaelab.report.page import datapoints, modes, origin, parts, summary, units
 from vaelab.report.page.latent import Latents
 from vaelab.report.page.markup import Markup, join, tag
 from vaelab.report.page.style import STYLE
@@ -43,6 +43,7 @@ def write_page(
         "What the diagonal family leaves out": parts.of_the_diagonal(rows),
         "What the latents carry": units.latents_used(rows),
         "Aggregate posterior against prior": units.aggregate(rows),
+        "Several modes": modes.several_modes(rows, per_datapoint),
         "Gaps by group": parts.by_group(rows),
         "How the gaps vary": datapoints.distributions(rows, per_datapoint),
         "Worst datapoints": datapoints.worst_datapoints(rows, per_datapoint, pictures or {}),
@@ -50,29 +51,40 @@ def write_page(
         "Learning curves": origin.learning_curves(metrics),
         "How it was made": origin.provenance(command, versions, config),
     }
+    write_document(path, title, summary.notes(rows, notes), summary.lead(rows), sections)
+
+
+def write_document(
+    path: Path, title: str, notes: Markup, lead: Markup, sections: Mapping[str, Markup], *, script: str = ""
+) -> None:
+    """Writes a page of these parts under their headings, those that are empty left out.
+
+    script: runs when all of the page is there, and is the only one that the page's policy allows.
+    """
     sections = {heading: part for heading, part in sections.items() if part}
     body = join(
         tag(
             "header",
             tag("p", "vaelab report", class_="over"),
             tag("h1", title),
-            summary.notes(rows, notes),
-            summary.lead(rows),
+            notes,
+            lead,
             _contents(list(sections)),
         ),
         tag("main", *(_section(n, heading, part) for n, (heading, part) in enumerate(sections.items()))),
+        tag("script", Markup(script)) if script else "",
     )
     write_whole(
-        path, ("<!doctype html>\n" + tag("html", _head(title), tag("body", body), lang="en")).encode()
+        path, ("<!doctype html>\n" + tag("html", _head(title, script), tag("body", body), lang="en")).encode()
     )
 
 
-def _head(title: str) -> Markup:
-    # The page forbids itself to load and to run anything, so that a slip of ours stays without effect.
-    digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+def _head(title: str, script: str) -> Markup:
+    # The page forbids itself to load and to run anything else, so that a slip of ours stays without effect.
     policy = (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data:; style-src {_digest(STYLE)}; base-uri 'none'; form-action 'none'"
     )
+    policy += f"; script-src {_digest(script)}" if script else ""
     return tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -83,6 +95,10 @@ def _head(title: str) -> Markup:
         tag("link", rel="icon", href="data:,"),
         tag("style", Markup(STYLE)),
     )
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _contents(headings: Sequence[str]) -> Markup:

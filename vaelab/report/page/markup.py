@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-VOID = {"img", "link", "meta"}
+VOID = {"img", "input", "link", "meta"}
 
 
 class Markup(str):

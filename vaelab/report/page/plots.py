@@ -187,10 +187,12 @@ def columns(
     statistics: Sequence[Mapping[str, Any]],
     kinds: Sequence[str],
     axis: str,
+    *,
+    of: str = "z",
 ) -> Markup:
     """A column for each latent dimension, z1 first, from 0 up or down to its mean, with its error.
 
-    kinds: the class of each column.
+    kinds: the class of each column. of: what stands before its number where the columns are read out.
     """
     pairs = [finite(statistic) for statistic in statistics]
     ends = [
@@ -209,6 +211,6 @@ def columns(
         if math.isfinite(stderr):
             ends = {"y1": y(mean - stderr), "y2": y(mean + stderr)}
             drawn.append(tag("line", x1=x.across(k), x2=x.across(k), **ends, class_="whisker"))
-    said = "; ".join(f"z{k} {mean:.3g}" for k, (mean, _) in enumerate(pairs[:MENTIONED], start=1))
+    said = "; ".join(f"{of}{k}: {mean:.3g}" for k, (mean, _) in enumerate(pairs[:MENTIONED], start=1))
     more = f"; {len(pairs) - MENTIONED} more in the table" if len(pairs) > MENTIONED else ""
     return plot(name, title, f"{said}{more}.", *drawn, height=y.start + AXIS)

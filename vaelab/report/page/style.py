@@ -26,6 +26,15 @@ def _variables(palette: dict[str, str]) -> str:
     return "".join(f"--{name}:{colour};" for name, colour in palette.items())
 
 
+SHADES = 9  # of a heat map: a page's policy allows no style of a single element
+
+
+def _shades() -> str:
+    return "\n".join(
+        f".shade-{n} {{ fill-opacity: {0.06 + 0.6 * n / (SHADES - 1):.3f}; }}" for n in range(SHADES)
+    )
+
+
 STYLE = f"""
 :root {{ color-scheme: light dark; {_variables(LIGHT)} }}
 @media (prefers-color-scheme: dark) {{ :root {{ {_variables(DARK)} }} }}
@@ -65,6 +74,16 @@ nav ul {{
 }}
 .notes h2 {{ font-size: 1.05rem; border: 0; padding: 0; margin: 0 0 .5rem; }}
 .notes ul {{ margin: 0; padding-left: 1.1rem; }}
+thead button {{
+  font: inherit; font-weight: 600; text-align: inherit; color: inherit; background: none; border: 0;
+  padding: 0; cursor: pointer; text-decoration: underline dotted; text-underline-offset: .2em;
+}}
+[aria-sort=ascending] button::after {{ content: " ↑"; }}
+[aria-sort=descending] button::after {{ content: " ↓"; }}
+input {{
+  font: inherit; color: inherit; background: var(--raised); border: 1px solid var(--quiet);
+  border-radius: 6px; padding: .3rem .6rem; max-width: 100%;
+}}
 dl {{
   display: grid; grid-template-columns: repeat(auto-fit, minmax(min(17rem, 100%), 1fr));
   gap: 1rem 2rem; max-width: none; margin: 0 0 1rem;
@@ -127,6 +146,11 @@ img {{ display: block; image-rendering: pixelated; border: 1px solid var(--rule)
 .approximation.negative {{ stroke: var(--approximation); }}
 .amortization.negative {{ stroke: var(--amortization); }}
 .curve {{ fill: none; stroke-width: 2; vector-effect: non-scaling-stroke; stroke-linejoin: round; }}
+.curve.amortization {{ fill: none; stroke: var(--amortization); }}
+.curve.approximation {{ fill: none; stroke: var(--approximation); }}
+circle.amortization {{ fill-opacity: 1; }}
+.heat {{ stroke: none; }}
+{_shades()}
 .curve.training {{ stroke: var(--approximation); }}
 .curve.validation {{ stroke: var(--amortization); stroke-dasharray: 6 4; }}
 circle.validation {{ fill: var(--amortization); }}
