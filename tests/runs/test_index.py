@@ -30,7 +30,7 @@ def test_runs_sweeps_and_audits_are_named_and_what_is_in_them_is_not_listed_agai
     assert "1 runs, 1 sweeps, 1 audits" in text
     assert "deep/run" in text
     assert "seed=0" not in text
-    assert "name digits, seed 3; smoke" in text
+    assert "digits, seed 3; smoke" in text
 
 
 @pytest.mark.parametrize("name", ["empty", "nothing"])

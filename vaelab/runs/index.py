@@ -10,7 +10,8 @@ from vaelab.types import ConfigError
 
 FILE = "index.html"
 RESULTS = {"sweep.json": "sweep", "gap.json": "run"}
-ABOUT = ("data.name", "model.latent_dim", "encoder.hidden", "seed")  # of a config, where it has them
+NAME = "data.name"
+ABOUT = (NAME, "model.latent_dim", "encoder.hidden", "seed")  # of a config, where it has them
 
 
 def index(folder: str | Path) -> tuple[Path, int]:
@@ -56,7 +57,8 @@ def _entry(folder: Path, at: Path, kind: str, content: dict[str, Any]) -> Entry:
     name = at.relative_to(folder).as_posix()
     if isinstance(config, dict) and "given" in config:
         kind = "audit"
-    said = [f"{key.split('.')[-1]} {value}" for key in ABOUT if (value := _setting(config, key)) is not None]
+    told = {key: value for key in ABOUT if (value := _setting(config, key)) is not None}
+    said = [f"{value}" if key == NAME else f"{key.split('.')[-1]} {value}" for key, value in told.items()]
     return Entry(
         name,
         kind,

@@ -54,4 +54,6 @@ def test_a_heat_map_is_darker_where_the_value_is_greater_and_has_each_in_numbers
     drawn = series.heat_map("m", "t", ("beta", ["1", "2"]), ("dim", ["5", "10"]), value_RxC, "amortization")
     shades = [int(box.get("class").rpartition("-")[2]) for box in elements(drawn).iter("rect")]
     assert shades == [0, 2, 8, 0]
-    assert {"0", "1", "4", "-", "beta downwards, dim across"} <= set(texts(elements(drawn), "text"))
+    assert {"0", "1", "4", "-", "amortization gap: beta downwards, dim across"} <= set(
+        texts(elements(drawn), "text")
+    )

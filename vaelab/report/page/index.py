@@ -101,8 +101,8 @@ def _line(entry: Entry, row: Mapping[str, Any]) -> Markup:
     name = tag("a", entry.name, href=f"{quote(entry.name)}/report.html") if entry.page else entry.name
     point = ", ".join(f"{key.split('.')[-1]}={value}" for key, value in row.get("settings", {}).items())
     about = "; ".join(filter(None, (entry.about, point, "smoke" if entry.smoke else "")))
-    cells = [tag("td", text or "-", class_="words") for text in (entry.kind, about, row.get("split"))]
-    cells.append(tag("td", row.get("family") or "-", class_="words"))
+    cells = [tag("td", entry.kind, class_="words"), tag("td", about or "-", class_="words about")]
+    cells += [tag("td", row.get(name) or "-", class_="words") for name in ("split", "family")]
     for key in QUANTITIES:
         mean, _ = finite(row.get(key))
         cells.append(tag("td", shown(row.get(key)), data_v="" if mean != mean else f"{mean:.6g}"))

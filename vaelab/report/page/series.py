@@ -115,7 +115,8 @@ def heat_map(
     (row_title, rows), (column_title, columns) = of_rows, of_columns
     low, high = span([0.0, *value_RxC.ravel()])
     left, width = 16.0, 84.0 / len(columns)
-    parts = [tag("text", f"{row_title} downwards, {column_title} across", x="0", y=14, class_="tick")]
+    said = f"{kind} gap: {row_title} downwards, {column_title} across"
+    parts = [tag("text", said, x="0", y=14, class_="tick")]
     for c, label in enumerate(columns):
         parts.append(_centred(label, left + (c + 0.5) * width, 34, "tick"))
     for r, label in enumerate(rows):

@@ -126,6 +126,7 @@ th:first-child, .words {{ text-align: left; }}
 tbody th {{ font-weight: 500; position: sticky; left: 0; background: var(--paper); }}
 td.words {{ white-space: normal; }}
 td.words:not(:has(img)) {{ min-width: 6rem; }}
+td.words.about {{ min-width: 13rem; }}
 .settings td {{ white-space: normal; overflow-wrap: anywhere; min-width: 8rem; }}
 img {{ display: block; image-rendering: pixelated; border: 1px solid var(--rule); }}
 .plot {{ display: block; overflow: hidden; fill: var(--ink); font-size: 13px; }}
