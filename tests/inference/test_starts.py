@@ -6,7 +6,7 @@ import numpy as np
 from jax.scipy.stats import norm
 
 from vaelab.inference.climb import Climb
-from vaelab.inference.starts import TOPS, dip_between, grid, starting_points
+from vaelab.inference.starts import KINDS, TOPS, dip_between, grid, kind_of_start, starting_points
 
 CENTER = jnp.array([[1.0, -2.0, 0.5], [0.0, 3.0, 0.0]])
 
@@ -55,3 +55,24 @@ def test_a_look_sees_a_dip_and_nothing_along_a_slope_or_too_far_below():
     ends = Climb(z_SxK, jax.vmap(log_joint)(z_SxK), jnp.ones((4, 1)))
     dips_S = dip_between(log_joint, ends, jnp.zeros(1), jnp.ones(1))
     assert dips_S.tolist() == [True, False, False, False]
+
+
+def test_the_kind_of_a_start_is_told_by_its_number():
+    """Of three given at most, two are finite at the first datapoint and none at the second."""
+    given = jnp.full((3, 3), jnp.nan).at[:2].set(jnp.array([[7.0, 8.0, 9.0], [70.0, 80.0, 90.0]]))
+    z_SxK = np.asarray(
+        starting_points(jax.random.key(0), CENTER, jnp.ones(3), given, num_starts=30, wide=True)
+    )
+    sizes = {"num_fits": 2, "num_more": 3, "num_starts": 30, "num_tops": TOPS}
+    number_NxM = np.tile(np.arange(60), (2, 1))
+    first, second = (
+        [KINDS[kind] for kind in row] for row in kind_of_start(number_NxM, np.array([2, 0]), 3, **sizes)
+    )
+    kind_of = dict(zip(map(tuple, z_SxK.tolist()), first[:30], strict=True))
+    assert kind_of[1.0, -2.0, 0.5] == kind_of[0.0, 3.0, 0.0] == "fit"
+    assert kind_of[7.0, 8.0, 9.0] == kind_of[70.0, 80.0, 90.0] == "pilot"
+    assert kind_of[-1.0, 2.0, -0.5] == kind_of[1.0, 2.0, 0.5] == "reflection"
+    assert [first.count(kind) for kind in KINDS] == [2, 2, 4, 22, TOPS, 14]
+    assert [second.count(kind) for kind in KINDS] == [2, 0, 4, 24, TOPS, 14]
+    few = kind_of_start(number_NxM, np.array([2, 0]), 3, **(sizes | {"num_starts": 1, "num_tops": 0}))
+    assert [KINDS[kind] for kind in few[0, :3]] == ["fit", "fit", "sampler"]

@@ -39,7 +39,9 @@ def weighed(tmp_path, monkeypatch, *, by_modes, first, second, third):
     weight_NxM = np.full((N, M), -np.inf, np.float32)
     weight_NxM[:, 0] = 0.0
     weight_NxM[SEVERAL, 1] = -0.5
-    modes = Modes(np.zeros((N, M, K), np.float32), np.ones((N, M, K)), weight_NxM, weight_NxM, None, None)
+    modes = Modes(
+        np.zeros((N, M, K), np.float32), np.ones((N, M, K)), weight_NxM, weight_NxM, None, None, None
+    )
     side = evidence(np.full(N, np.nan), np.nan)
     side.log_evidence[PILOT], side.stderr[PILOT] = first, 0.01
     searched = Searched(modes, np.ones(N, bool), side)

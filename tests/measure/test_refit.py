@@ -22,7 +22,7 @@ def modes_of(log_weight_NxM, log_bound_NxM=None):
     weight_NxM = np.float32(log_weight_NxM)
     bound_NxM = weight_NxM if log_bound_NxM is None else np.float32(log_bound_NxM)
     place = np.zeros((*weight_NxM.shape, 1), np.float32)
-    return Modes(place, place + 0.5, weight_NxM, bound_NxM, None, None)
+    return Modes(place, place + 0.5, weight_NxM, bound_NxM, None, None, None)
 
 
 NONE = -np.inf
@@ -69,7 +69,7 @@ def test_a_fit_in_the_lesser_mode_ends_in_the_other_and_what_was_lost_is_known()
     z_NxMx1 = np.tile(np.float32([[[-PLACE], [PLACE]]]), (N, 1, 1))
     weight_NxM = np.tile(np.float32([[np.log(0.1), np.log(0.9)]]), (N, 1))
     weight_NxM[-1, 1] = -np.inf
-    modes = Modes(z_NxMx1, np.full((N, 2, 1), SD, np.float32), weight_NxM, weight_NxM, None, None)
+    modes = Modes(z_NxMx1, np.full((N, 2, 1), SD, np.float32), weight_NxM, weight_NxM, None, None, None)
     kept = jax.tree.map(np.array, before)
     after = refit(
         MODEL, FAMILY, settings(), problem(start(-3.0)), before, modes, np.zeros(N, int),

@@ -9,6 +9,7 @@ from tests.measure.test_ended import by_hand
 from tests.measure.test_rows import outcome
 from vaelab.evidence.weights import Evidence
 from vaelab.inference.modes import Modes
+from vaelab.inference.starts import KINDS
 from vaelab.measure import remarks
 from vaelab.measure.search import Searched
 from vaelab.objective.draws import Estimate
@@ -47,10 +48,13 @@ def searched_outcome(*, lost, stderr=0.01, several=(), crowded=(), missed=(), sh
     weight_NxM[:, 0] = 0.0
     weight_NxM[list(several), 1] = -1.0
     place = np.zeros((N, M, 2), np.float32)
-    modes = Modes(place, place, weight_NxM, weight_NxM, None, np.isin(np.arange(N), crowded))
+    kind_NxM = np.full((N, M), KINDS.index("sampler"))
+    modes = Modes(place, place, weight_NxM, weight_NxM, None, np.isin(np.arange(N), crowded), kind_NxM)
     side = Evidence(*np.full((5, N), np.nan))
     again = np.array([True, False, False, False])
-    refit = SimpleNamespace(lost=Estimate(np.float32(lost), np.full(N, stderr, np.float32)), again=again)
+    refit = SimpleNamespace(
+        lost=Estimate(np.float32(lost), np.full(N, stderr, np.float32)), again=again, mode=np.zeros(N, int)
+    )
     measured = outcome(*[by_hand()] * N)
     measured.others = SimpleNamespace(
         searched=Searched(modes, np.array([True, True, True, False]), side),
@@ -125,3 +129,11 @@ def test_a_log_evidence_may_lack_modes_where_several_are_seen_and_narrow_ones_ar
     assert remarks.may_lack_modes(measured.others) is expected
     assert ("lower bound" in " ".join(remarks.about_modes("diagonal", measured))) is expected
     assert remarks.summary("diagonal", measured, 1.0)["may_lack"] is expected
+
+
+def test_an_optimum_is_from_the_start_that_led_there():
+    """The first was fitted again, at a mode that the sampler led to; the third came from the prior."""
+    measured = searched_outcome(lost=np.zeros(N))
+    measured.fits["diagonal"].from_prior[2] = True
+    assert remarks.optimum_from("diagonal", measured, "encoder") == {"sampler": 1, "encoder": 2, "prior": 1}
+    assert remarks.optimum_from("diagonal", measured, None) == {"sampler": 1, "start": 2, "prior": 1}

@@ -27,7 +27,7 @@ def test_the_farthest_are_told_by_the_axes_of_the_nearest_mode():
     place_MxK = np.array([[[0.0, 0.0], [100.0, 0.0], [1000.0, 0.0]]], np.float32)
     axis_MxK = np.array([[[1.0, 1.0], [10.0, 10.0], [1.0, 1.0]]], np.float32)
     weight_M = np.array([[0.0, -1.0, -np.inf]], np.float32)
-    modes = Modes(place_MxK, axis_MxK, weight_M, weight_M, None, None)
+    modes = Modes(place_MxK, axis_MxK, weight_M, weight_M, None, None, None)
     # 0.25, 9, 4, 25 and 8100 by the nearest of the first two.
     np.testing.assert_array_equal(farthest_from(modes, z_SxK, 2), z_SxK[:, [4, 3]])
 

@@ -152,6 +152,7 @@ class Modes(NamedTuple):
         log p(x, m) + K/2 log 2 pi - 1/2 sum_k log H_kk
     reached_F: the place of the mode nearest to where each of the first F starts led
     crowded: whether every place has a mode, and there were ends of ascents for more
+    start_M: the number of the start whose ascent led there; a search makes it the place of its kind in KINDS
     """
 
     z_MxK: Array
@@ -160,11 +161,12 @@ class Modes(NamedTuple):
     log_bound_M: Array
     reached_F: Array
     crowded: Array
+    start_M: Array
 
     @classmethod
     def template(cls) -> "Modes":
         """The structure without its arrays."""
-        return cls(0, 0, 0, 0, 0, 0)
+        return cls(0, 0, 0, 0, 0, 0, 0)
 
 
 APART = 2.0  # standard deviations: two equal Gaussian distributions have one maximum together below it
@@ -184,14 +186,14 @@ def tell_apart(log_joint: LogJoint, ends: Climb, *, num_modes: int, num_given: i
     and where the lower one is a maximum indeed. The highest is kept in any case.
     """
     best = jnp.max(ends.value)
-    z_MxK, axis_MxK, some_M, crowded = _highest(ends, best - NEGLIGIBLE, num_modes)
+    z_MxK, axis_MxK, some_M, start_M, crowded = _highest(ends, best - NEGLIGIBLE, num_modes)
     modes = jax.vmap(lambda z_K, axis_K: polish(log_joint, z_K, axis_K, num_steps=num_polish))(
         z_MxK, axis_MxK
     )
     value_M = jnp.where(some_M, modes.value, -jnp.inf)
     stays_M = jax.vmap(partial(_stays, log_joint))(modes)
     order_M = jnp.argsort(-value_M)
-    modes, value_M, stays_M = jax.tree.map(lambda a: a[order_M], (modes, value_M, stays_M))
+    modes, value_M, stays_M, start_M = jax.tree.map(lambda a: a[order_M], (modes, value_M, stays_M, start_M))
 
     def compared(lower: int, kept_M: Array) -> Array:
         """Whether the mode in this place is another than each of the kept ones before it."""
@@ -226,6 +228,7 @@ def tell_apart(log_joint: LogJoint, ends: Climb, *, num_modes: int, num_given: i
         bound_M[order_M],
         jnp.argmin(away_FxM, axis=1),
         crowded & jnp.all(kept_M),
+        start_M[order_M],
     )
 
 
@@ -251,15 +254,15 @@ def _stays(log_joint: LogJoint, mode: Mode) -> Array:
     return jnp.isfinite(mode.value) & ~jnp.any(higher_2 | elsewhere_2)
 
 
-def _highest(ends: Climb, least: Array, num_modes: int) -> tuple[Array, Array, Array, Array]:
-    """(z_MxK, axis_MxK, whether there is one_M, whether some are left over) of the highest apart."""
+def _highest(ends: Climb, least: Array, num_modes: int) -> tuple[Array, Array, Array, Array, Array]:
+    """(z_MxK, axis_MxK, whether there is one_M, its place_M, whether some are over) of the highest apart."""
 
-    def pick(open_S: Array, _: None) -> tuple[Array, tuple[Array, Array, Array]]:
+    def pick(open_S: Array, _: None) -> tuple[Array, tuple[Array, ...]]:
         at = jnp.argmax(jnp.where(open_S, ends.value, -jnp.inf))
         near_S = jnp.all(jnp.abs(ends.z_K - ends.z_K[at][None, :]) < ends.scale_K[at][None, :], axis=1)
         same_S = near_S | (jnp.arange(near_S.size) == at)
-        return open_S & ~same_S, (ends.z_K[at], ends.scale_K[at], open_S[at])
+        return open_S & ~same_S, (ends.z_K[at], ends.scale_K[at], open_S[at], at)
 
     open_S = jnp.isfinite(ends.value) & (ends.value >= least)
-    open_S, (z_MxK, axis_MxK, some_M) = jax.lax.scan(pick, open_S, None, length=num_modes)
-    return z_MxK, axis_MxK, some_M, jnp.any(open_S)
+    open_S, (z_MxK, axis_MxK, some_M, at_M) = jax.lax.scan(pick, open_S, None, length=num_modes)
+    return z_MxK, axis_MxK, some_M, at_M, jnp.any(open_S)

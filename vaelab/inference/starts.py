@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vaelab.inference.climb import EPS, Climb
 from vaelab.inference.modes import DIP, NEGLIGIBLE
@@ -39,6 +40,36 @@ def starting_points(
     rest = draws_SxK[: max(num_starts - F, 0)]
     rest = rest.at[: len(named)].set(jnp.where(jnp.isfinite(named), named, rest[: len(named)]))
     return jnp.concatenate([center_FxK, rest])
+
+
+KINDS = ("fit", "pilot", "reflection", "draw", "grid", "sampler")
+
+
+def kind_of_start(
+    start_NxM: np.ndarray,
+    known_N: np.ndarray,
+    latent_dim: int,
+    *,
+    num_fits: int,
+    num_more: int,
+    num_starts: int,
+    num_tops: int,
+) -> np.ndarray:
+    """What each start is by its number, a place in KINDS: of `starting_points`, then a grid, then a sampler.
+
+    known_N: how many of the num_more rows of more_MxK are finite at each datapoint, which come first.
+    """
+    rest_NxM = start_NxM - num_fits
+    num_named = min(num_more + 1 + min(REFLECTED, latent_dim), max(num_starts - num_fits, 0) // 2)
+    before_grid = max(num_starts, num_fits)
+    kinds = {
+        "fit": start_NxM < num_fits,
+        "pilot": rest_NxM < np.minimum(known_N, num_named)[:, None],
+        "reflection": (rest_NxM >= num_more) & (rest_NxM < num_named),
+        "draw": start_NxM < before_grid,
+        "grid": start_NxM < before_grid + num_tops,
+    }
+    return np.select(list(kinds.values()), [KINDS.index(name) for name in kinds], KINDS.index("sampler"))
 
 
 TOPS = 16  # of a grid

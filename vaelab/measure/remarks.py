@@ -1,9 +1,11 @@
 """What of a row deserves a look, in words: numbers not to be trusted, and what the modes do to them."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
 
+from vaelab.inference.starts import KINDS
 from vaelab.measure.other_modes import OtherModes
 from vaelab.measure.subject import Outcome
 
@@ -99,6 +101,21 @@ def at_lesser_mode(others: OtherModes, name: str) -> np.ndarray:
     """Where the fit from its own start ends in a mode of a bound lower than the best, beyond the error."""
     lost = others.refits[name].lost
     return np.float64(lost.value) > 5.0 * np.nan_to_num(np.float64(lost.stderr)) + 1e-3
+
+
+def optimum_from(name: str, outcome: Outcome, amortized_by: str | None) -> dict[str, int]:
+    """How many of this family's optima were reached from each kind of start, those of none left out.
+
+    A fit that stays is from the encoder, or what stands for it, or from the prior; one at another mode is
+    from the start of the ascent that led to the mode: see `starts.KINDS`.
+    """
+    refit, kind_NxM = outcome.others.refits[name], outcome.others.searched.modes.start_M
+    fit = outcome.fits[name]
+    start = np.where(fit.from_prior, "prior", amortized_by or "start").astype(object)
+    again = np.flatnonzero(refit.again)
+    for row in again:
+        start[row] = KINDS[int(kind_NxM[row, refit.mode[row]])]
+    return dict(Counter(start.tolist()))
 
 
 def summary(name: str, outcome: Outcome, evaluations_per_point: float) -> dict[str, Any]:

@@ -183,7 +183,9 @@ def _modes(subject: Subject, name: str, outcome: Outcome) -> dict[str, Any]:
     """What was searched, with its cost, and what the first fit lost by its mode."""
     others, lost = outcome.others, outcome.others.refits[name].lost
     count = len(others.searched.searched)
-    entries = {"modes": remarks.summary(name, outcome, other_modes.evaluations(subject, others) / count)}
+    cost = other_modes.evaluations(subject, others) / count
+    entries = {"modes": remarks.summary(name, outcome, cost)}
+    entries["modes"]["optimum_from"] = remarks.optimum_from(name, outcome, subject.amortized.get(name))
     finite_N = np.isfinite(lost.value)
     if finite_N.any():
         mean = gap.mean_and_stderr(lost.value[finite_N], errors_N=lost.stderr[finite_N])

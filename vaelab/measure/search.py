@@ -16,7 +16,7 @@ import numpy as np
 from vaelab.evidence.weights import Evidence
 from vaelab.inference.climb import Climb, climb
 from vaelab.inference.modes import Modes, tell_apart
-from vaelab.inference.starts import dip_between, grid, starting_points
+from vaelab.inference.starts import TOPS, dip_between, grid, kind_of_start, starting_points
 from vaelab.measure.prior_side import from_prior, has_known_prior, nothing
 from vaelab.measure.subject import Inputs, SearchSettings, Subject
 from vaelab.model.latent import bind
@@ -103,7 +103,7 @@ def search_pilot(subject: Subject, inputs: Inputs, at: Fitted, key: Key) -> Sear
     is a second one from `growth` times the particles, WIDER apart at its start where the prior is not known,
     and ascents from those farthest from what is known. `narrowest` says what it may still not have met.
     """
-    settings, memory = subject.settings.search, subject.settings.memory
+    settings = subject.settings.search
     none_NxMxK = np.full(
         (len(inputs.index_N), settings.max_modes, subject.model.latent_dim), np.nan, np.float32
     )
@@ -116,7 +116,7 @@ def search_pilot(subject: Subject, inputs: Inputs, at: Fitted, key: Key) -> Sear
 
     if particles is not None:
         ends = with_more(ends, particles[:, : settings.tempering.num_particles])  # one run's
-    modes = _told_apart(subject, inputs, ends, memory)
+    modes = _told_apart(subject, inputs, ends, none_NxMxK)
     searched = Searched(modes, np.ones(len(inputs.index_N), bool), prior_side)
     if particles is None or not is_searched_twice(settings, subject.model.latent_dim, searched.num_modes):
         return searched
@@ -124,7 +124,7 @@ def search_pilot(subject: Subject, inputs: Inputs, at: Fitted, key: Key) -> Sear
     key = jax.random.fold_in(key, 6)
     prior_side, particles = from_prior(subject, inputs, ends, key, enlarged, wider=WIDER)
     farthest = farthest_from(modes, particles, settings.tempering.num_particles)
-    modes = _told_apart(subject, inputs, with_more(ends, farthest), memory)
+    modes = _told_apart(subject, inputs, with_more(ends, farthest), none_NxMxK)
     return searched._replace(modes=modes, prior_side=prior_side)
 
 
@@ -183,8 +183,8 @@ def search_rest(
         # Copies fill up to a number of rows that does not depend on how many there are: one program.
         padded = np.resize(rows, max(rows.size, min(settings.pilot_points, count)))
         inputs, at = take((inputs, at), padded)
-        ends = _ends(subject, inputs, at, _of_pilot(pilot, inputs.index_N), key)
-        modes = _told_apart(subject, inputs, ends, subject.settings.memory)
+        more_NxMxK = _of_pilot(pilot, inputs.index_N)
+        modes = _told_apart(subject, inputs, _ends(subject, inputs, at, more_NxMxK, key), more_NxMxK)
         for whole, part in zip(jax.tree.leaves(result), jax.tree.leaves(modes), strict=True):
             whole[rows] = part[: rows.size]
     return Searched(result, searched, nothing(count))
@@ -201,6 +201,7 @@ def _unsearched(at: Fitted, num_modes: int) -> Modes:
         weight_NxM.copy(),
         np.zeros((count, num_families), np.int32),
         np.zeros(count, bool),
+        np.zeros((count, num_modes), np.int32),
     )
 
 
@@ -243,11 +244,22 @@ def _climb_all(model: LatentModel, num_steps: int, theta: Params, row: tuple[Any
     return jax.vmap(partial(climb, bind(model, theta, x_D), num_steps=num_steps))(z_SxK)
 
 
-def _told_apart(subject: Subject, inputs: Inputs, ends: Climb, memory: Any) -> Modes:
-    settings = subject.settings.search
-    static = subject.model, settings.max_modes, len(subject.settings.families), settings.polish_steps
+def _told_apart(subject: Subject, inputs: Inputs, ends: Climb, more_NxMxK: np.ndarray) -> Modes:
+    """The modes, each with the kind of start that led there; more_NxMxK: of `starting_points`."""
+    settings, num_fits = subject.settings.search, len(subject.settings.families)
+    static = subject.model, settings.max_modes, num_fits, settings.polish_steps
     rows = inputs.x_NxD, ends
-    return map_datapoints(_tell_all, subject.theta, rows, static=static, chunk_size=memory)
+    modes = map_datapoints(_tell_all, subject.theta, rows, static=static, chunk_size=subject.settings.memory)
+    kind_NxM = kind_of_start(
+        modes.start_M,
+        np.isfinite(more_NxMxK).all(axis=2).sum(axis=1),
+        subject.model.latent_dim,
+        num_fits=num_fits,
+        num_more=more_NxMxK.shape[1],
+        num_starts=settings.num_starts,
+        num_tops=min(TOPS, settings.num_nodes) if subject.model.latent_dim <= 2 else 0,
+    )
+    return modes._replace(start_M=np.int32(kind_NxM))
 
 
 def _tell_all(
