@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from tests.data.test_idx import write_archives
 from vaelab import data, prepare
-from vaelab.data import tfds
+from vaelab.data import idx, tfds
 
 ROOT = Path(__file__).parents[1]
 ARCHIVES = ("t10k-images", "t10k-labels", "train-images", "train-labels")
@@ -103,8 +105,32 @@ def test_absent_tensorflow_names_the_package(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "tensorflow" else find_spec(name)
     )
-    assert_refused(main(capsys, "mnist", "--data_dir", tmp_path), "pip install tensorflow-cpu")
-    assert not (tmp_path / "mnist").exists()
+    assert_refused(main(capsys, "omniglot", "--data_dir", tmp_path), "pip install tensorflow-cpu")
+    assert not (tmp_path / "omniglot").exists()
+
+
+@pytest.mark.parametrize("name", ["mnist", "kmnist"])
+def test_idx_archives_need_no_tensorflow(name, tmp_path, monkeypatch, capsys):
+    """Only images of the known digest are mnist; of kmnist none is known, and checksums are all there is."""
+    made = write_archives(tmp_path / "archives")
+    infos = {
+        path.name: SimpleNamespace(filename=path.name, checksum=hashlib.sha256(path.read_bytes()).hexdigest())
+        for path in (tmp_path / "archives").iterdir()
+    }
+    monkeypatch.setattr(tfds, "builder", lambda *given: SimpleNamespace(name=name, url_infos=infos))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    arguments = name, "--manual_dir", tmp_path / "archives", "--data_dir", tmp_path / "data"
+    if name == "mnist":
+        assert_refused(main(capsys, *arguments), "does not hold the images of mnist")
+        return
+    assert "kmnist is prepared" in main(capsys, *arguments).stdout
+    assert "kmnist was already prepared" in main(capsys, *arguments).stdout
+    dataset = data.load("kmnist", data_dir=tmp_path / "data")
+    assert {split: len(rows.index_N) for split, rows in dataset.splits.items()} == {
+        "train": 34, "validation": 3, "test": 11
+    }  # fmt: skip
+    pixels_NxD = np.concatenate([dataset.splits[split].pixels_NxD for split in ("train", "validation")])
+    np.testing.assert_array_equal(pixels_NxD, made["train"][0][idx.order("train", 37)])
 
 
 def test_digits_need_no_preparing(tmp_path, capsys):

@@ -44,6 +44,24 @@ def prepare(builder: Any, data_dir: Path, manual_dir: Path | None = None) -> Non
         _build(builder, download_dir, manual_dir or download_dir, extract_dir)
 
 
+def fetch(name: str, url_infos: Mapping[str, Any], data_dir: Path, manual_dir: Path | None) -> Path:
+    """The folder with the archives of a data set, each with its sha256: manual_dir, or of a download.
+
+    Raises DataError where an archive is missing or damaged, or cannot be downloaded.
+    """
+    if manual_dir is not None:
+        check(url_infos, manual_dir)
+        return manual_dir
+    folder = data_dir / "downloads" / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"cannot write to {data_dir} ({error.strerror})"
+        raise DataError(f"{reason}: choose another --data_dir") from error
+    download(url_infos, folder)
+    return folder
+
+
 def check(url_infos: Mapping[str, Any], folder: Path) -> None:
     """Raises DataError where an archive in `folder` has not the sha256 that TFDS has registered."""
     for url, info in url_infos.items():

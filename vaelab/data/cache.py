@@ -44,7 +44,7 @@ def write(path: Path, parts: Parts, fingerprint: str) -> None:
         arrays |= {f"{split}_pixels": pixels_NxD, f"{split}_label": label_N}
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     with contextlib.suppress(OSError):
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with partial.open("xb") as file:
                 np.savez(file, **arrays)

@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vaelab.data import archives, cache
+from vaelab.data import archives, cache, idx
 from vaelab.data.cache import Parts
 from vaelab.data.sources import SPLITS, DataError, DataSet, Source, Split, first_line, folder
 
 SIDE = 28
+FROM_ARCHIVES = "archives"  # the fingerprint of what no builder has prepared
 
 
 class Recipe(NamedTuple):
@@ -63,7 +64,7 @@ def load(recipe: Recipe, data_dir: str | os.PathLike[str]) -> DataSet:
     written. Raises DataError where the data is not prepared, or is damaged.
     """
     data_dir = folder(data_dir)
-    path = data_dir / "vaelab" / f"{recipe.name}-{recipe.version}.npz"
+    path = _cache_of(recipe, data_dir)
     prepared = _fingerprint(recipe, data_dir)
     parts = cache.read(path, recipe.splits, prepared, num_pixels=SIDE**2)
     if parts is None:
@@ -77,15 +78,34 @@ def load(recipe: Recipe, data_dir: str | os.PathLike[str]) -> DataSet:
 
 
 def prepare(recipe: Recipe, data_dir: Path, manual_dir: Path | None = None) -> bool:
-    """Prepares the data set by its builder; False where it was prepared before.
+    """Prepares the data set; False where it was prepared before.
+
+    Archives of IDX files are read as they are, into the cache of `load`; the others by the builder.
 
     Raises DataError where an archive is missing or damaged, data_dir cannot be written or read, TensorFlow
-    is not installed, or the download or the builder fails.
+    is not installed for what needs it, or the download or the builder fails.
     """
+    path = _cache_of(recipe, data_dir)
     if _fingerprint(recipe, data_dir) is not None:
         return False
-    archives.prepare(builder(recipe.name, recipe.version, data_dir), data_dir, manual_dir)
+    if path.exists() and cache.read(path, recipe.splits, None, num_pixels=SIDE**2) is not None:
+        return False
+    made = builder(recipe.name, recipe.version, data_dir)
+    if idx.are_idx(info.filename for info in made.url_infos.values()):
+        folder = archives.fetch(made.name, made.url_infos, data_dir, manual_dir)
+        parts = idx.read(folder, recipe.splits)
+        if recipe.digest is not None and digest_of(parts) != recipe.digest:
+            raise DataError(f"{folder} does not hold the images of {recipe.name}: fetch its archives again")
+        cache.write(path, parts, FROM_ARCHIVES)
+        if not path.exists():
+            raise DataError(f"cannot write to {path.parent}: choose another --data_dir")
+        return True
+    archives.prepare(made, data_dir, manual_dir)
     return True
+
+
+def _cache_of(recipe: Recipe, data_dir: Path) -> Path:
+    return data_dir / "vaelab" / f"{recipe.name}-{recipe.version}.npz"
 
 
 def builder(name: str, version: str, data_dir: Path) -> Any:
