@@ -27,6 +27,7 @@ from vaelab.objective import (
     stick_the_landing,
 )
 from vaelab.posterior import cholesky, diagonal, full, householder, iaf, low_rank, real_nvp
+from vaelab.report.export import to_dataframe, to_latex
 from vaelab.runs.load import FinishedRun, load
 from vaelab.runs.run import run
 from vaelab.runs.sweep import run_sweep as sweep
@@ -84,4 +85,6 @@ __all__ = [
     "stick_the_landing",
     "stochastic_gradient",
     "sweep",
+    "to_dataframe",
+    "to_latex",
 ]
