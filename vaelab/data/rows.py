@@ -72,7 +72,7 @@ def rows_of(array: np.ndarray, convert: Callable[[np.ndarray], np.ndarray], *, s
 def _groups(rows_M: np.ndarray, row_bytes: int) -> list[np.ndarray]:
     """Positions in rows_M, ascending rows of a file, in groups from EXTENTS of its extents at most.
 
-    Of a file that the system keeps in large pages the touch of one byte makes all of its page resident.
+    Where the system keeps a file in large pages, the touch of one byte makes all of its page resident.
     """
     extent_M = rows_M * row_bytes // EXTENT_BYTES
     count_M = np.cumsum(np.diff(extent_M, prepend=extent_M[:1]) > 0)

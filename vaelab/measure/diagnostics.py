@@ -19,7 +19,7 @@ BOUNDS = ("elbo_amortized", "elbo_optimal", "log_evidence")
 
 
 class Diagnostics(NamedTuple):
-    """Of one family on one split.
+    """What the q of one family on one split carry.
 
     of: whose q they are, as `encoder`, or q* where the family has no encoder
     elbo_N: their bounds

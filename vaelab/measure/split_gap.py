@@ -36,7 +36,7 @@ NUM_NODES = 3  # of Gauss-Legendre quadrature along each line: exact for polynom
 
 
 class GapSplit(NamedTuple):
-    """Of the datapoints at which the gap is split, `[n, ...]` each.
+    """Parts of the gap at the datapoints at which it is split, `[n, ...]` each.
 
     mean_gain_nx2: L(mu*, S) - L(mu, S), and L(mu*, S*) - L(mu, S*), each on shared draws
     mean_nxK: the first by dimension; scale_nxK: L(mu*, S*) - L(mu*, S) likewise; no columns where the scale

@@ -1,4 +1,4 @@
-"""What training leaves, as what is measured: the model, and the encoder or table that gives phi."""
+"""What training leaves, as what is measured: the model, and the encoder, or the table of phi."""
 
 import functools
 from typing import Any, NamedTuple

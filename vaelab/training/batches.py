@@ -15,7 +15,7 @@ from vaelab.types import Array
 PORTION_BYTES = 2**25
 
 RowsOfBatches = Array | tuple[Array, Array]
-"""Of the training set, int32 [T, B]; or (these, where they are in a portion of it)."""
+"""Rows of the training set, int32 [T, B]; or (these, where they are in a portion of it)."""
 
 
 class Batches:
