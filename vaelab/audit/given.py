@@ -107,7 +107,8 @@ def given_model(
 def _sampler(sample: Callable[..., Any], name: str, *, with_params: bool) -> Callable[..., Any]:
     """The user's sampler as (params, key, z_K, x) -> its result, by the number of arguments that it asks for.
 
-    Beside a log_likelihood these are (key, z) or (key, z, x), beside a log_joint (key) or (key, x). Raises AuditError.
+    Beside a log_likelihood these are (key, z) or (key, z, x), beside a log_joint (key) or (key, x). Raises
+    AuditError.
     """
     try:
         parameters = inspect.signature(sample).parameters.values()

@@ -10,7 +10,7 @@ from vaelab.measure.other_modes import OtherModes
 from vaelab.measure.subject import Outcome
 
 UNSURE = 0.1  # nats: of quadrature, whose error says of what it may have missed
-NARROW = 0.2  # times the width of the widest: modes above it should be met where several are seen
+NARROW = 1 / 3  # times the width of the widest: modes above it should be met where several are seen
 OUTSIDE = (
     ": q reaches where the density is 0; transform z so that its support is all of R^K, or give support="
 )
