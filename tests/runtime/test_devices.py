@@ -1,5 +1,6 @@
 """`map_datapoints` is a map: order, remainder and chunk change nothing."""
 
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -164,3 +165,47 @@ def test_a_memory_holds_as_many_rows_as_fit_and_changes_no_result():
     line = rf"--config.evaluate.memory_bytes=.* takes {needed:,} bytes; set that"
     with pytest.raises(ConfigError, match=line):
         map_datapoints(network, shared, rows_NxD, chunk_size=Memory(needed - 1))
+
+
+@pytest.mark.parametrize(
+    ("most", "says"), [(3, "with 2 datapoints"), (1, "with 1 datapoints"), (0, None), (100, None)]
+)
+def test_out_of_memory_is_gone_on_from_with_half_of_the_datapoints(most, says, monkeypatch, caplog):
+    """A device that has room for `most` rows: 11 of them as 5, 2 and 1 at a time, until they fit."""
+    program = devices._compiled
+
+    def compiled(*arguments):
+        def call(shared, rows):
+            if len(rows) > most:
+                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes.")
+            return program(*arguments)(shared, rows)
+
+        return call
+
+    monkeypatch.setattr(devices, "_compiled", compiled)
+    counts = []
+    call = partial(map_datapoints, _half_of, 2.0, INDEX_N, chunk_size=11, progress=counts.append)
+    if not most:
+        with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
+            call()
+        return
+    np.testing.assert_array_equal(call(), INDEX_N / 2.0)
+    assert sum(counts) == 11
+    said = [record.getMessage() for record in caplog.records]
+    assert (says in said[-1]) if says else not said
+
+
+def test_another_error_of_a_device_is_not_taken_for_a_want_of_memory(monkeypatch):
+    def compiled(*arguments):
+        def call(shared, rows):
+            raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+
+        return call
+
+    monkeypatch.setattr(devices, "_compiled", compiled)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+        map_datapoints(_half_of, 2.0, INDEX_N, chunk_size=11)
+
+
+def _half_of(shared, index):
+    return index / shared

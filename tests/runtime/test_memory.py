@@ -9,6 +9,18 @@ from vaelab.runtime import memory
 
 
 @pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="compared with what Linux says")
-def test_the_memory_of_this_machine_is_what_the_kernel_says():
+def test_the_memory_of_this_machine_is_what_the_kernel_says(monkeypatch):
+    monkeypatch.setattr(memory, "LIMITS", ())
     total = re.search(r"MemTotal: +(\d+) kB", Path("/proc/meminfo").read_text())
     assert memory.of_machine() == int(total[1]) * 1024
+
+
+@pytest.mark.parametrize(
+    ("content", "limit"), [("max\n", None), ("123456789\n", 123456789), ("9" * 20, None)]
+)
+def test_a_container_may_take_less_than_the_machine_has(content, limit, tmp_path, monkeypatch):
+    whole = memory.of_machine()
+    (tmp_path / "memory.max").write_text(content)
+    monkeypatch.setattr(memory, "LIMITS", (str(tmp_path / "memory.max"), str(tmp_path / "absent")))
+    monkeypatch.setattr("os.sysconf", lambda name: whole if name == "SC_PHYS_PAGES" else 1)
+    assert memory.of_machine() == (limit or whole)

@@ -6,6 +6,7 @@ What goes onto it is the same on every process, and what comes back is whole on 
 """
 
 import functools
+import logging
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -21,6 +22,8 @@ from vaelab.runtime.memory import Memory, bytes_per_row, peak_of
 from vaelab.types import ConfigError
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
+LESS = "evaluate.memory_bytes asks for fewer from the start"
 
 Progress = Callable[[int], None]
 """Called with the number of datapoints just finished."""
@@ -165,6 +168,8 @@ def map_runs(
     static: what is compiled into the program. The program is kept under (function, *static): give a function
     of a module, and equal records, to compile once. progress: called with the rows of all runs just done.
 
+    Where a device is out of memory all the same, chunks of half the size are tried, and a line says so.
+
     Raises DoesNotFit where one row of all runs takes more than the Memory given.
     """
     num_runs = len(shared)
@@ -175,15 +180,24 @@ def map_runs(
     compiled = _compiled(function, static, mesh, num_runs > 1)
     all_shared, all_rows = place(stack(shared), mesh), stack(rows)
     num_rows = jax.tree.leaves(all_rows)[0].shape[axis]
-    chunks = []
-    for start in range(0, num_rows, size):
+    chunks, start = [], 0
+    while start < num_rows:
         position = np.minimum(np.arange(start, start + size), num_rows - 1)
         chunk = place(take(all_rows, (*before, position)), mesh, *(None,) * axis, "data")
-        with jax.default_matmul_precision("highest"):
-            result = on_host(compiled(all_shared, chunk))
+        try:
+            with jax.default_matmul_precision("highest"):
+                result = on_host(compiled(all_shared, chunk))
+        except jax.errors.JaxRuntimeError as error:
+            several = jax.process_count() > 1  # the others would wait for a chunk of the size before
+            if "RESOURCE_EXHAUSTED" not in str(error) or size == num_devices() or several:
+                raise
+            size = num_devices() * (size // num_devices() // 2)
+            logger.warning("out of memory: going on with %d datapoints at a time; a smaller %s", size, LESS)
+            continue
         count = min(size, num_rows - start)
         chunks.append(take(result, (*before, slice(count))))
         progress(count * num_runs)
+        start += size
     return unstack(jax.tree.map(lambda *parts: np.concatenate(parts, axis), *chunks), num_runs)
 
 

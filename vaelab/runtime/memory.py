@@ -22,9 +22,18 @@ class Memory(NamedTuple):
     bytes: int
 
 
+LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container
+
+
 def of_machine() -> int:
-    """The bytes of memory that this machine has."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """The bytes of memory that this machine has, or that its container may take where that is less."""
+    least = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for path in map(Path, LIMITS):
+        try:
+            least = min(least, int(path.read_text()))
+        except (OSError, ValueError):  # "max" is no limit
+            continue
+    return least
 
 
 def bytes_per_row(function: Callable[..., Any], shared: Any, rows: Any) -> int:
