@@ -6,6 +6,7 @@
     latent      means and standard deviations of q_phi and q*
     worst       which datapoints lose the most, and why
     summary     the rows of gap.json: one sentence, the stacked bars, tables
+    advice      what to do about the gaps of a row
     units       the KL by dimension, active units, the aggregate posterior
     parts       the gaps by group, by mean and scale, by pairs of latents
     modes       how many datapoints have several modes, and what the fits lost by theirs

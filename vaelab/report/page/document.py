@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from vaelab.report.page import datapoints, modes, origin, parts, summary, units
+from vaelab.report.page.advice import advice
 from vaelab.report.page.latent import Latents
 from vaelab.report.page.markup import Markup, join, tag
 from vaelab.report.page.style import STYLE
@@ -51,7 +52,8 @@ def write_page(
         "Learning curves": origin.learning_curves(metrics),
         "How it was made": origin.provenance(command, versions, config),
     }
-    write_document(path, title, summary.notes(rows, notes), summary.lead(rows), sections)
+    lead = join(summary.lead(rows), advice(rows[0]) if rows else "")
+    write_document(path, title, summary.notes(rows, notes), lead, sections)
 
 
 def write_document(
