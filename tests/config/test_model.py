@@ -33,12 +33,16 @@ def test_simulated_examples_do_not_depend_on_the_sizes_of_the_splits():
     assert not np.array_equal(few.validation.x_NxD[0], more.validation.x_NxD[0])
 
 
-def decoder(observation="binarize", image_shape=(2, 2), max_value=1, **changes):
+def decoder(observation="binarize", image_shape=(2, 2), max_value=1, values=None, **changes):
     config = defaults.model()
     config.hidden, config.latent_dim = (), 3
     for name, value in changes.items():
         changed(config, name.replace("__", "."), value)
-    described = data.DataSet("made", image_shape, max_value, {})
+    splits = {}
+    if values is not None:
+        x_NxD = np.float32(values)[:, None]
+        splits["train"] = data.Split(x_NxD, np.zeros(len(x_NxD), np.int32), np.arange(len(x_NxD)))
+    described = data.DataSet("made", image_shape, max_value, splits)
     return reading.decoder_model(
         Section(config, "config.model"), described, observation, lambda network: network
     )
@@ -89,3 +93,24 @@ def test_the_likelihood_is_of_the_levels_of_the_data(name):
 )
 def test_a_model_that_cannot_be_is_one_line(arguments, says):
     refused(lambda: decoder(**arguments), says)
+
+
+OUTSIDE = {
+    "negative": (
+        "poisson",
+        [0.0, -1.0],
+        "is of counts from 0 to 16,777,216, and train has values that are none",
+    ),
+    "not whole": ("negative_binomial", [1.0, 2.5], "from 1 to 2.5; give raw counts"),
+    "beyond float32": ("zero_inflated_negative_binomial", [3.0, 2.0**25], "from 3 to 3.35544e+07"),
+    "above 1": ("beta", [0.5, 1.5], "is of values from 0 to 1, and those of train are from 0.5 to 1.5"),
+    "below 0": ("continuous_bernoulli", [-0.1, 0.5], "those of train are from -0.1 to 0.5"),
+}
+
+
+@pytest.mark.parametrize("case", OUTSIDE)
+def test_data_that_a_likelihood_has_no_density_at_are_one_line(case):
+    name, values, says = OUTSIDE[case]
+    arguments = {"observation": "identity", "image_shape": (1,), "max_value": 0, "likelihood__name": name}
+    refused(lambda: decoder(**arguments, values=values), says)
+    decoder(**arguments, values=[0.0, 1.0])

@@ -11,15 +11,28 @@ from tests.support import oracles
 from vaelab.model import LIKELIHOODS, NETWORKS, PRIORS
 
 LEVELS, D, NUM_SAMPLES = 5, 2, 4000
-SETTINGS = {"min_variance": 0.3, "num_components": 3}
+SETTINGS = {"min_variance": 0.3, "num_components": 3, "degrees_of_freedom": 9.0}
 SHAPE, HIDDEN, CHANNELS = (4, 4), (6,), (2, 3)
 POINTS = np.linspace(-30.0, 30.0, 1201)
-# x_j under each observation, with the width of what a value stands for.
+# x_j under each observation, or what a likelihood is of, with the width of what a value stands for.
+INSIDE, WEIGHT = (
+    0.5 * (part + shift) for part, shift in zip(np.polynomial.legendre.leggauss(120), (1, 0), strict=True)
+)
 VALUES = {
-    "binarize": (np.array([0.0, 1.0]), 1.0),
-    "rescale": (np.arange(LEVELS) / (LEVELS - 1), 1.0),
-    "dequantize": (POINTS, POINTS[1] - POINTS[0]),
+    "binarize": (np.array([0.0, 1.0]), np.ones(2)),
+    "rescale": (np.arange(LEVELS) / (LEVELS - 1), np.ones(LEVELS)),
+    "dequantize": (POINTS, np.full(len(POINTS), POINTS[1] - POINTS[0])),
+    "counts": (np.arange(120.0), np.ones(120)),
+    "unit": (INSIDE, WEIGHT),
+    "clipped_gaussian": (np.r_[0.0, INSIDE, 1.0], np.r_[1.0, WEIGHT, 1.0]),
 }
+
+
+def values_of(entry):
+    """(x_NxD, the weight of each)."""
+    name = make(entry).name
+    value_V, width_V = VALUES[name if name in VALUES else entry.support or entry.observation]
+    return (np.array(list(itertools.product(part, repeat=D))) for part in (value_V, width_V))
 
 
 @pytest.fixture(params=LIKELIHOODS)
@@ -42,20 +55,19 @@ def test_its_name_is_that_of_its_entry():
 
 
 def test_a_likelihood_is_normalised_over_what_its_observation_makes(entry):
-    density, (values, width) = make(entry), VALUES[entry.observation]
-    x_NxD = np.float32(list(itertools.product(values, repeat=D)))
-    log_p_N = jax.jit(jax.vmap(density.log_prob, (None, 0)))(output(density), x_NxD)
-    total = np.sum(np.exp(np.float64(log_p_N))) * width**D
+    density, (x_NxD, width_NxD) = make(entry), values_of(entry)
+    log_p_N = jax.jit(jax.vmap(density.log_prob, (None, 0)))(output(density), np.float32(x_NxD))
+    total = np.sum(np.exp(np.float64(log_p_N)) * width_NxD.prod(axis=1))
     assert abs(total - 1.0) < 1e-4
 
 
 @pytest.mark.long
 def test_samples_of_a_likelihood_have_its_moments(entry):
-    density, (values, width) = make(entry), VALUES[entry.observation]
+    density, (x_NxD, width_NxD) = make(entry), values_of(entry)
     out_Q, keys = output(density), jax.random.split(jax.random.key(0), NUM_SAMPLES)
     x_SxD = np.float64(jax.jit(jax.vmap(density.sample, (0, None)))(keys, out_Q))
-    x_NxD = np.float32(list(itertools.product(values, repeat=D)))
-    p_N = np.exp(np.float64(jax.jit(jax.vmap(density.log_prob, (None, 0)))(out_Q, x_NxD))) * width**D
+    log_p_N = jax.jit(jax.vmap(density.log_prob, (None, 0)))(out_Q, np.float32(x_NxD))
+    p_N = np.exp(np.float64(log_p_N)) * width_NxD.prod(axis=1)
     oracles.assert_mean(x_SxD, p_N @ np.float64(x_NxD), rounding=1e-3)
     oracles.assert_mean(x_SxD**2, p_N @ np.float64(x_NxD) ** 2, rounding=1e-3)
     assert density.mean(out_Q).shape == (D,)
@@ -63,7 +75,7 @@ def test_samples_of_a_likelihood_have_its_moments(entry):
 
 def test_a_likelihood_takes_its_settings(entry):
     density = make(entry)
-    x_D = jnp.zeros(D)
+    x_D = jnp.full(D, 0.25)
     for name in entry.sizes:
         assert make(entry, **{name: 1}).outputs_per_dim < density.outputs_per_dim
     for name in entry.settings:

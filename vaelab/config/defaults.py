@@ -68,10 +68,13 @@ def model() -> ConfigDict:
     config.hidden = (200, 200)  # convolutional: one width
     config.activation = "relu"  # relu, tanh, elu, softplus, swish
     config.likelihood = ConfigDict()
-    # bernoulli; gaussian, gaussian_one_variance (dequantize or identity); discretized_logistic,
-    # discretized_logistic_mixture (rescale)
+    # bernoulli (binarize); gaussian, gaussian_one_variance, student_t, beta (dequantize, or real numbers as
+    # they are: identity); continuous_bernoulli, clipped_gaussian (rescale or identity); discretized_logistic,
+    # discretized_logistic_mixture, categorical, ordinal (rescale); poisson, negative_binomial,
+    # zero_inflated_negative_binomial (counts, by identity)
     config.likelihood.name = "bernoulli"
-    config.likelihood.min_variance = 1e-3  # gaussian only: the floor of each dimension's variance
+    config.likelihood.min_variance = 1e-3  # gaussian and the like: the floor of each dimension's variance
+    config.likelihood.degrees_of_freedom = 5.0  # student_t only
     config.likelihood.num_components = 5  # discretized_logistic_mixture only: for each dimension
     return config
 

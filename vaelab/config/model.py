@@ -10,7 +10,7 @@ from vaelab import data, model
 from vaelab.config.section import Section
 from vaelab.data.sources import SPLITS
 from vaelab.keys import named_key
-from vaelab.model import LIKELIHOODS, NETWORKS, Likelihood, NetworkEntry, networks
+from vaelab.model import LARGEST_COUNT, LIKELIHOODS, NETWORKS, Likelihood, NetworkEntry, networks
 from vaelab.types import LatentModel, Network, Params
 
 
@@ -47,25 +47,45 @@ def simulated(section: Section, latent_model: LatentModel, theta: Params) -> dat
     return data.DataSet("simulated", x_NxD.shape[1:], 1, splits)
 
 
-CONTINUOUS = "dequantize"  # the observation of densities on R, which take real-valued data as they are too
-
-
-def _likelihood(section: Section, observation: str, max_value: int) -> Likelihood:
+def _likelihood(section: Section, observation: str, dataset: data.DataSet) -> Likelihood:
     entries = LIKELIHOODS.values()
     numbers = {name: section.number(name, above=True) for e in entries for name in e.settings}
     numbers |= {name: section.integer(name, 1) for e in entries for name in e.sizes}
     entry = section.choice("name", LIKELIHOODS)
-    if observation == "identity" and entry.observation != CONTINUOUS:
+    if observation == "identity" and not entry.real:
         problem = "is for levels, and data.observation=identity gives real numbers"
-        continuous = ", ".join(name for name, other in LIKELIHOODS.items() if other.observation == CONTINUOUS)
-        raise section.error("name", problem, fix=f"there are {continuous}")
+        real = ", ".join(name for name, other in LIKELIHOODS.items() if other.real)
+        raise section.error("name", problem, fix=f"there are {real}")
     if observation not in ("identity", entry.observation):
         raise section.error(
             "name",
             f"{section.value('name')} needs --config.data.observation={entry.observation}, "
             f"and it is {observation}",
         )
-    return entry.make(max_value + 1, **{name: numbers[name] for name in (*entry.settings, *entry.sizes)})
+    if observation == "identity" and entry.support is not None:
+        _check_support(section, entry.support, dataset)
+    settings = {name: numbers[name] for name in (*entry.settings, *entry.sizes)}
+    return entry.make(dataset.max_value + 1, **settings)
+
+
+LOOKED_AT = 4096  # examples of a split that is kept on the disk
+
+
+def _check_support(section: Section, support: str, dataset: data.DataSet) -> None:
+    """Raises ConfigError for real-valued data that a likelihood has no density at.
+
+    A finished run has no data any more; they were looked at when it began.
+    """
+    for split, rows in getattr(dataset, "splits", {}).items():
+        count = len(rows.index_N) if isinstance(rows.pixels_NxD, np.ndarray) else LOOKED_AT
+        x_NxD = np.asarray(rows.pixels_NxD[np.arange(min(count, len(rows.index_N)))])
+        low, high = float(np.min(x_NxD)), float(np.max(x_NxD))
+        if support == "unit" and (low < 0.0 or high > 1.0):
+            problem = f"is of values from 0 to 1, and those of {split} are from {low:.6g} to {high:.6g}"
+            raise section.error("name", problem, fix="bring them to that range, or take gaussian")
+        if support == "counts" and (low < 0.0 or high > LARGEST_COUNT or np.any(x_NxD != np.rint(x_NxD))):
+            problem = f"is of counts from 0 to {LARGEST_COUNT:,}, and {split} has values that are none"
+            raise section.error("name", f"{problem}, from {low:.6g} to {high:.6g}", fix="give raw counts")
 
 
 def decoder_model(
@@ -77,7 +97,7 @@ def decoder_model(
     """The model with a network for its decoder; computed: how that is, `in_bfloat16` say."""
     if section.value("name") != "decoder":
         raise section.error("name", "must be decoder, or linear_gaussian with data.name=simulated")
-    density = _likelihood(section.section("likelihood"), observation, dataset.max_value)
+    density = _likelihood(section.section("likelihood"), observation, dataset)
     latent_dim = section.integer("latent_dim", 1)
     activation = section.choice("activation", networks.ACTIVATIONS)
     kind, shape, hidden, channels = network(section, dataset.image_shape)

@@ -5,7 +5,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from vaelab.model import networks
+from vaelab.model.bounded import beta, clipped_gaussian, continuous_bernoulli
+from vaelab.model.counts import LARGEST_COUNT, negative_binomial, poisson, zero_inflated_negative_binomial
 from vaelab.model.latent import bind, decoder_model, simulate
+from vaelab.model.levels import categorical, ordinal
 from vaelab.model.likelihood import (
     Likelihood,
     bernoulli,
@@ -13,6 +16,7 @@ from vaelab.model.likelihood import (
     discretized_logistic_mixture,
     gaussian,
     gaussian_one_variance,
+    student_t,
 )
 from vaelab.model.linear_gaussian import (
     LinearGaussianParams,
@@ -31,12 +35,16 @@ class LikelihoodEntry(NamedTuple):
 
     make(levels, **settings) -> Likelihood, levels the number of values that a dimension of the data has.
     observation: the config.data.observation whose x it is a density of.
+    real: whether it is one of real-valued data as they are too, whose observation is identity.
+    support: what these must be: "unit", from 0 to 1, or "counts", whole and from 0 to 2^24; None for any.
     settings: the numbers of config.model.likelihood that make takes, all above 0.
     sizes: the integers of it that make takes, all 1 or more.
     """
 
     make: Callable[..., Likelihood]
     observation: str
+    real: bool = False
+    support: str | None = None
     settings: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ()
 
@@ -59,12 +67,19 @@ class NetworkEntry(NamedTuple):
 LIKELIHOODS: dict[str, LikelihoodEntry] = {
     "bernoulli": LikelihoodEntry(lambda levels: bernoulli(), "binarize"),
     "gaussian": LikelihoodEntry(
-        lambda levels, min_variance: gaussian(min_variance=min_variance), "dequantize", ("min_variance",)
+        lambda levels, **settings: gaussian(**settings), "dequantize", real=True, settings=("min_variance",)
     ),
     "gaussian_one_variance": LikelihoodEntry(
-        lambda levels, min_variance: gaussian_one_variance(min_variance=min_variance),
+        lambda levels, **settings: gaussian_one_variance(**settings),
         "dequantize",
-        ("min_variance",),
+        real=True,
+        settings=("min_variance",),
+    ),
+    "student_t": LikelihoodEntry(
+        lambda levels, **settings: student_t(**settings),
+        "dequantize",
+        real=True,
+        settings=("min_variance", "degrees_of_freedom"),
     ),
     "discretized_logistic": LikelihoodEntry(lambda levels: discretized_logistic(levels=levels), "rescale"),
     "discretized_logistic_mixture": LikelihoodEntry(
@@ -73,6 +88,26 @@ LIKELIHOODS: dict[str, LikelihoodEntry] = {
         ),
         "rescale",
         sizes=("num_components",),
+    ),
+    "categorical": LikelihoodEntry(lambda levels: categorical(levels=levels), "rescale"),
+    "ordinal": LikelihoodEntry(lambda levels: ordinal(levels=levels), "rescale"),
+    "continuous_bernoulli": LikelihoodEntry(
+        lambda levels: continuous_bernoulli(), "rescale", real=True, support="unit"
+    ),
+    "beta": LikelihoodEntry(lambda levels: beta(), "dequantize", real=True, support="unit"),
+    "clipped_gaussian": LikelihoodEntry(
+        lambda levels, **settings: clipped_gaussian(**settings),
+        "rescale",
+        real=True,
+        support="unit",
+        settings=("min_variance",),
+    ),
+    "poisson": LikelihoodEntry(lambda levels: poisson(), "identity", real=True, support="counts"),
+    "negative_binomial": LikelihoodEntry(
+        lambda levels: negative_binomial(), "identity", real=True, support="counts"
+    ),
+    "zero_inflated_negative_binomial": LikelihoodEntry(
+        lambda levels: zero_inflated_negative_binomial(), "identity", real=True, support="counts"
     ),
 }
 
@@ -102,6 +137,7 @@ PRIORS: dict[str, Callable[[Array], Array]] = {"standard_normal": standard_norma
 """name -> (z_K -> log p(z)), normalised."""
 
 __all__ = [
+    "LARGEST_COUNT",
     "LIKELIHOODS",
     "NETWORKS",
     "PRIORS",

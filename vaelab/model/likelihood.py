@@ -100,6 +100,34 @@ def gaussian_one_variance(*, min_variance: float) -> Likelihood:
     return _gaussian("gaussian_one_variance", parameters, outputs_per_dim=1, concave=True, learned=(0.0,))
 
 
+def student_t(*, degrees_of_freedom: float, min_variance: float) -> Likelihood:
+    """prod_j t_nu(x_j; m_j, s_j) with out = [m_D, r_D] and s^2 = min_variance + softplus(r), nu > 0 fixed:
+
+        log G((nu + 1)/2) - log G(nu/2) - 1/2 log(nu pi) - log s_j
+            - (nu + 1)/2 log(1 + (x_j - m_j)^2 / (nu s_j^2))
+
+    A value far off costs as its logarithm, and not as its square. The mean is m where nu > 1, and m all the
+    same, the centre, where there is none.
+    """
+    nu = degrees_of_freedom
+    log_norm = math.lgamma(0.5 * (nu + 1.0)) - math.lgamma(0.5 * nu) - 0.5 * math.log(nu * math.pi)
+
+    def parameters(out_Q: Array) -> tuple[Array, Array]:
+        mean_D, raw_D = jnp.split(out_Q, 2)
+        return mean_D, jnp.sqrt(min_variance + jax.nn.softplus(raw_D))
+
+    def log_prob(out_Q: Array, x_D: Array) -> Array:
+        mean_D, scale_D = parameters(out_Q)
+        square_D = ((x_D - mean_D) / scale_D) ** 2 / nu
+        return jnp.sum(log_norm - jnp.log(scale_D) - 0.5 * (nu + 1.0) * jnp.log1p(square_D))
+
+    def sample(key: Key, out_Q: Array) -> Array:
+        mean_D, scale_D = parameters(out_Q)
+        return mean_D + scale_D * jax.random.t(key, nu, mean_D.shape)
+
+    return Likelihood("student_t", 2, log_prob, lambda out_Q: parameters(out_Q)[0], sample)
+
+
 def _log_level(x: Array, centre: Array, log_scale: Array, half: float) -> Array:
     """log of the probability of a logistic distribution within half of x, at 0 and 1 with the tail beyond."""
     inverse = jnp.exp(-log_scale)

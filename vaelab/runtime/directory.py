@@ -38,6 +38,7 @@ LATER: dict[str, Any] = {
     "config.data.label": "",
     "config.data.memory_bytes": 2**28,
     "config.model.likelihood.num_components": 5,
+    "config.model.likelihood.degrees_of_freedom": 5.0,
     "config.train.stop_after": 0,
     "config.train.keep_best": "",
 }
