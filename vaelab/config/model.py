@@ -1,5 +1,6 @@
 """Latent-variable models from a config, and data that are simulated from one."""
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -7,10 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab import data, model
+from vaelab.config import own
 from vaelab.config.section import Section
 from vaelab.data.sources import SPLITS
 from vaelab.keys import named_key
-from vaelab.model import LARGEST_COUNT, LIKELIHOODS, NETWORKS, Likelihood, NetworkEntry, networks
+from vaelab.model import (
+    LARGEST_COUNT,
+    LIKELIHOODS,
+    NETWORKS,
+    Likelihood,
+    LikelihoodEntry,
+    NetworkEntry,
+    networks,
+)
 from vaelab.types import LatentModel, Network, Params
 
 
@@ -51,7 +61,7 @@ def _likelihood(section: Section, observation: str, dataset: data.DataSet) -> Li
     entries = LIKELIHOODS.values()
     numbers = {name: section.number(name, above=True) for e in entries for name in e.settings}
     numbers |= {name: section.integer(name, 1) for e in entries for name in e.sizes}
-    entry = section.choice("name", LIKELIHOODS)
+    entry = own.entry(section, "name", LIKELIHOODS, LikelihoodEntry)
     if observation == "identity" and not entry.real:
         problem = "is for levels, and data.observation=identity gives real numbers"
         real = ", ".join(name for name, other in LIKELIHOODS.items() if other.real)
@@ -64,7 +74,13 @@ def _likelihood(section: Section, observation: str, dataset: data.DataSet) -> Li
         )
     if observation == "identity" and entry.support is not None:
         _check_support(section, entry.support, dataset)
-    settings = {name: numbers[name] for name in (*entry.settings, *entry.sizes)}
+    asked = (*entry.settings, *entry.sizes)
+    if not numbers.keys() >= set(asked):
+        lacking = ", ".join(name for name in asked if name not in numbers)
+        raise section.error(
+            "name", f"asks for {lacking}, which no setting is", fix="bind it in your function"
+        )
+    settings = {name: numbers[name] for name in asked}
     return entry.make(dataset.max_value + 1, **settings)
 
 
@@ -104,6 +120,7 @@ def decoder_model(
     decoder = computed(
         kind.decoder(latent_dim, shape, hidden, channels, density.outputs_per_dim, activation=activation)
     )
+    own.check_network(section, decoder, latent_dim, density.outputs_per_dim * math.prod(shape))
     if density.learned:
         decoder = networks.with_constants(decoder, jnp.array(density.learned))
     affine = kind.affine_without_hidden and not hidden
@@ -115,7 +132,7 @@ def network(
 ) -> tuple[NetworkEntry, tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """(the kind of network, image_shape, hidden, channels) that the section asks for, if there can be one."""
     hidden, channels = section.widths("hidden"), section.widths("channels")
-    kind = section.choice("network", NETWORKS)
+    kind = own.entry(section, "network", NETWORKS, NetworkEntry)
     problem = kind.problem(image_shape, hidden, channels)
     if problem is not None:
         raise section.error(*problem)

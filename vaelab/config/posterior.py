@@ -1,7 +1,9 @@
 """Posterior families and their encoders from a config."""
 
+import math
 from collections.abc import Callable
 
+from vaelab.config import own
 from vaelab.config.model import network
 from vaelab.config.section import Section
 from vaelab.model import networks
@@ -56,6 +58,7 @@ def encoder(
     local = computed(
         kind.encoder(shape, hidden, channels, init_P[:size], activation=activation, output_scale=output_scale)
     )
+    own.check_network(section, local, math.prod(shape), size)
     return networks.with_shared(local, init_P[size:]) if family.shared_size else local
 
 
