@@ -65,7 +65,10 @@ def model() -> ConfigDict:
     config.latent_dim = 10
     config.network = "mlp"  # mlp, convolutional
     config.channels = (32, 64)  # convolutional only: one layer of stride 2 each, on images of any size
-    config.hidden = (200, 200)  # convolutional: one width
+    config.residual = 0  # convolutional only: blocks of two 3x3 convolutions beside each of these layers
+    # convolutional only: products of matrices over squares of pixels, or conv, which is flax.linen.Conv
+    config.convolution = "products"
+    config.hidden = (200, 200)  # convolutional: one width, or ()
     config.activation = "relu"  # relu, tanh, elu, softplus, swish
     config.likelihood = ConfigDict()
     # bernoulli; gaussian, gaussian_one_variance (dequantize or identity); discretized_logistic,
@@ -80,7 +83,9 @@ def encoder() -> ConfigDict:
     """x -> phi."""
     config = ConfigDict()
     config.network = "mlp"  # mlp, convolutional
-    config.channels = (32, 64)
+    config.channels = (32, 64)  # this and the next two: as of the model
+    config.residual = 0
+    config.convolution = "products"
     config.hidden = (200, 200)  # () is an affine encoder
     config.activation = "relu"
     config.output_scale = 0.01  # variance scale of the last kernel; the last bias is the prior

@@ -9,6 +9,7 @@
     units       the KL by dimension, active units, the aggregate posterior
     parts       the gaps by group, by mean and scale, by pairs of latents
     datapoints  the distribution of the gaps, the worst datapoints, latent space
+    gallery     what the model makes of z, in strips of images
     origin      learning curves, command, versions, settings
     document    the page
     measured    what it shows beside the figures: latent Gaussians, pictures, versions
@@ -18,7 +19,7 @@ Only `measured` knows models; the rest is a pure function of plain data.
 
 from vaelab.report.page.document import write_page
 from vaelab.report.page.latent import Latents
-from vaelab.report.page.measured import decoded_centre, latents, pictures, versions
+from vaelab.report.page.measured import latents, pictures, versions
 from vaelab.report.page.worst import worst
 
-__all__ = ["Latents", "decoded_centre", "latents", "pictures", "versions", "worst", "write_page"]
+__all__ = ["Latents", "latents", "pictures", "versions", "worst", "write_page"]
