@@ -84,7 +84,7 @@ def test_pictures_are_three_files_and_what_is_not_there_is_none(axes, tmp_path):
     columns = [[label.get_text() for label in axis.get_xticklabels()] for axis in axes]
     assert columns[0] == []
     assert columns[1] == ["data", "centre of q", *[""] * 6, "centre of q", "data"]
-    assert (columns[2][0], columns[2][4], columns[2][-1]) == ("-2 sd", "+0 sd", "+2 sd")
+    assert (columns[2][0], columns[2][4], columns[2][-1]) == ("-2 sd", "mean", "+2 sd")
     other = tmp_path / "other"
     other.mkdir()
     plots.plot_pictures(other, pictures(units=())._replace(paths={}))

@@ -78,8 +78,9 @@ def plot_pictures(directory: Path, pictures: Pictures) -> None:
         plot_images(directory / "interpolation.png", strips, ("data", *_blank("centre of q"), "data"))
     if pictures.traversals:
         strips = {f"z{unit + 1}": images for unit, images in pictures.traversals.items()}
-        ends = tuple(f"{end:+g} sd" for end in np.linspace(-REACH, REACH, NUM_VALUES))
-        plot_images(directory / "traversals.png", strips, ends)
+        steps = np.linspace(-REACH, REACH, NUM_VALUES)
+        headings = tuple(f"{step:+g} sd" if step else "mean" for step in steps)
+        plot_images(directory / "traversals.png", strips, headings)
 
 
 def _blank(text: str) -> tuple[str, ...]:
