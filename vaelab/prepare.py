@@ -4,8 +4,9 @@
     python -m vaelab.prepare tfds:NAME[/CONFIG]        any image data set of tensorflow-datasets
     python -m vaelab.prepare file --path PATH          says what a run would make of your own data
 
-Only preparing what has no IDX archives needs TensorFlow. Whatever goes wrong is one line on stderr and exit
-status 1, and leaves nothing that reading would take for a prepared data set.
+Only preparing what tensorflow-datasets reads needs TensorFlow: MNIST and its like, CIFAR-10, SVHN and CelebA
+are read as they were published. Whatever goes wrong is one line on stderr and exit status 1, and leaves
+nothing that reading would take for a prepared data set.
 """
 
 import argparse

@@ -78,7 +78,9 @@ def test_an_image_has_as_many_numbers_as_x():
     one = given(quadratic, decode=lambda z_K: jnp.zeros((2, D // 2)) + z_K[0])
     assert check_decode(one, points(), Z[0], lines) == (2, D // 2)
     assert lines == [Check("decode", "the image of one z", "float32[2,3]")]
-    for wrong in (jnp.zeros(D), jnp.zeros((2, D))):
+    coloured = given(quadratic, decode=lambda z_K: jnp.zeros((1, D // 3, 3)) + z_K[0])
+    assert check_decode(coloured, points(), Z[0], []) == (1, D // 3, 3)
+    for wrong in (jnp.zeros(D), jnp.zeros((2, D)), jnp.zeros((1, D // 2, 2))):
         with pytest.raises(AuditError, match=r"a datapoint of x is float32\[6\]: .* \[height, width\]"):
             check_decode(given(quadratic, decode=lambda z_K, wrong=wrong: wrong), points(), Z[0], [])
     lines = []

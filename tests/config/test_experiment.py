@@ -27,16 +27,17 @@ def images_at_hand(monkeypatch):
     load = data.load
 
     def fake(name, *, data_dir):
-        if name == "digits":
+        if data.SOURCES[name].prepare is None:
             return load(name, data_dir=data_dir)
+        shape, max_value = data.describe(name)
         random = np.random.RandomState(0)
         splits, start = {}, 0
         for split in ("train", "validation", "test"):
             index_N = np.arange(start, start + 100, dtype=np.int32)
-            pixels_NxD = random.randint(0, 256, (100, 784)).astype(np.uint8)
+            pixels_NxD = random.randint(0, max_value + 1, (100, int(np.prod(shape)))).astype(np.uint8)
             splits[split] = data.Split(pixels_NxD, np.zeros(100, np.int32), index_N)
             start += 100
-        return data.DataSet(name, (28, 28), 255, splits)
+        return data.DataSet(name, shape, max_value, splits)
 
     monkeypatch.setattr(data, "load", fake)
 
@@ -55,6 +56,22 @@ def test_every_experiment_builds_and_reads_every_key(name, variant, images_at_ha
         experiment = build(run_config)
         assert experiment.smoke == (variant == "smoke")
         check_built(experiment)
+
+
+def test_the_published_study_of_cifar_has_its_schedule_and_networks(images_at_hand):
+    config = importlib.import_module("experiments.inference_suboptimality").get_config("cifar10,published")
+    assert (config.train.num_steps, config.objective.warmup_steps) == (3280 * 450, 50 * 450)
+    points = read_sweep(config).points
+    assert [point.configs[0].encoder.channels for point in points] == [
+        (64, 128, 256),
+        (128, 256, 512),
+        (64, 128, 256),
+    ]
+    first = points[0].configs[0]
+    assert (first.data.name, first.model.channels, first.model.hidden) == ("cifar10_3bit", (64, 128, 256), ())
+    small = importlib.import_module("experiments.inference_suboptimality").get_config("cifar10,smoke")
+    for point in read_sweep(small).points:
+        check_built(build(point.configs[0]))
 
 
 def check_built(experiment):

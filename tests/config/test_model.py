@@ -57,6 +57,17 @@ def test_a_decoder_has_the_sizes_of_its_section_and_its_data():
     assert decoder(hidden=(5,)).concavity is None
 
 
+@pytest.mark.parametrize("convolution", ["products", "conv"])
+def test_a_decoder_has_the_residual_blocks_and_convolutions_of_its_section(convolution):
+    changes = {"network": "convolutional", "channels": (2, 3), "residual": 1, "convolution": convolution}
+    theta = decoder(image_shape=(5, 3, 3), **changes).init(jax.random.key(0))
+    assert {"residual_0_0_first", "residual_1_0_second"} < set(theta)
+    assert ("ConvTranspose_0" in theta) == (convolution == "conv")
+    model = decoder(image_shape=(5, 3, 3), **changes)
+    assert model.mean(theta, np.zeros(3, np.float32)).shape == (45,)
+    assert model.concavity is None  # no dense layers, and yet not affine
+
+
 @pytest.mark.parametrize("name", ["discretized_logistic", "discretized_logistic_mixture"])
 def test_the_likelihood_is_of_the_levels_of_the_data(name):
     """The probabilities of levels sum to 1 over them."""
@@ -83,6 +94,8 @@ def test_the_likelihood_is_of_the_levels_of_the_data(name):
             {"network": "convolutional", "hidden": (4,), "image_shape": (5,)},
             "x of 5 is no image (height, width) or (height, width, channels): take mlp",
         ),
+        ({"residual": 1}, "residual=1: an mlp has no residual blocks: take 0, or network=convolutional"),
+        ({"convolution": "fft"}, "convolution='fft': unknown; there are products, conv"),
         ({"likelihood__min_variance": 0.0}, "above 0"),
         ({"likelihood__num_components": 0}, "likelihood.num_components=0: must be an integer of 1 or more"),
         (

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from tests.support import colour_archives
 from tests.support.images import assert_same, random_rows
 from vaelab import data
 from vaelab.data import tfds
@@ -17,6 +18,12 @@ def data_dir_of(prepared, monkeypatch, tmp_path):
 
     def make(name):
         source = data.SOURCES[name]
+        if name in colour_archives.WRITERS:
+            colour_archives.WRITERS[name](tmp_path / "archives")
+            source = colour_archives.believed(name, tmp_path / "archives")
+            monkeypatch.setitem(data.SOURCES, name, source)
+            source.prepare(tmp_path, tmp_path / "archives")
+            return tmp_path
         if source.prepare is None:
             return tmp_path
         (recipe,) = source.load.args
@@ -82,7 +89,7 @@ def test_unknown_name_suggests_the_nearest(name, near, tmp_path):
 @pytest.mark.parametrize("read", [data.describe, lambda name: data.load(name, data_dir="unused")])
 def test_a_name_that_is_near_none_is_told_which_there_are(read):
     with pytest.raises(data.DataError) as error:
-        read("cifar10")
+        read("imagenet")
     line = str(error.value)
-    assert line.startswith(f"no data set 'cifar10' among {', '.join(data.SOURCES)}; take file and ")
+    assert line.startswith(f"no data set 'imagenet' among {', '.join(data.SOURCES)}; take file and ")
     assert "did you mean" not in line

@@ -199,3 +199,13 @@ def test_coverage_counts_what_was_flagged_and_what_was_missed(tmp_path):
     assert [line["group"] for line in again["groups"]] == ["mixture-k1", "sign-k1"]
     assert again["cases"][:3] == result["cases"][:3]
     assert again["total"]["cases"] == 6
+
+
+@pytest.mark.slow
+def test_both_ways_of_convolving_are_timed_at_both_shapes():
+    result = output("benchmarks/convolutions.py", "--smoke", "--rounds=2", "--num_steps=20", "--residual=1")
+    assert [(row["shape"], row["what"]) for row in result["rows"]] == [
+        (shape, what) for shape in ("28x28", "32x32x3") for what in ("step", "gradient")
+    ]
+    for row in result["rows"]:
+        assert row["ratio"]["min"] <= row["ratio"]["median"] <= row["ratio"]["max"]

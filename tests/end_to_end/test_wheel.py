@@ -1,6 +1,8 @@
 """What is installed by pip is whole: a wheel is built, installed elsewhere, and used from another folder."""
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -99,3 +101,31 @@ def test_the_command_runs_an_experiment_from_another_folder(site, tmp_path):
     )
     assert (ran.returncode, ran.stdout) == (0, ""), ran.stderr
     assert (tmp_path / "run" / "gap.json").exists()
+
+
+@pytest.mark.slow
+def test_readmes_line_on_a_folder_of_images_runs_from_another_folder(site, tmp_path):
+    """In small; the script of the how-to page makes the folder."""
+    page, readme = ((ROOT / name).read_text() for name in ("docs/how_to/data_set.md", "README.md"))
+    script = re.search(r'```python title="make_photos.py"\n(.*?)```', page, re.DOTALL)[1]
+    made = called("-c", script, cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert len(list(tmp_path.glob("photos/*/*.png"))) == 600
+    text = re.search(
+        r"^    python launch\.py (--config=\S+ --workdir=runs/photos .*?)\n\n", readme, re.M | re.S
+    )
+    given = shlex.split(text[1].replace("\\\n", " "))
+    assert given[0] == "--config=experiments/digits_gap.py"
+    settings = [argument for argument in given if argument.startswith("--config.")]
+    assert "--config.data.image_shape=(16,16,3)" in settings
+    cache = {"JAX_COMPILATION_CACHE_DIR": os.environ["VAELAB_TEST_CACHE"]}
+    ran = subprocess.run(
+        [sys.executable, site / "bin" / "vaelab", "run", *SMALL, *settings, "--workdir=run", "--quiet"],
+        cwd=tmp_path,
+        env={**os.environ, **cache, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+    )
+    assert (ran.returncode, ran.stdout) == (0, ""), ran.stderr
+    for name in ("gap.json", "images.png", "interpolation.png"):
+        assert (tmp_path / "run" / name).exists()

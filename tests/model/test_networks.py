@@ -1,164 +1,10 @@
-"""Networks: what their outputs are at the start, and of which inputs."""
+"""Networks: MLPs, numbers that no input moves, and the type that is computed in."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from vaelab.model import networks
-
-PHI_P = jnp.arange(5.0)
-
-
-def encoder(**changes):
-    settings = {"activation": jnp.tanh, "output_scale": 0.0} | changes
-    return networks.convolutional_encoder((28, 28), (4, 8), 16, PHI_P, **settings)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("side", [28, 32])
-def test_convolutional_decoder_has_an_output_for_each_pixel_and_parameter(side):
-    decoder = networks.convolutional_decoder(3, (side, side), (4, 8), 16, 2, activation=jnp.tanh)
-    theta = decoder.init(jax.random.key(0))
-    z_K = jnp.array([0.3, -1.0, 2.0])
-    out_Q = decoder.apply(theta, z_K)
-    assert out_Q.shape == (2 * side * side,)
-    # Every pixel hangs on z, and each parameter's image is whole: the two halves differ.
-    slope_QxK = jax.jacobian(lambda z: decoder.apply(theta, z))(z_K)
-    assert np.all(np.abs(slope_QxK).max(axis=1) > 0)
-    assert np.abs(out_Q[: side * side] - out_Q[side * side :]).max() > 1e-3
-
-
-@pytest.mark.long
-def test_convolutional_encoder_starts_at_phi_and_sees_every_pixel():
-    fresh, open_ = encoder(), encoder(output_scale=1.0)
-    x_D = jax.random.uniform(jax.random.key(1), (784,))
-    np.testing.assert_array_equal(fresh.apply(fresh.init(jax.random.key(0)), x_D), PHI_P)
-    psi = open_.init(jax.random.key(0))
-    slope_PxD = jax.jacobian(lambda x: open_.apply(psi, x))(x_D)
-    assert np.all(np.abs(slope_PxD).max(axis=0) > 0)
-
-
-def test_squares_and_neighbours_are_a_convolution_of_stride_2():
-    x_HxWxC = jax.random.normal(jax.random.key(0), (6, 8, 3))
-    squares = networks._join_squares(x_HxWxC)
-    np.testing.assert_array_equal(networks._split_squares(squares), x_HxWxC)
-    kernel = jax.random.normal(jax.random.key(1), (4, 4, 3, 5))  # [row, column, in, out]
-    # Row 2 i + a of the kernel is row a of neighbour i.
-    blocks = jnp.moveaxis(kernel.reshape(2, 2, 2, 2, 3, 5), 2, 1)
-    for before in (True, False):
-        pad = (2, 0) if before else (0, 2)
-        expected = jax.lax.conv_general_dilated(
-            x_HxWxC[None], kernel, (2, 2), (pad, pad), dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )[0]
-        product = networks._neighbours(squares, before=before) @ blocks.reshape(48, 5)
-        np.testing.assert_allclose(product, expected, atol=1e-4)
-
-
-def test_a_batch_is_its_datapoints():
-    network = encoder(output_scale=1.0)
-    psi, x_NxD = network.init(jax.random.key(0)), jax.random.uniform(jax.random.key(1), (3, 784))
-    whole_NxP = jax.vmap(network.apply, (None, 0))(psi, x_NxD)
-    for x_D, phi_P in zip(x_NxD, whole_NxP, strict=True):
-        np.testing.assert_allclose(network.apply(psi, x_D), phi_P, rtol=1e-4, atol=1e-5)
-
-
-FROZEN_PHI = [0.001905492, 0.9701719, 2.002235, 3.063373, 3.988045]
-# Every fifth of out_Q.
-FROZEN_OUT = np.fromstring(
-    "-0.1783059 -0.3873813 0.1370564 -0.09549518 -0.1678394 -0.3066146 0.03859229 "
-    "-0.1456112 -0.8241216 0.09335808 -0.04019807 0.2570065 0.2589506",
-    sep=" ",
-)
-
-
-def test_the_numbers_of_grey_images_whose_sides_divide_are_those_of_the_first_version():
-    """Of that with one channel and sides in multiples of 2^n alone: runs of it are loaded and go on."""
-    settings = {"activation": jax.nn.relu}
-    encode = networks.convolutional_encoder((8, 4), (2, 3), 16, PHI_P, output_scale=1.0, **settings)
-    x_D = jax.random.uniform(jax.random.key(1), (32,))
-    np.testing.assert_allclose(
-        jax.jit(encode.apply)(encode.init(jax.random.key(0)), x_D), FROZEN_PHI, atol=1e-5
-    )
-    decode = networks.convolutional_decoder(3, (8, 4), (2, 3), 16, 2, **settings)
-    out_Q = jax.jit(decode.apply)(decode.init(jax.random.key(0)), jnp.array([0.3, -1.0, 2.0]))
-    np.testing.assert_allclose(out_Q[::5], FROZEN_OUT, atol=1e-5)
-
-
-def dense(params, name, x):
-    return x @ np.float64(params[name]["kernel"]) + np.float64(params[name]["bias"])
-
-
-def shaken(network):
-    """Parameters of which none is 0."""
-    leaves, tree = jax.tree.flatten(network.init(jax.random.key(0)))
-    rng = np.random.default_rng(0)
-    return tree.unflatten([leaf + np.float32(0.3 * rng.normal(size=leaf.shape)) for leaf in leaves])
-
-
-# Two odd sides, then one that becomes odd; stages down to a single pixel and beyond; a grey image.
-SHAPES = [((5, 6, 3), (2, 3)), ((3, 2, 2), (2, 2, 3)), ((5, 3), (3,))]
-
-
-@pytest.mark.parametrize(("shape", "channels"), SHAPES)
-def test_an_encoder_of_any_image_is_its_sum_over_pixels(shape, channels):
-    network = networks.convolutional_encoder(shape, channels, 4, PHI_P, activation=jnp.tanh, output_scale=1.0)
-    psi = shaken(network)
-    x_D = np.random.default_rng(1).uniform(size=np.prod(shape))
-    image = 2.0 * x_D.reshape(*shape[:2], -1) - 1.0
-    for stage in range(len(channels)):
-        height, width, depth = image.shape
-        rows, columns = -(-height // 2), -(-width // 2)
-        padded = np.zeros((2 * rows + 2, 2 * columns + 2, depth))
-        padded[2 : 2 + height, 2 : 2 + width] = image
-        # A kernel's rows come as [neighbour down, across, pixel down, across, channel].
-        blocks = np.empty((rows, columns, 16 * depth))
-        for i, j in np.ndindex(rows, columns):
-            window = padded[2 * i : 2 * i + 4, 2 * j : 2 * j + 4].reshape(2, 2, 2, 2, depth)
-            blocks[i, j] = np.moveaxis(window, 2, 1).reshape(-1)
-        image = np.tanh(dense(psi, f"Dense_{stage}", blocks))
-    phi_P = dense(psi, "output", np.tanh(dense(psi, f"Dense_{len(channels)}", image.reshape(-1))))
-    np.testing.assert_allclose(jax.jit(network.apply)(psi, np.float32(x_D)), phi_P, atol=1e-5)
-
-
-@pytest.mark.parametrize(("shape", "channels"), SHAPES)
-def test_a_decoder_of_any_image_is_its_sum_over_pixels(shape, channels):
-    """out_Q is [parameter, row, column, channel] in this order."""
-    num_parameters = 2
-    network = networks.convolutional_decoder(3, shape, channels, 4, num_parameters, activation=jnp.tanh)
-    theta = shaken(network)
-    sizes, depth = [np.array(shape[:2])], shape[2] if len(shape) == 3 else 1
-    for _ in channels:
-        sizes.append(-(-sizes[-1] // 2))
-    z_K = np.array([0.3, -1.0, 2.0])
-    hidden = np.tanh(dense(theta, "Dense_1", np.tanh(dense(theta, "Dense_0", z_K))))
-    image = hidden.reshape(*sizes.pop(), channels[-1])
-    for stage in range(len(channels)):
-        rows, columns, width = image.shape
-        padded = np.zeros((rows + 1, columns + 1, width))
-        padded[:rows, :columns] = image
-        last = stage == len(channels) - 1
-        made = np.empty((2 * rows, 2 * columns, num_parameters * depth if last else channels[-2 - stage]))
-        for i, j in np.ndindex(rows, columns):
-            square = dense(theta, f"Dense_{2 + stage}", padded[i : i + 2, j : j + 2].reshape(-1))
-            made[2 * i : 2 * i + 2, 2 * j : 2 * j + 2] = square.reshape(2, 2, -1)
-        height, width = sizes.pop()
-        image = made[:height, :width]
-        image = image if last else np.tanh(image)
-    image = image.reshape(*shape[:2], num_parameters, depth)
-    expected = np.stack([image[:, :, parameter] for parameter in range(num_parameters)])
-    assert expected.size == num_parameters * np.prod(shape)
-    np.testing.assert_allclose(
-        jax.jit(network.apply)(theta, np.float32(z_K)), expected.reshape(-1), atol=1e-5
-    )
-
-
-@pytest.mark.parametrize("shape", [(64,), (2, 4, 4, 3), ()])
-def test_what_is_no_image_is_refused(shape):
-    with pytest.raises(ValueError, match=r"need \(height, width\)"):
-        networks.convolutional_decoder(3, shape, (4, 8, 16), 16, 1, activation=jnp.tanh)
-    with pytest.raises(ValueError, match=r"need \(height, width\)"):
-        networks.convolutional_encoder(shape, (4,), 16, PHI_P, activation=jnp.tanh, output_scale=1.0)
 
 
 def test_constants_are_appended_learned_and_moved_by_no_input():
@@ -170,3 +16,18 @@ def test_constants_are_appended_learned_and_moved_by_no_input():
         np.testing.assert_array_equal(network.apply(params, z_K)[3:], [7.0, -1.0])
     grads = jax.grad(lambda p: jnp.sum(network.apply(p, jnp.ones(2)) ** 2))(params)
     np.testing.assert_array_equal(grads["constants"], [14.0, -2.0])
+
+
+def test_an_mlp_is_its_products_and_starts_with_the_scale_of_its_output():
+    network = networks.mlp_decoder(2, (4,), 3, activation=jnp.tanh)
+    params, z_K = network.init(jax.random.key(0)), jnp.array([0.5, -2.0])
+    hidden = np.tanh(z_K @ params["Dense_0"]["kernel"])
+    np.testing.assert_allclose(network.apply(params, z_K), hidden @ params["output"]["kernel"], atol=1e-6)
+    kernel = networks.output_kernel(0.25)(jax.random.key(0), (400, 500), jnp.float32)
+    np.testing.assert_allclose(np.var(kernel), 0.25 / 400, rtol=0.02)
+
+
+def test_an_mlp_has_no_residual_blocks():
+    layers = networks.Layers((4,), residual=1)
+    assert networks.mlp_problem((4, 4), layers)[0] == "residual"
+    assert networks.mlp_problem((4, 4), layers._replace(residual=0)) is None

@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 
 import vaelab
-from experiments import digits_gap, encoder_capacity
+from experiments import defaults, digits_gap, encoder_capacity
 from vaelab import data
 from vaelab.config.experiment import build
+from vaelab.runs import sweep as sweep_module
 from vaelab.runtime import directory as rundir
 from vaelab.training import batches
 from vaelab.types import ConfigError
@@ -251,3 +252,55 @@ def test_an_error_of_the_users_own_sequence_names_the_example(tmp_path):
         data.DataError, match=r"config.data.max_value=7 has no effect.*give it to vaelab.data"
     ):
         vaelab.run(tiny(max_value=7), tmp_path / "run", QUIET, data=data.from_arrays(PIXELS))
+
+
+def swept():
+    config = tiny()
+    config.sweep = defaults.sweep(("train.optimizer.learning_rate", (1e-3,)), num_seeds=2)
+    return config
+
+
+@pytest.fixture(scope="module")
+def finished_sweep(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("data") / "sweep"
+    return workdir, vaelab.sweep(swept(), workdir, QUIET, data=Pairs())
+
+
+def test_a_sweep_of_data_from_python_has_the_runs_of_these_data(finished_sweep, finished_run):
+    workdir, rows = finished_sweep
+    runs = sorted(workdir.glob("learning_rate=0.001/seed=*"))
+    assert [run.name for run in runs] == ["seed=0", "seed=1"]
+    for run in (workdir, *runs):
+        assert json.loads((run / "config.json").read_text())["data"]["name"] == "given"
+        known = json.loads((run / "data.json").read_text())
+        assert known["splits"] == json.loads((finished_run[0] / "data.json").read_text())["splits"]
+    # A run among others is the run alone, to rounding.
+    (alone,), (among,) = finished_run[1], json.loads((runs[0] / "gap.json").read_text())["rows"]
+    for key in ("elbo_amortized", "elbo_optimal", "log_evidence"):
+        assert among[key]["mean"] == pytest.approx(alone[key]["mean"], abs=1e-3)
+    others = [json.loads((run / "gap.json").read_text())["rows"][0] for run in runs]
+    wanted = np.mean([other["elbo_amortized"]["mean"] for other in others])
+    assert rows[0]["elbo_amortized"]["mean"] == pytest.approx(wanted)
+
+
+def test_a_finished_sweep_of_data_from_python_is_not_done_again(finished_sweep, monkeypatch):
+    workdir, rows = finished_sweep
+    monkeypatch.setattr(sweep_module, "complete", None)
+    assert vaelab.sweep(swept(), workdir, QUIET, data=PIXELS_WITH_LABELS) == rows
+
+
+PIXELS_WITH_LABELS = data.from_arrays(PIXELS, train_label=np.arange(len(PIXELS)) % 3)
+
+
+def test_a_sweep_goes_on_with_the_data_that_it_began_with(finished_sweep, tmp_path):
+    workdir = shutil.copytree(finished_sweep[0], tmp_path / "sweep")
+    other = data.from_arrays(PIXELS ^ 1, train_label=np.arange(len(PIXELS)) % 3)
+    for path in ("sweep.json", "learning_rate=0.001/seed=1/gap.json"):
+        (workdir / path).unlink()
+        with pytest.raises(ConfigError, match="was begun with other data") as caught:
+            vaelab.sweep(swept(), workdir, QUIET, data=other)
+        assert "\n" not in str(caught.value)
+    config = swept()
+    config.data.name = data.OF_PYTHON
+    with pytest.raises(ConfigError, match="give data="):
+        vaelab.sweep(config, tmp_path / "none", QUIET)

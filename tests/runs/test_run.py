@@ -39,7 +39,7 @@ def finished(tmp_path_factory):
 def test_the_directory_holds_what_the_design_says(finished):
     workdir, rows = finished
     names = ("config.json", "metrics.jsonl", "gap.json", "per_datapoint.npz", "gaps.png", "images.png")
-    for name in (*names, "report.html"):
+    for name in (*names, "interpolation.png", "traversals.png", "report.html"):
         assert (workdir / name).stat().st_size > 0, name
     assert json.loads((workdir / "gap.json").read_text())["rows"] == rows
     assert [(row["split"], row["family"]) for row in rows] == [("test", "diagonal"), ("test", "full")]
@@ -56,9 +56,18 @@ def test_tensorboard_has_what_the_run_has(finished):
 def test_the_page_has_every_part_and_three_pictures_of_each_of_the_worst(finished):
     workdir, rows = finished
     page = (workdir / "report.html").read_text()
-    for heading in ("Worst datapoints", "Encoder against optimum", "Learning curves", "Command", "Versions"):
+    for heading in (
+        "Worst datapoints",
+        "Encoder against optimum",
+        "What the model makes of z",
+        "Learning curves",
+        "Command",
+        "Versions",
+    ):
         assert f">{heading}<" in page
-    assert page.count("<img ") == 3 * 8 * len(rows)
+    drawn = rows[0]["diagnostics"]["active_units"]["by_variance"]["count"]
+    of_gallery = 3 + 1 + 4 + min(drawn, 10)
+    assert page.count("<img ") == 3 * 8 * len(rows) + of_gallery
     assert "config.train.num_steps" in page
 
 

@@ -75,8 +75,8 @@ def audit(
             (x, z_K), or (key, x) -> (x, z_K), a draw of both.
         num_simulated: datapoints that are drawn from the model and measured too, log p(x) from both sides;
             with the covariates of the datapoints of x, in turn.
-        decode: z_K -> E[x given z] as an image, [height, width] with values from 0 to 1: the page then has
-            pictures of the worst datapoints.
+        decode: z_K -> E[x given z] as an image, [height, width] or [height, width, 3] with values from 0 to
+            1: the page then has pictures of the worst datapoints.
         support: of z, where it is not R^K: "positive", "unit_interval", "simplex" (of n numbers, n - 1 of K),
             an interval (low, high), a list of (support, size) for the parts of z, or a dict of (support,
             shape) where z is one. The functions are then handed z = T(u) in that support, and a log_joint

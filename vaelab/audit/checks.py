@@ -23,6 +23,7 @@ from vaelab.audit.probes import (
     probed,
     some,
 )
+from vaelab.measure.pictures import drawable
 from vaelab.runtime.devices import map_datapoints, take
 from vaelab.runtime.memory import Memory
 from vaelab.types import Array, Params
@@ -136,17 +137,17 @@ def _check_stretched(given: Given, x: Any, z_K: Array) -> None:
         _check_single(given, x, z_K)
 
 
-def check_decode(given: Given, x: Any, z_K: np.ndarray, lines: Lines) -> tuple[int, int] | None:
+def check_decode(given: Given, x: Any, z_K: np.ndarray, lines: Lines) -> tuple[int, ...] | None:
     """The shape of the images, which x must have the size of. Raises AuditError."""
     if given.decode is None:
         lines.append(NotChecked("decode", "none was given, and there are no pictures"))
         return None
     image = theirs("decode", given.decode, given.params)(jnp.asarray(z_K))
     size = [a.size // len(a) for a in jax.tree.leaves(x)]
-    if jnp.ndim(image) != 2 or size != [image.size]:
+    if not drawable(jnp.shape(image)) or size != [image.size]:
         raise AuditError(
             f"decode returned {shapes(image)} and a datapoint of x is {shapes(datapoint(x, 0))}: for "
-            "pictures it must be one image, [height, width], of as many numbers as x"
+            "pictures it must be one image, [height, width] or [height, width, 3], of as many numbers as x"
         )
     lines.append(Check("decode", "the image of one z", shapes(image)))
     return image.shape

@@ -65,13 +65,15 @@ def model() -> ConfigDict:
     config.latent_dim = 10
     config.network = "mlp"  # mlp, convolutional
     config.channels = (32, 64)  # convolutional only: one layer of stride 2 each, on images of any size
-    config.hidden = (200, 200)  # convolutional: one width
+    config.residual = 0  # convolutional only: blocks of two 3x3 convolutions beside each of these layers
+    # convolutional only: products of matrices over squares of pixels, or conv, which is flax.linen.Conv
+    config.convolution = "products"
+    config.hidden = (200, 200)  # convolutional: one width, or ()
     config.activation = "relu"  # relu, tanh, elu, softplus, swish
     config.likelihood = ConfigDict()
-    # bernoulli (binarize); gaussian, gaussian_one_variance, student_t, beta (dequantize, or real numbers as
-    # they are: identity); continuous_bernoulli, clipped_gaussian (rescale or identity); discretized_logistic,
-    # discretized_logistic_mixture, categorical, ordinal (rescale); poisson, negative_binomial,
-    # zero_inflated_negative_binomial (counts, by identity)
+    # binarize: bernoulli; dequantize or identity: gaussian, gaussian_one_variance, student_t, beta; rescale or
+    # identity: continuous_bernoulli, clipped_gaussian; rescale: discretized_logistic, categorical, ordinal,
+    # discretized_logistic_mixture; identity: poisson, [zero_inflated_]negative_binomial
     config.likelihood.name = "bernoulli"
     config.likelihood.min_variance = 1e-3  # gaussian and the like: the floor of each dimension's variance
     config.likelihood.degrees_of_freedom = 5.0  # student_t only
@@ -83,7 +85,7 @@ def encoder() -> ConfigDict:
     """x -> phi."""
     config = ConfigDict()
     config.network = "mlp"  # mlp, convolutional
-    config.channels = (32, 64)
+    config.channels, config.residual, config.convolution = (32, 64), 0, "products"  # as of the model
     config.hidden = (200, 200)  # () is an affine encoder
     config.activation = "relu"
     config.output_scale = 0.01  # variance scale of the last kernel; the last bias is the prior

@@ -21,6 +21,8 @@ from vaelab.model import (
     NetworkEntry,
     networks,
 )
+from vaelab.model.convolutional import CONVOLUTIONS
+from vaelab.model.networks import Layers
 from vaelab.types import LatentModel, Network, Params
 
 
@@ -116,24 +118,27 @@ def decoder_model(
     density = _likelihood(section.section("likelihood"), observation, dataset)
     latent_dim = section.integer("latent_dim", 1)
     activation = section.choice("activation", networks.ACTIVATIONS)
-    kind, shape, hidden, channels = network(section, dataset.image_shape)
-    decoder = computed(
-        kind.decoder(latent_dim, shape, hidden, channels, density.outputs_per_dim, activation=activation)
-    )
-    own.check_network(section, decoder, latent_dim, density.outputs_per_dim * math.prod(shape))
+    kind, layers = network(section, dataset.image_shape)
+    shape, per_dim = dataset.image_shape, density.outputs_per_dim
+    decoder = computed(kind.decoder(latent_dim, shape, layers, per_dim, activation=activation))
+    own.check_network(section, decoder, latent_dim, per_dim * math.prod(shape))
     if density.learned:
         decoder = networks.with_constants(decoder, jnp.array(density.learned))
-    affine = kind.affine_without_hidden and not hidden
+    affine = kind.affine_without_hidden and not layers.hidden
     return model.decoder_model(latent_dim, decoder, density, affine=affine)
 
 
-def network(
-    section: Section, image_shape: tuple[int, ...]
-) -> tuple[NetworkEntry, tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """(the kind of network, image_shape, hidden, channels) that the section asks for, if there can be one."""
-    hidden, channels = section.widths("hidden"), section.widths("channels")
+def network(section: Section, image_shape: tuple[int, ...]) -> tuple[NetworkEntry, Layers]:
+    """The kind of network that the section asks for, and its layers, if there can be one."""
+    section.choice("convolution", CONVOLUTIONS)
+    layers = Layers(
+        hidden=section.widths("hidden"),
+        channels=section.widths("channels"),
+        residual=section.integer("residual", 0),
+        convolution=section.value("convolution"),
+    )
     kind = own.entry(section, "network", NETWORKS, NetworkEntry)
-    problem = kind.problem(image_shape, hidden, channels)
+    problem = kind.problem(image_shape, layers)
     if problem is not None:
         raise section.error(*problem)
-    return kind, image_shape, hidden, channels
+    return kind, layers

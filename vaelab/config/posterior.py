@@ -52,13 +52,12 @@ def encoder(
     """
     output_scale = section.number("output_scale")
     activation = section.choice("activation", networks.ACTIVATIONS)
-    kind, shape, hidden, channels = network(section, image_shape)
+    kind, layers = network(section, image_shape)
     init_P = family.init()
     size = family.param_size - family.shared_size  # of what differs between datapoints
-    local = computed(
-        kind.encoder(shape, hidden, channels, init_P[:size], activation=activation, output_scale=output_scale)
-    )
-    own.check_network(section, local, math.prod(shape), size)
+    settings = {"activation": activation, "output_scale": output_scale}
+    local = computed(kind.encoder(image_shape, layers, init_P[:size], **settings))
+    own.check_network(section, local, math.prod(image_shape), size)
     return networks.with_shared(local, init_P[size:]) if family.shared_size else local
 
 

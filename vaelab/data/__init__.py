@@ -6,7 +6,7 @@ of a path, or of another library, need none: `load_own`, `from_arrays`.
 
 import os
 
-from vaelab.data import digits, photo_patches, tfds
+from vaelab.data import celeba, cifar10, digits, photo_patches, svhn, tfds
 from vaelab.data.arrays import from_arrays
 from vaelab.data.fingerprint import changes, described, fingerprint
 from vaelab.data.observe import batch_indices, binarize, dequantize, identity, rescale
@@ -29,6 +29,10 @@ SOURCES: dict[str, Source] = {
     "digits": Source(digits.load, image_shape=(8, 8), max_value=16),
     "photo_patches": photo_patches.source(16, name="photo_patches"),
     "photo_patches_32": photo_patches.source(32, name="photo_patches_32"),
+    "cifar10": cifar10.in_levels(),
+    "cifar10_3bit": cifar10.in_three_bits(),
+    "svhn_cropped": svhn.cropped(),
+    "celeba": celeba.aligned(),
     "mnist": tfds.source(
         "mnist",
         "3.0.1",
@@ -49,7 +53,9 @@ SOURCES: dict[str, Source] = {
 
 mnist, fashion_mnist, kmnist: 55,000, 5,000 and 10,000 images. omniglot: white strokes on black, brought to
 28x28. binarized_mnist: pixels 0 and 1, with a validation split from the start. photo_patches: 16x16x3, and
-photo_patches_32: 32x32x3, of two photographs that come with scikit-learn.
+photo_patches_32: 32x32x3, of two photographs that come with scikit-learn. cifar10: 45,000, 5,000 and 10,000
+images of 32x32x3, and cifar10_3bit: each channel of them 0 or 1. svhn_cropped: 65,932, 7,325 and 26,032 of
+32x32x3. celeba: 162,770, 19,867 and 19,962 of 64x64x3.
 """
 
 

@@ -122,9 +122,9 @@ def divide(parts: Mapping[str, Split], fractions: Sequence[float]) -> dict[str, 
     left_over = fractions[0] + sum(fractions[SPLITS.index(split)] for split in missing)
     for split in missing[::-1]:
         count = int(len(train.index_N) * fractions[SPLITS.index(split)] / left_over + 1e-9)
-        splits[split], order_N = _taken(train, order_N[:count]), order_N[count:]
+        splits[split], order_N = taken(train, order_N[:count]), order_N[count:]
     if order_N is not None:
-        splits["train"] = _taken(train, order_N)
+        splits["train"] = taken(train, order_N)
     for split in SPLITS:
         if len(splits[split].index_N) < FEWEST:
             total = sum(len(part.index_N) for part in parts.values())
@@ -133,7 +133,8 @@ def divide(parts: Mapping[str, Split], fractions: Sequence[float]) -> dict[str, 
     return {split: splits[split] for split in SPLITS}
 
 
-def _taken(split: Split, rows_M: np.ndarray) -> Split:
+def taken(split: Split, rows_M: np.ndarray) -> Split:
+    """These examples of it; of Rows unread."""
     pixels = split.pixels_NxD
     taken = pixels.take(rows_M) if isinstance(pixels, Rows) else pixels[rows_M]
     return Split(taken, split.label_N[rows_M], split.index_N[rows_M])

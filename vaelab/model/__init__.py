@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from vaelab.model import networks
+from vaelab.model import convolutional, networks
 from vaelab.model.bounded import beta, clipped_gaussian, continuous_bernoulli
 from vaelab.model.counts import LARGEST_COUNT, negative_binomial, poisson, zero_inflated_negative_binomial
 from vaelab.model.latent import bind, decoder_model, simulate
@@ -50,11 +50,11 @@ class LikelihoodEntry(NamedTuple):
 
 
 class NetworkEntry(NamedTuple):
-    """A kind of network by its name; image_shape is that of x, hidden and channels are widths of layers.
+    """A kind of network by its name; image_shape is that of x, layers are `networks.Layers`.
 
-    encoder(image_shape, hidden, channels, phi_init_P, *, activation, output_scale) -> Network
-    decoder(latent_dim, image_shape, hidden, channels, outputs_per_dim, *, activation) -> Network
-    problem(image_shape, hidden, channels) -> (setting, what is wrong with it); None where nothing is
+    encoder(image_shape, layers, phi_init_P, *, activation, output_scale) -> Network
+    decoder(latent_dim, image_shape, layers, outputs_per_dim, *, activation) -> Network
+    problem(image_shape, layers) -> (setting, what is wrong with it); None where nothing is
     affine_without_hidden: whether a decoder with hidden = () is affine in z
     """
 
@@ -113,23 +113,19 @@ LIKELIHOODS: dict[str, LikelihoodEntry] = {
 
 NETWORKS: dict[str, NetworkEntry] = {
     "mlp": NetworkEntry(
-        encoder=lambda shape, hidden, channels, phi_init_P, **rest: networks.mlp_encoder(
-            math.prod(shape), hidden, phi_init_P, **rest
+        encoder=lambda shape, layers, phi_init_P, **rest: networks.mlp_encoder(
+            math.prod(shape), layers.hidden, phi_init_P, **rest
         ),
-        decoder=lambda latent_dim, shape, hidden, channels, outputs_per_dim, **rest: networks.mlp_decoder(
-            latent_dim, hidden, outputs_per_dim * math.prod(shape), **rest
+        decoder=lambda latent_dim, shape, layers, outputs_per_dim, **rest: networks.mlp_decoder(
+            latent_dim, layers.hidden, outputs_per_dim * math.prod(shape), **rest
         ),
-        problem=lambda shape, hidden, channels: None,
+        problem=networks.mlp_problem,
         affine_without_hidden=True,
     ),
     "convolutional": NetworkEntry(
-        encoder=lambda shape, hidden, channels, phi_init_P, **rest: networks.convolutional_encoder(
-            shape, channels, hidden[0], phi_init_P, **rest
-        ),
-        decoder=lambda latent_dim, shape, hidden, channels, *rest, **more: networks.convolutional_decoder(
-            latent_dim, shape, channels, hidden[0], *rest, **more
-        ),
-        problem=networks.convolutional_problem,
+        encoder=convolutional.convolutional_encoder,
+        decoder=convolutional.convolutional_decoder,
+        problem=convolutional.convolutional_problem,
     ),
 }
 

@@ -1,6 +1,6 @@
 """What a person sees: tables, plots, pages, logs."""
 
-from vaelab.report.plots import figure, plot_gaps, plot_images
+from vaelab.report.plots import figure, plot_gaps, plot_pictures
 from vaelab.report.quantities import MEASURED, QUANTITIES
 from vaelab.report.tables import (
     COUNTS,
@@ -26,7 +26,7 @@ __all__ = [
     "gap_table",
     "plain_table",
     "plot_gaps",
-    "plot_images",
+    "plot_pictures",
     "remarks",
     "to_json",
 ]

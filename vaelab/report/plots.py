@@ -1,11 +1,13 @@
 """Plots of a run."""
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vaelab.measure.pictures import NUM_STEPS, NUM_VALUES, REACH, Pictures
 from vaelab.report.quantities import COLOURS
 
 PALETTE = ("#4477aa", "#ee8866", "#228833", "#aa3377", "#777777")  # of what is no quantity
@@ -67,16 +69,52 @@ def plot_gaps(path: Path, rows: list[dict[str, Any]], per_datapoint: dict[str, n
     drawn.savefig(path, dpi=120)
 
 
-def plot_images(path: Path, strips: dict[str, np.ndarray], image_shape: tuple[int, int]) -> None:
-    """One row of grey images for each named strip, `[count, D]` with values from 0 to 1."""
-    drawn, (axis,) = figure(1, 11.0, 0.4 + 0.85 * len(strips))
-    height, width = image_shape
+def plot_pictures(directory: Path, pictures: Pictures) -> None:
+    """Writes images.png, interpolation.png and traversals.png, the last two where there is any."""
+    strips = {**pictures.reconstructions, "from the prior": pictures.samples}
+    plot_images(directory / "images.png", strips)
+    if pictures.paths:
+        strips = {f"{first} to {last}": images for (first, last), images in pictures.paths.items()}
+        plot_images(directory / "interpolation.png", strips, ("data", *_blank("centre of q"), "data"))
+    if pictures.traversals:
+        strips = {f"z{unit + 1}": images for unit, images in pictures.traversals.items()}
+        steps = np.linspace(-REACH, REACH, NUM_VALUES)
+        headings = tuple(f"{step:+g} sd" if step else "mean" for step in steps)
+        plot_images(directory / "traversals.png", strips, headings)
+
+
+def _blank(text: str) -> tuple[str, ...]:
+    """A heading of the first and of the last decoding of a path."""
+    return (text, *[""] * (NUM_STEPS - 2), text)
+
+
+def plot_images(path: Path, strips: Mapping[str, np.ndarray], columns: Sequence[str] = ()) -> None:
+    """One row for each named strip, `[n, height, width]` or `[n, height, width, 3]` with values from 0 to 1.
+
+    columns: what stands above the images of all rows.
+    """
+    count, height, width = next(iter(strips.values())).shape[:3]
+    drawn, (axis,) = figure(1, 11.0, 0.4 + 0.25 * bool(columns) + 10.2 * len(strips) * _tall(strips))
     rows = []
     for images in strips.values():
-        padded = np.pad(images.reshape(-1, height, width), ((0, 0), (1, 1), (1, 1)), constant_values=0.5)
+        border = ((0, 0), (1, 1), (1, 1), (0, 0))[: images.ndim]
+        padded = np.pad(_finite(images), border, constant_values=0.5)
         rows.append(np.concatenate(list(padded), axis=1))
     axis.imshow(np.concatenate(rows), cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
     axis.set_yticks([(height + 2) * (i + 0.5) for i in range(len(strips))], list(strips))
-    axis.set_xticks([])
+    if columns:
+        axis.xaxis.tick_top()
+    axis.set_xticks([(width + 2) * (i + 0.5) for i in range(count)] if columns else [], list(columns))
     axis.tick_params(length=0)
     drawn.savefig(path, dpi=120)
+
+
+def _tall(strips: Mapping[str, np.ndarray]) -> float:
+    """The height of a row of images over its width."""
+    count, height, width = next(iter(strips.values())).shape[:3]
+    return (height + 2) / (count * (width + 2))
+
+
+def _finite(images: np.ndarray) -> np.ndarray:
+    """Values from 0 to 1, as colours are cut there and greys are not; what is not finite is black."""
+    return np.clip(np.nan_to_num(images), 0.0, 1.0)

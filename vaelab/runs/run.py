@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
@@ -21,6 +20,7 @@ from rich.console import Console
 from vaelab import report
 from vaelab.config.experiment import Experiment, build
 from vaelab.config.study import build_study
+from vaelab.measure.pictures import Pictures, drawable, held_out, pictures
 from vaelab.measure.rows import arrays, rows
 from vaelab.measure.stages import Measurement, measure
 from vaelab.measure.subject import Outcome, Subject
@@ -36,9 +36,8 @@ from vaelab.runtime.directory import as_directory, finished, in_use, open_direct
 from vaelab.runtime.processes import is_first
 from vaelab.runtime.versions import Versions, keep_versions
 from vaelab.training.skipped import NonFiniteError
-from vaelab.types import ConfigError, Key
+from vaelab.types import ConfigError
 
-NUM_PICTURES = 12
 Rows = list[dict[str, Any]]
 
 
@@ -212,10 +211,9 @@ def _write_results(one: Run, trained: Trained, results: Results, made_with: list
         return
     experiment, directory = one.experiment, one.directory
     report.plot_gaps(directory / "gaps.png", results.rows, results.per_datapoint)
-    if len(experiment.image_shape) == 2:
-        split, (subject, outcome) = next(iter(results.measured.items()))
-        pictures = _pictures(subject, split, outcome, experiment.keys.pictures)
-        report.plot_images(directory / "images.png", pictures, experiment.image_shape)
+    drawn = _drawn(experiment, results)
+    if drawn is not None:
+        report.plot_pictures(directory, drawn)
     log_results(directory, results.rows, step=experiment.stages[0].num_steps)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **results.per_datapoint)
@@ -223,18 +221,30 @@ def _write_results(one: Run, trained: Trained, results: Results, made_with: list
     psis = {f"encoder/{name}": encoder.psi for name, encoder in trained.encoders.items()}
     config = json.loads((directory / "config.json").read_text())
     weights.write_weights(directory / weights.FILE, {"theta": trained.theta, **psis}, config)
-    _write_page(experiment, directory, results)
+    _write_page(experiment, directory, results, drawn)
     about = {"smoke": experiment.smoke, "versions": made_with, "training": trained.stages}
     write_whole(directory / "gap.json", report.to_json(results.rows, **about))
 
 
-def _write_page(experiment: Experiment, directory: Path, results: Results) -> None:
-    metrics, latents, pictures = directory / "metrics.jsonl", {}, {}
+def _drawn(experiment: Experiment, results: Results) -> Pictures | None:
+    """What the model makes of z, on data that it was not trained on; None where x is no image."""
+    if not drawable(experiment.image_shape):
+        return None
+    split = held_out(results.measured)
+    subject, outcome = results.measured[split]
+    name = next(iter(subject.families))
+    row = next(row for row in results.rows if (row["split"], row["family"]) == (split, name))
+    shown = row.get("diagnostics")
+    return pictures(subject, split, outcome, experiment.keys.pictures, experiment.image_shape, shown)
+
+
+def _write_page(experiment: Experiment, directory: Path, results: Results, drawn: Pictures | None) -> None:
+    metrics, latents, worst = directory / "metrics.jsonl", {}, {}
     for split, (subject, outcome) in results.measured.items():
         latents |= page.latents(subject, split, outcome)
-        if len(experiment.image_shape) == 2:
+        if drawn is not None:
             shape = experiment.image_shape
-            pictures |= page.pictures(subject, split, outcome, results.rows, results.per_datapoint, shape)
+            worst |= page.pictures(subject, split, outcome, results.rows, results.per_datapoint, shape)
     page.write_page(
         directory / "report.html",
         title="/".join(directory.resolve().parts[-2:]),
@@ -244,23 +254,7 @@ def _write_page(experiment: Experiment, directory: Path, results: Results) -> No
         config=with_reading(json.loads((directory / "config.json").read_text()), directory),
         command=shlex.join(["python", *sys.argv]),
         versions=page.versions(),
-        pictures=pictures,
+        pictures=worst,
         latents=latents,
+        drawn=drawn,
     )
-
-
-def _pictures(subject: Subject, split: str, outcome: Outcome, key: Key) -> dict[str, np.ndarray]:
-    """Data, decodings of the centre (eps = 0) of the amortized q and of q*, draws from the model."""
-    model, theta, family = subject.model, subject.theta, next(iter(subject.families.values()))
-    fitted, x_NxD = outcome.fits[family.name], outcome.points.inputs.x_NxD
-    decoded = page.decoded_centre(model, family)
-    count = min(NUM_PICTURES, len(x_NxD))
-    z_NxK = jax.random.normal(key, (count, model.latent_dim))
-    return {
-        f"{split} data": x_NxD[:NUM_PICTURES],
-        f"by the {subject.amortized.get(family.name, 'start')}": decoded(
-            theta, fitted.phi_start[:NUM_PICTURES]
-        ),
-        "by q*": decoded(theta, fitted.inference.phi_P[:NUM_PICTURES]),
-        "from the prior": np.asarray(jax.jit(jax.vmap(model.mean, (None, 0)))(theta, z_NxK)),
-    }

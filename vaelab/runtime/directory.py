@@ -39,6 +39,10 @@ LATER: dict[str, Any] = {
     "config.data.memory_bytes": 2**28,
     "config.model.likelihood.num_components": 5,
     "config.model.likelihood.degrees_of_freedom": 5.0,
+    "config.model.residual": 0,
+    "config.model.convolution": "products",
+    "config.encoder.residual": 0,
+    "config.encoder.convolution": "products",
     "config.train.stop_after": 0,
     "config.train.keep_best": "",
 }

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.support.page import cells, elements
-from vaelab.report.page.markup import Markup, join, picture, table, tag
+from vaelab.report.page.markup import Markup, join, picture, strip, table, tag
 
 
 def test_text_is_escaped_once_and_markup_is_not():
@@ -47,3 +47,32 @@ def test_a_picture_is_its_pixels_and_says_what_it_is():
     data = base64.b64decode(image.get("src").removeprefix("data:image/png;base64,"))
     pixels = np.asarray(Image.open(io.BytesIO(data)))
     np.testing.assert_array_equal(pixels, [[0, 51], [255, 0], [0, 255]])
+
+
+def pixels_of(image):
+    data = base64.b64decode(image.get("src").removeprefix("data:image/png;base64,"))
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 3)])
+def test_a_strip_is_its_images_with_the_page_between_them(shape):
+    images = np.random.default_rng(0).random((4, *shape))
+    (image,) = elements(strip(images, "some"))
+    pixels, colour = pixels_of(image), np.rint(255 * images)
+    assert pixels.shape == (2, 4 * 3 + 3, 4)
+    assert [int(image.get(side)) for side in ("width", "height")] == [
+        19 * 15,
+        19 * 2,
+    ]  # 56 / 3, in whole pixels
+    for number in range(4):
+        seen = pixels[:, 4 * number : 4 * number + 3]
+        wanted = colour[number] if len(shape) == 3 else np.repeat(colour[number][..., None], 3, axis=2)
+        np.testing.assert_array_equal(seen[..., :3], wanted)
+        assert (seen[..., 3] == 255).all()
+    assert not pixels[:, 3::4, 3].any()
+
+
+def test_a_picture_keeps_its_proportions():
+    for shape, size in (((8, 8), (56, 56)), ((8, 16, 3), (56, 28)), ((100, 2), (1, 56))):
+        (image,) = elements(picture(np.zeros(shape), ""))
+        assert (int(image.get("width")), int(image.get("height"))) == size

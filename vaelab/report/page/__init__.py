@@ -11,6 +11,7 @@
     parts       the gaps by group, by mean and scale, by pairs of latents
     modes       how many datapoints have several modes, and what the fits lost by theirs
     datapoints  the distribution of the gaps, the worst datapoints, latent space
+    gallery     what the model makes of z, in strips of images
     origin      learning curves, command, versions, settings
     document    the page
     series      quantities along one varied setting, or over two
@@ -25,13 +26,12 @@ Only `measured` knows models; the rest is a pure function of plain data.
 from vaelab.report.page.comparison import write_comparison
 from vaelab.report.page.document import write_page
 from vaelab.report.page.latent import Latents
-from vaelab.report.page.measured import decoded_centre, latents, pictures, versions
+from vaelab.report.page.measured import latents, pictures, versions
 from vaelab.report.page.sweep import write_sweep_page
 from vaelab.report.page.worst import worst
 
 __all__ = [
     "Latents",
-    "decoded_centre",
     "latents",
     "pictures",
     "versions",

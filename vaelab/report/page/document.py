@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from vaelab.report.page import datapoints, modes, origin, parts, summary, units
+from vaelab.measure.pictures import Pictures
+from vaelab.report.page import datapoints, gallery, modes, origin, parts, summary, units
 from vaelab.report.page.advice import advice
 from vaelab.report.page.latent import Latents
 from vaelab.report.page.markup import Markup, join, tag
@@ -28,6 +29,7 @@ def write_page(
     versions: Mapping[str, str] | None = None,
     pictures: Mapping[str, Mapping[int, Mapping[str, np.ndarray]]] | None = None,
     latents: Mapping[str, Latents] | None = None,
+    drawn: Pictures | None = None,
     notes: Sequence[str] = (),
 ) -> None:
     """Writes the page; what is not given is left out.
@@ -36,6 +38,7 @@ def write_page(
         `metrics.jsonl`.
     pictures: "split/family" -> index of a datapoint -> title -> image with values from 0 to 1.
     latents: "split/family" -> q_phi and q* of some datapoints.
+    drawn: what the model makes of z.
     notes: lines that should be read first.
     """
     sections = {
@@ -49,6 +52,7 @@ def write_page(
         "How the gaps vary": datapoints.distributions(rows, per_datapoint),
         "Worst datapoints": datapoints.worst_datapoints(rows, per_datapoint, pictures or {}),
         "Encoder against optimum": datapoints.latent_space(rows, latents or {}),
+        "What the model makes of z": gallery.gallery(drawn, _diagnostics(rows, drawn)),
         "Learning curves": origin.learning_curves(metrics),
         "How it was made": origin.provenance(command, versions, config),
     }
@@ -79,6 +83,12 @@ def write_document(
     write_whole(
         path, ("<!doctype html>\n" + tag("html", _head(title, script), tag("body", body), lang="en")).encode()
     )
+
+
+def _diagnostics(rows: Sequence[Mapping[str, Any]], drawn: Pictures | None) -> Mapping[str, Any] | None:
+    """Those of the row of the pictures."""
+    named = drawn and (drawn.split, drawn.family)
+    return next((row.get("diagnostics") for row in rows if (row["split"], row["family"]) == named), None)
 
 
 def _head(title: str, script: str) -> Markup:

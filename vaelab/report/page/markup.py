@@ -54,13 +54,38 @@ def table(
     return tag("div", content, class_="scroll", role="region", aria_label=caption, tabindex=0)
 
 
+SIDE = 56  # CSS pixels of a picture's longer side
+
+
 def picture(pixels: np.ndarray, alt: str) -> Markup:
     """An image with values from 0 to 1, `[height, width]` or `[height, width, 3]`, as an inline PNG."""
+    height, width = (round(SIDE * side / max(pixels.shape[:2])) for side in pixels.shape[:2])
+    return tag("img", src=_png(_bytes(pixels)), alt=alt, width=max(width, 1), height=max(height, 1))
+
+
+def strip(images: np.ndarray, alt: str) -> Markup:
+    """Images `[n, height, width]` or `[n, height, width, 3]` side by side; the page shows between them."""
+    pixels = _bytes(images)
+    pixels = np.repeat(pixels[..., None], 3, axis=3) if pixels.ndim == 3 else pixels
+    count, height, width, _ = pixels.shape
+    gap = max(1, width // 14)
+    joined = np.zeros((height, count, width + gap, 4), np.uint8)
+    joined[:, :, :width, :3] = np.swapaxes(pixels, 0, 1)
+    joined[:, :, :width, 3] = 255
+    joined = joined.reshape(height, count * (width + gap), 4)[:, :-gap]
+    scale = max(1, round(SIDE / max(height, width)))
+    size = {"width": scale * joined.shape[1], "height": scale * height}
+    return tag("img", src=_png(joined), alt=alt, **size)
+
+
+def _bytes(pixels: np.ndarray) -> np.ndarray:
+    # Not a number is black, as nothing else of a picture is.
+    return np.rint(255 * np.clip(np.nan_to_num(pixels), 0.0, 1.0)).astype(np.uint8)
+
+
+def _png(pixels: np.ndarray) -> str:
     from PIL import Image  # in the function: only a page with pictures waits for it
 
-    # Not a number is black, as nothing else of a picture is.
-    bytes_HxW = np.rint(255 * np.clip(np.nan_to_num(pixels), 0.0, 1.0)).astype(np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(bytes_HxW).save(buffer, "PNG", optimize=True)
-    source = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    return tag("img", src=source, alt=alt, width=56, height=56)
+    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,19 +1,17 @@
 """What the page shows of a run beside its figures: latent Gaussians, pictures of the worst, versions."""
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vaelab.measure.encoding import moments
+from vaelab.measure.pictures import as_images, centres, decoded
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.report.page.latent import Latents
 from vaelab.report.page.worst import worst
 from vaelab.runtime.versions import versions as of_process
-from vaelab.types import LatentModel, Params, PosteriorFamily
 
 NUM_POINTS = 100
 
@@ -34,16 +32,6 @@ def latents(subject: Subject, split: str, outcome: Outcome) -> dict[str, Latents
     return pairs
 
 
-@functools.lru_cache(maxsize=16)
-def decoded_centre(model: LatentModel, family: PosteriorFamily) -> Callable[[Params, np.ndarray], jax.Array]:
-    """(theta, phi_NxP) -> E[x given z] at the centre of each q, eps = 0."""
-
-    def one(theta: Params, phi_P: jax.Array) -> jax.Array:
-        return model.mean(theta, family.reparameterize(phi_P, jnp.zeros(model.latent_dim)))
-
-    return jax.jit(jax.vmap(one, (None, 0)))
-
-
 def pictures(
     subject: Subject,
     split: str,
@@ -56,21 +44,24 @@ def pictures(
 
     By "split/family", then by index.
     """
-    model, (x_NxD,) = subject.model, jax.tree.leaves(outcome.points.inputs.x_NxD)
+    (x_NxD,) = jax.tree.leaves(outcome.points.inputs.x_NxD)
     of_rows = {}
     for row in rows:
         if row["split"] != split:
             continue
         name, losses = row["family"], worst(row, per_datapoint)
+        if not losses:
+            continue
         positions = np.array([loss.position for loss in losses], int)
-        decoded, fitted, phis = decoded_centre(model, subject.families[name]), outcome.fits[name], {}
+        family, fitted, phis = subject.families[name], outcome.fits[name], {}
         if name in subject.amortized:
             phis[f"by the {subject.amortized[name]}"] = fitted.phi_start
         phis["by q*"] = fitted.inference.phi_P
         strips = {"data": x_NxD[positions]} | {
-            title: decoded(subject.theta, phi_NxP[positions]) for title, phi_NxP in phis.items()
+            title: decoded(subject.model, subject.theta, centres(family, phi_NxP[positions]))
+            for title, phi_NxP in phis.items()
         }
-        shaped = {title: np.asarray(strip).reshape(-1, *image_shape) for title, strip in strips.items()}
+        shaped = {title: as_images(strip, image_shape) for title, strip in strips.items()}
         of_rows[f"{split}/{name}"] = {
             loss.index: {title: strip[number] for title, strip in shaped.items()}
             for number, loss in enumerate(losses)

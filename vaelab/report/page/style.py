@@ -129,6 +129,11 @@ td.words:not(:has(img)) {{ min-width: 6rem; }}
 td.words.about {{ min-width: 13rem; }}
 .settings td {{ white-space: normal; overflow-wrap: anywhere; min-width: 8rem; }}
 img {{ display: block; image-rendering: pixelated; border: 1px solid var(--rule); }}
+.strip {{
+  display: grid; grid-template-columns: 10rem minmax(0, 1fr); gap: 0 1rem; align-items: center;
+  margin: .35rem 0; font-size: .875rem;
+}}
+.strip img {{ max-width: 100%; height: auto; border: 0; }}
 .plot {{ display: block; overflow: hidden; fill: var(--ink); font-size: 13px; }}
 .square {{ width: 100%; max-width: 25rem; }}
 .tick {{ fill: var(--quiet); font-size: 12px; font-variant-numeric: tabular-nums; }}
@@ -166,7 +171,8 @@ circle.validation {{ fill: var(--amortization); }}
   th, td {{ padding-right: .6rem; }}
   tbody th {{ white-space: normal; max-width: 50vw; }}
   th:first-child {{ min-width: 0; }}
-  img {{ width: 40px; height: 40px; }}
+  td img {{ width: 40px; height: auto; }}
+  .strip {{ grid-template-columns: 100%; }}
   thead th.words {{ min-width: 0; }}
 }}
 @media print {{ .scroll {{ overflow: visible; }} details {{ break-inside: avoid; }} }}
