@@ -81,8 +81,10 @@ def epochs(config, count: int, epoch: int = EPOCH, warmup: float = 0.1):
 
 
 def published(config):
-    warmup = config.objective.warmup_steps / config.train.num_steps
-    epochs(config, PUBLISHED_EPOCHS, config.train.chunk_size, warmup)
+    if config.model.network == "mlp":
+        epochs(config, PUBLISHED_EPOCHS)
+    else:
+        epochs(config, PUBLISHED_EPOCHS, CIFAR_EPOCH, CIFAR_WARMUP / PUBLISHED_EPOCHS)
 
 
 def cifar10(config):

@@ -39,8 +39,10 @@ def finished(tmp_path_factory):
 def test_the_directory_holds_what_the_design_says(finished):
     workdir, rows = finished
     names = ("config.json", "metrics.jsonl", "gap.json", "per_datapoint.npz", "gaps.png", "images.png")
-    for name in (*names, "interpolation.png", "traversals.png", "report.html"):
+    for name in (*names, "interpolation.png", "report.html"):
         assert (workdir / name).stat().st_size > 0, name
+    active = rows[0]["diagnostics"]["active_units"]["by_variance"]["count"]
+    assert (workdir / "traversals.png").exists() == (active > 0)
     assert json.loads((workdir / "gap.json").read_text())["rows"] == rows
     assert [(row["split"], row["family"]) for row in rows] == [("test", "diagonal"), ("test", "full")]
     assert not list(workdir.rglob("*.partial"))
