@@ -110,7 +110,7 @@ def test_a_batch_that_devices_share_gives_the_gradient_of_the_whole_batch(severa
 def test_a_batch_is_shared(several):
     """The parts of a gradient are added up; without that each device would compute the whole of it."""
     system = make_system()
-    program = train_loop.train_chunk.jitted.lower(
+    program = train_loop.train_chunk.lower(
         train.init_state(system, jax.random.key(0)),
         np.zeros((2, 8), np.int32),
         PIXELS,

@@ -82,9 +82,9 @@ def test_chunk_size_changes_no_result(system, pixels):
 
 def test_a_chunk_compiles_once(system, pixels):
     run_steps(system, pixels, 4)
-    before = train_loop.train_chunk.jitted._cache_size()
+    before = train_loop.train_chunk._cache_size()
     run_steps(system, pixels, 24)
-    assert train_loop.train_chunk.jitted._cache_size() == before
+    assert train_loop.train_chunk._cache_size() == before
 
 
 def test_a_held_model_stays_as_it_was(pixels):

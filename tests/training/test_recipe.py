@@ -140,9 +140,9 @@ def test_the_weight_of_the_kl_rises_from_nothing_to_beta_over_the_warm_up():
 def test_equal_recipes_are_one_program():
     start = train_loop.Start(init_state(RECIPE({}), jax.random.key(0)), jax.random.key(1), 0)
     trained([start], RECIPE)
-    before = train_loop.train_chunk.jitted._cache_size()
+    before = train_loop.train_chunk._cache_size()
     trained([start], RECIPE._replace(optimizer=ADAM._replace()))
-    assert train_loop.train_chunk.jitted._cache_size() == before
+    assert train_loop.train_chunk._cache_size() == before
 
 
 def test_the_config_fills_every_number_in():

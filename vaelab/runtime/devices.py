@@ -202,9 +202,10 @@ def map_runs(
 
 
 def compiler_options() -> dict[str, Any] | None:
-    """Those of every large program: on a CPU level 2 of LLVM's 3, which compiles in less time.
+    """Those of every large program that measures: on a CPU level 2 of LLVM's 3, which compiles in less time.
 
-    Most programs are the same bit for bit; the loops of fits and of the sampler round otherwise.
+    Most programs are the same bit for bit; the loops of fits and of the sampler round otherwise. What is
+    trained stays at level 3, see `train_chunk`.
     """
     return {"xla_backend_optimization_level": 2} if jax.default_backend() == "cpu" else None
 
