@@ -71,9 +71,9 @@ def model() -> ConfigDict:
     config.hidden = (200, 200)  # convolutional: one width, or ()
     config.activation = "relu"  # relu, tanh, elu, softplus, swish
     config.likelihood = ConfigDict()
-    # binarize: bernoulli; dequantize or identity: gaussian, gaussian_one_variance, student_t, beta; rescale or
-    # identity: continuous_bernoulli, clipped_gaussian; rescale: categorical, ordinal, discretized_logistic,
-    # discretized_logistic_mixture; identity: poisson, [zero_inflated_]negative_binomial
+    # binarize: bernoulli; dequantize or identity: gaussian, gaussian_one_variance, student_t, beta;
+    # rescale or identity: continuous_bernoulli, clipped_gaussian; rescale: categorical, ordinal,
+    # discretized_logistic[_mixture]; identity: poisson, [zero_inflated_]negative_binomial
     config.likelihood.name = "bernoulli"
     config.likelihood.min_variance = 1e-3  # gaussian and the like: the floor of each dimension's variance
     config.likelihood.degrees_of_freedom = 5.0  # student_t only
