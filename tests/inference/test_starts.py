@@ -55,3 +55,17 @@ def test_a_look_sees_a_dip_and_nothing_along_a_slope_or_too_far_below():
     ends = Climb(z_SxK, jax.vmap(log_joint)(z_SxK), jnp.ones((4, 1)))
     dips_S = dip_between(log_joint, ends, jnp.zeros(1), jnp.ones(1))
     assert dips_S.tolist() == [True, False, False, False]
+
+
+def test_draws_of_a_prior_that_can_be_sampled_stand_in_for_those_of_the_standard_one():
+    own_SxK = 50.0 + jax.random.normal(jax.random.key(1), (60, 3))
+    z_SxK = starting_points(
+        jax.random.key(0),
+        0.1 * CENTER,
+        jnp.ones(3),
+        jnp.zeros((0, 3)),
+        num_starts=60,
+        wide=False,
+        prior_SxK=own_SxK,
+    )
+    assert 10 < np.sum(np.all(np.abs(z_SxK - 50.0) < 6.0, axis=1)) < 22  # a third

@@ -7,6 +7,8 @@
 
 from ml_collections import ConfigDict
 
+from vaelab.config.model_defaults import model as model
+from vaelab.config.model_defaults import prior as prior
 from vaelab.config.variants import apply_variant as apply_variant
 from vaelab.config.variants import shrink as shrink
 from vaelab.config.variants import study_gaps as study_gaps
@@ -54,25 +56,6 @@ def data() -> ConfigDict:
     config.observe = "each_step"
     config.seed = 0  # of what is observed once
     config.num_train = 0  # the first training examples, this many; 0 is all
-    return config
-
-
-def model() -> ConfigDict:
-    """p(x, z): the decoder and its likelihood."""
-    config = ConfigDict()
-    config.name = "decoder"  # decoder, linear_gaussian
-    config.learn = True  # False: the model stays as it was initialised
-    config.latent_dim = 10
-    config.network = "mlp"  # mlp, convolutional
-    config.channels = (32, 64)  # convolutional only: one layer of stride 2 each, on images of any size
-    config.hidden = (200, 200)  # convolutional: one width
-    config.activation = "relu"  # relu, tanh, elu, softplus, swish
-    config.likelihood = ConfigDict()
-    # bernoulli; gaussian, gaussian_one_variance (dequantize or identity); discretized_logistic,
-    # discretized_logistic_mixture (rescale)
-    config.likelihood.name = "bernoulli"
-    config.likelihood.min_variance = 1e-3  # gaussian only: the floor of each dimension's variance
-    config.likelihood.num_components = 5  # discretized_logistic_mixture only: for each dimension
     return config
 
 

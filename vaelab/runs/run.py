@@ -25,6 +25,7 @@ from vaelab.measure.rows import arrays, rows
 from vaelab.measure.stages import Measurement, measure
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.measure.time import inference_time
+from vaelab.model.prior import has_known_prior
 from vaelab.report import page, weights
 from vaelab.report.log import log_results
 from vaelab.report.time import flat, plot
@@ -36,7 +37,7 @@ from vaelab.runtime.directory import as_directory, finished, in_use, open_direct
 from vaelab.runtime.processes import is_first
 from vaelab.runtime.versions import Versions, keep_versions
 from vaelab.training.skipped import NonFiniteError
-from vaelab.types import ConfigError, Key
+from vaelab.types import Array, ConfigError, Key, LatentModel, Params
 
 NUM_PICTURES = 12
 Rows = list[dict[str, Any]]
@@ -255,12 +256,21 @@ def _pictures(subject: Subject, split: str, outcome: Outcome, key: Key) -> dict[
     fitted, x_NxD = outcome.fits[family.name], outcome.points.inputs.x_NxD
     decoded = page.decoded_centre(model, family)
     count = min(NUM_PICTURES, len(x_NxD))
-    z_NxK = jax.random.normal(key, (count, model.latent_dim))
-    return {
+    pictures = {
         f"{split} data": x_NxD[:NUM_PICTURES],
         f"by the {subject.amortized.get(family.name, 'start')}": decoded(
             theta, fitted.phi_start[:NUM_PICTURES]
         ),
         "by q*": decoded(theta, fitted.inference.phi_P[:NUM_PICTURES]),
-        "from the prior": np.asarray(jax.jit(jax.vmap(model.mean, (None, 0)))(theta, z_NxK)),
     }
+    if model.sample_prior is not None:
+        z_NxK = _draws_of_prior(model, theta, key, count)
+        pictures["from the prior"] = np.asarray(jax.jit(jax.vmap(model.mean, (None, 0)))(theta, z_NxK))
+    return pictures
+
+
+def _draws_of_prior(model: LatentModel, theta: Params, key: Key, count: int) -> Array:
+    """z_NxK ~ p(z)."""
+    if has_known_prior(model):
+        return jax.random.normal(key, (count, model.latent_dim))
+    return jax.jit(jax.vmap(model.sample_prior, (None, 0)))(theta, jax.random.split(key, count))
