@@ -141,7 +141,7 @@ def test_every_estimator_weighs_a_posterior_of_several_components(name, points):
     log_weight_M, mean_MxK, precision_MxKxK = models.mixture_linear_gaussian_posterior(THETA, x_D)
     weight_M = np.exp(np.float64(log_weight_M))
     mean_K = weight_M @ np.float64(mean_MxK)
-    away_MxK = mean_MxK - mean_K
+    away_MxK = np.float64(mean_MxK) - mean_K
     covariance_KxK = np.einsum("m,mij->ij", weight_M, np.linalg.inv(np.float64(precision_MxKxK)))
     covariance_KxK += np.einsum("m,mi,mj->ij", weight_M, away_MxK, away_MxK)
     full = posterior.full(K)

@@ -48,7 +48,7 @@ component_log_probs.defjvp(_tangent, symbolic_zeros=True)
 
 
 def expanded_log_probs(mean_MxK: Array, log_scale_MxK: Array, z_K: Array) -> Array:
-    """`component_log_probs` as one product, of [-1/2 A, A m] and [z^2, z]: in a third of the time, for training.
+    """`component_log_probs` as one product, of [-1/2 A, A m] and [z^2, z]: in less time, for training.
 
     Its rounding is about (|z| / scale)^2 units in the last place of a nat: 0.001 nats at 100 scales from 0.
     """
@@ -92,7 +92,8 @@ def mixture(latent_dim: int, *, num_components: int) -> Prior:
     def sample(params: Params, key: Key) -> Array:
         key_component, key_z = jax.random.split(key)
         m = jax.random.categorical(key_component, params["logit_M"])
-        return params["mean_MxK"][m] + jnp.exp(params["log_scale_MxK"][m]) * jax.random.normal(key_z, (K,))
+        mean_K, log_scale_K = (jnp.asarray(params[name])[m] for name in ("mean_MxK", "log_scale_MxK"))
+        return mean_K + jnp.exp(log_scale_K) * jax.random.normal(key_z, (K,))
 
     def concavity(params: Params) -> Array:
         return jnp.diag(jnp.exp(-2.0 * params["log_scale_MxK"][0]))

@@ -75,7 +75,7 @@ def vamp(
 
     def sample(params: Params, key: Key) -> Array:
         key_component, key_z = jax.random.split(key)
-        phi_P = params["phi_MxP"][jax.random.randint(key_component, (), 0, M)]
+        phi_P = jnp.asarray(params["phi_MxP"])[jax.random.randint(key_component, (), 0, M)]
         return family.reparameterize(phi_P, jax.random.normal(key_z, (latent_dim,)))
 
     return Prior(
