@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from vaelab.linalg import inverse_and_log_abs_det
 from vaelab.model.latent import with_prior
 from vaelab.model.linear_gaussian import (
     LinearGaussianParams,
@@ -83,5 +84,6 @@ def mixture_linear_gaussian_bounds(theta: Params, x_D: Array) -> tuple[Array, Ar
     full_M = _log_joint_M(theta, x_D)
     _, _, precision_MxKxK = mixture_linear_gaussian_posterior(theta, x_D)
     diagonal_MxK = jnp.diagonal(precision_MxKxK, axis1=1, axis2=2)
-    loss_M = 0.5 * (jnp.sum(jnp.log(diagonal_MxK), axis=1) - jnp.linalg.slogdet(precision_MxKxK)[1])
+    log_det_M = jax.vmap(inverse_and_log_abs_det)(precision_MxKxK)[1]
+    loss_M = 0.5 * (jnp.sum(jnp.log(diagonal_MxK), axis=1) - log_det_M)
     return full_M - loss_M, full_M
