@@ -30,6 +30,9 @@ Params = Any  # a pytree of arrays
 LogJoint = Callable[[Array], Array]
 """z_K -> []: log p(x, z) with x and theta bound."""
 
+LogPrior = Callable[[Array], Array]
+"""z_K -> []: log p(z) with theta bound."""
+
 
 class Network(NamedTuple):
     """A function of one datapoint with parameters.
@@ -75,23 +78,34 @@ class LatentModel(NamedTuple):
 
     latent_dim                                 K, the dimension of z
     init(key) -> theta                         the parameters at the start
-    log_prior(z_K) -> []                       log p(z)
+    log_prior(theta, z_K) -> []                log p(z)
     log_likelihood(theta, x_D, z_K) -> []      log p(x given z)
     mean(theta, z_K) -> x_D                    E[x given z]; None where it is not known, for a user's density
     sample(theta, key, z_K) -> x_D             x ~ p(x given z); None likewise
     concavity(theta, x_D) -> C_KxK             positive definite, with -Hessian of log p(x, z) in z >= C at
                                                every z; None where log p(x, z) is not known to be concave
     exact                                      closed forms of a model whose posterior is Gaussian, or None
+    sample_prior(theta, key) -> z_K            z ~ p(z); None where it is not known how
+    prior                                      the name of p(z), as PRIORS has it; None where it is not known
+    tie(theta, psi) -> theta                   theta with those of its numbers that are functions of an
+                                               encoder's parameters psi, as a VampPrior's components; None
+                                               where none is
+    fast_log_prior(theta, z_K) -> []           log_prior with fewer digits in less time, for training alone;
+                                               None for itself
     """
 
     latent_dim: int
     init: Callable[[Key], Params]
-    log_prior: Callable[[Array], Array]
+    log_prior: Callable[[Params, Array], Array]
     log_likelihood: Callable[[Params, Array, Array], Array]
     mean: Callable[[Params, Array], Array] | None
     sample: Callable[[Params, Key, Array], Array] | None
     concavity: Callable[[Params, Array], Array] | None = None
     exact: Exact | None = None
+    sample_prior: Callable[[Params, Key], Array] | None = None
+    prior: str | None = None
+    tie: Callable[[Params, Params], Params] | None = None
+    fast_log_prior: Callable[[Params, Array], Array] | None = None
 
 
 class GaussianGeometry(NamedTuple):

@@ -36,8 +36,11 @@ def test_functions_without_params_are_called_without_them():
 
 def test_the_prior_is_the_standard_one_but_in_a_log_joint():
     likelihood, joint = given(density).model(), given(log_joint=density).model()
-    np.testing.assert_allclose(likelihood.log_prior(Z), -0.5 * (4.0 + 9.0) - np.log(2.0 * np.pi), rtol=1e-6)
-    assert joint.log_prior(Z) == 0.0
+    np.testing.assert_allclose(
+        likelihood.log_prior((), Z), -0.5 * (4.0 + 9.0) - np.log(2.0 * np.pi), rtol=1e-6
+    )
+    assert joint.log_prior((), Z) == 0.0
+    assert (likelihood.prior, joint.prior, joint.sample_prior) == ("standard_normal", None, None)
     assert joint.log_likelihood((), X, Z) == likelihood.log_likelihood((), X, Z) == 25.0
 
 

@@ -72,3 +72,12 @@ def test_an_error_is_the_same_after_a_pickle():
     assert type(same) is ConfigError
     assert (str(same), vars(same)) == (str(error), vars(error))
     assert same.said("setting ") == "setting train.a=3: is odd; take 4"
+
+
+def test_a_section_that_was_added_later_has_its_values_where_it_is_missing():
+    read = Section(ConfigDict({"model": {"latent_dim": 2}})).section("model").section("prior")
+    assert read.value("name") == "standard_normal"
+    assert read.integer("num_components", 1) == 500
+    read.close()
+    with pytest.raises(ConfigError, match=r"config.model.priors: is needed"):
+        Section(ConfigDict({"model": {"latent_dim": 2}})).section("model").section("priors")

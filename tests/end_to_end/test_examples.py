@@ -152,7 +152,7 @@ def test_log_density_is_that_of_the_same_weights(case):
     z_NxK = 2.0 * jax.random.normal(jax.random.key(0), (NUM_POINTS, reference.latent_dim))
 
     def expected(x_D, z_K):
-        log_prior = reference.log_prior(z_K) if log_density is None else 0.0
+        log_prior = reference.log_prior(theta, z_K) if log_density is None else 0.0
         return reference.log_likelihood(theta, x_D, z_K) + log_prior
 
     density_N = jax.vmap(bound(log_density or named["log_joint"], named))(x_NxD, z_NxK)

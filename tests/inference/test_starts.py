@@ -76,3 +76,17 @@ def test_the_kind_of_a_start_is_told_by_its_number():
     assert [second.count(kind) for kind in KINDS] == [2, 0, 4, 24, TOPS, 14]
     few = kind_of_start(number_NxM, np.array([2, 0]), 3, **(sizes | {"num_starts": 1, "num_tops": 0}))
     assert [KINDS[kind] for kind in few[0, :3]] == ["fit", "fit", "sampler"]
+
+
+def test_draws_of_a_prior_that_can_be_sampled_stand_in_for_those_of_the_standard_one():
+    own_SxK = 50.0 + jax.random.normal(jax.random.key(1), (60, 3))
+    z_SxK = starting_points(
+        jax.random.key(0),
+        0.1 * CENTER,
+        jnp.ones(3),
+        jnp.zeros((0, 3)),
+        num_starts=60,
+        wide=False,
+        prior_SxK=own_SxK,
+    )
+    assert 10 < np.sum(np.all(np.abs(z_SxK - 50.0) < 6.0, axis=1)) < 22  # a third

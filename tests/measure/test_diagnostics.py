@@ -11,7 +11,7 @@ from vaelab import posterior
 from vaelab.measure import diagnostics
 from vaelab.measure.diagnostics import bits_per_dim, columns, diagnose, entry
 from vaelab.measure.subject import DiagnosticsSettings, Inputs, Measured, Quantized
-from vaelab.model.prior import standard_normal_log_prob
+from vaelab.model.prior import standard_normal_log_prior
 from vaelab.objective.draws import Estimate
 
 K, N = 2, 60
@@ -21,13 +21,13 @@ X = MODEL.sample(np.random.default_rng(1), N)
 FULL = posterior.full(K)
 
 
-def subject(family, *, log_prior=standard_normal_log_prob, amortized=True):
+def subject(family, *, log_prior=standard_normal_log_prior, amortized=True):
     return SimpleNamespace(
         families={family.name: family},
         amortized={family.name: "encoder"} if amortized else {},
         settings=SimpleNamespace(diagnostics=DiagnosticsSettings(True, 1000, 4, 0, 2)),
         keys=SimpleNamespace(inference=jax.random.key(0)),
-        model=SimpleNamespace(log_prior=log_prior, latent_dim=K),
+        model=SimpleNamespace(log_prior=log_prior, prior=None, latent_dim=K),
     )
 
 
@@ -75,7 +75,7 @@ def test_the_information_of_each_datapoint_is_behind_its_mean():
 
 
 def test_without_a_known_prior_nothing_is_said_of_it():
-    one = diagnosed(log_prior=lambda z_K: 0.0)
+    one = diagnosed(log_prior=lambda theta, z_K: 0.0)
     assert set(entry(one)) & {"rate", "distortion", "kl_by_dimension"} == set()
     assert set(columns(one)) == {"information"}
     assert "marginal_kl" not in entry(one)["aggregate"]

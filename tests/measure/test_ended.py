@@ -14,7 +14,7 @@ from vaelab.inference.loop import Inference
 from vaelab.inference.solver import stochastic_gradient
 from vaelab.measure.ended import ENDS, counts, ended
 from vaelab.measure.fit import InferenceSettings, LocalFit, fit_locally
-from vaelab.model.prior import standard_normal_log_prob
+from vaelab.model.prior import standard_normal_log_prior
 from vaelab.objective.draws import Estimate
 from vaelab.objective.elbo import elbo_from_draws
 from vaelab.types import LatentModel
@@ -72,7 +72,7 @@ def log_likelihood(theta, x_1, z_K):
 
 @functools.cache
 def fitted():
-    model = LatentModel(K, lambda key: (), standard_normal_log_prob, log_likelihood, None, None)
+    model = LatentModel(K, lambda key: (), standard_normal_log_prior, log_likelihood, None, None)
     objective = partial(elbo_from_draws, num_samples=20, antithetic=True)
 
     def solver(family):

@@ -12,7 +12,7 @@ from vaelab import posterior
 from vaelab.inference.solver import stochastic_gradient
 from vaelab.measure.few import fit_rows, score_rows
 from vaelab.measure.fit import InferenceSettings, Problem, fit_in_rounds, score_runs
-from vaelab.model.prior import standard_normal_log_prob
+from vaelab.model.prior import standard_normal_log_prior
 from vaelab.objective.elbo import elbo_from_draws
 from vaelab.runtime.devices import take
 from vaelab.types import LatentModel
@@ -29,7 +29,7 @@ def log_likelihood(theta, x_1, z_1):
     return jax.nn.logsumexp(terms_2, b=weights) + x_1[0]
 
 
-MODEL = LatentModel(1, lambda key: (), standard_normal_log_prob, log_likelihood, None, None)
+MODEL = LatentModel(1, lambda key: (), standard_normal_log_prior, log_likelihood, None, None)
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from vaelab.evidence.weights import Evidence
 from vaelab.inference.climb import Climb
 from vaelab.measure import prior_side
 from vaelab.measure.subject import Inputs
-from vaelab.model.prior import standard_normal_log_prob
+from vaelab.model.prior import standard_normal_log_prior
 from vaelab.types import LatentModel
 
 K = 2
@@ -30,8 +30,8 @@ TEMPERING = Tempering(
 )
 
 
-def wide_log_prob(z_K):
-    return standard_normal_log_prob(z_K)
+def wide_log_prior(theta, z_K):
+    return standard_normal_log_prior(theta, z_K)
 
 
 def subject(log_prior):
@@ -47,7 +47,7 @@ def ends(*sizes):
 
 
 @pytest.mark.parametrize(
-    ("log_prior", "scales"), [(standard_normal_log_prob, [1.0, 1.0]), (wide_log_prob, [3.0, 60.0])]
+    ("log_prior", "scales"), [(standard_normal_log_prior, [1.0, 1.0]), (wide_log_prior, [3.0, 60.0])]
 )
 def test_the_sampler_starts_as_wide_as_what_ascents_have_reached_unless_the_prior_is_known(
     log_prior, scales, monkeypatch
@@ -57,13 +57,13 @@ def test_the_sampler_starts_as_wide_as_what_ascents_have_reached_unless_the_prio
     monkeypatch.setattr(prior_side, "tempered", lambda subject, inputs, scale_N, *rest: seen.append(scale_N))
     prior_side.from_prior(subject(log_prior), INPUTS, ends(0.5, 40.0), None, TEMPERING)
     prior_side.from_prior(subject(log_prior), INPUTS, ends(0.5, 40.0), None, TEMPERING, wider=2.0)
-    wider = [1.0, 1.0] if log_prior is standard_normal_log_prob else [3.0, 120.0]
+    wider = [1.0, 1.0] if log_prior is standard_normal_log_prior else [3.0, 120.0]
     np.testing.assert_allclose(seen, [scales, wider])
 
 
 def test_without_runs_nothing_is_known():
     evidence, particles = prior_side.from_prior(
-        subject(standard_normal_log_prob), INPUTS, ends(1.0, 1.0), None, TEMPERING._replace(num_runs=0)
+        subject(standard_normal_log_prior), INPUTS, ends(1.0, 1.0), None, TEMPERING._replace(num_runs=0)
     )
     assert particles is None
     assert all(np.isnan(number_N).tolist() == [True, True] for number_N in evidence)
@@ -77,7 +77,7 @@ def test_each_datapoint_has_its_own_density_start_and_draws(monkeypatch):
         return SimpleNamespace(evidence=evidence, particle_SxK=jax.random.normal(key, (3, K)))
 
     monkeypatch.setattr(prior_side, "sequential_monte_carlo", sampler)
-    of_prior, key = subject(standard_normal_log_prob), jax.random.key(0)
+    of_prior, key = subject(standard_normal_log_prior), jax.random.key(0)
     evidence, particle_NxSxK = prior_side.tempered(of_prior, INPUTS, np.float32([1.0, 20.0]), key, TEMPERING)
     at_zero = -K / 2 * np.log(2.0 * np.pi)
     np.testing.assert_allclose(evidence.log_evidence, at_zero + np.array([-3.0, 2.0]), rtol=1e-6)

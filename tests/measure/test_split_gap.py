@@ -16,7 +16,7 @@ from vaelab.measure import split_gap
 from vaelab.measure.fit import InferenceSettings, Problem, score_runs
 from vaelab.measure.gap import mean_and_stderr
 from vaelab.measure.split_gap import GapSplit, split_gaps
-from vaelab.model.prior import standard_normal_log_prob
+from vaelab.model.prior import standard_normal_log_prior, standard_normal_log_prob
 from vaelab.objective.draws import Estimate
 from vaelab.objective.elbo import elbo
 from vaelab.types import LatentModel
@@ -90,7 +90,7 @@ def test_where_mean_and_scale_interact_both_ways_are_told():
     def log_likelihood(theta, x_D, z_K):
         return -jnp.sum(z_K**4) / 12.0 - standard_normal_log_prob(z_K)
 
-    quartic = LatentModel(1, lambda key: (), standard_normal_log_prob, log_likelihood, None, None)
+    quartic = LatentModel(1, lambda key: (), standard_normal_log_prior, log_likelihood, None, None)
     start, best = np.float32([[1.5, np.log(0.5)]]), np.float32([[0.0, 0.0]])
     problem = Problem((), (np.zeros((1, 1), np.float32), np.arange(1)), start, jax.random.key(0), 0.05)
     settings = SETTINGS._replace(elbo_samples=40_000, elbo_chunk_size=10_000)

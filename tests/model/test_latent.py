@@ -12,7 +12,8 @@ from tests.support import oracles
 from tests.support.oracles import EPS
 from vaelab import model as models
 from vaelab.model import latent, likelihood, networks
-from vaelab.types import LatentModel
+from vaelab.model.mixture import mixture
+from vaelab.types import ConfigError, LatentModel
 
 
 def test_decoder_model_is_a_normalised_density_of_x():
@@ -29,7 +30,7 @@ def test_decoder_model_is_a_normalised_density_of_x():
     evidence_N = np.exp(np.float64(log_likelihood_NxS)) @ weight_S
     np.testing.assert_allclose(np.sum(evidence_N), 1.0, atol=20 * EPS)
     assert np.ptp(np.log(evidence_N)) > 0.5
-    log_prior_S = over(model.log_prior, 0)(z_SxK)
+    log_prior_S = over(model.log_prior, None, 0)(theta, z_SxK)
     np.testing.assert_allclose(
         log_prior_S, [oracles.log_normal(z, np.zeros(size), np.eye(size)) for z in z_SxK], rtol=8 * EPS
     )
@@ -57,7 +58,12 @@ def test_a_bound_model_is_the_joint_density_at_its_x():
 
 def test_what_is_simulated_is_x_of_its_z_and_z_of_the_prior():
     """x = 2 z exactly, without noise, so that the pair is known by either."""
-    model = LatentModel(2, None, None, None, None, lambda theta, key, z_K: theta * z_K)
+    model = LatentModel(
+        2,
+        *[None] * 4,
+        sample=lambda theta, key, z_K: theta * z_K,
+        sample_prior=lambda theta, key: jax.random.normal(key, (2,)),
+    )
     z_SxK, x_SxK = jax.vmap(lambda key: latent.simulate(model, 2.0, key))(
         jax.random.split(jax.random.key(0), 2000)
     )
@@ -81,3 +87,33 @@ def test_only_a_concave_likelihood_behind_an_affine_decoder_is_concave_in_z(dens
     assert (model.concavity is not None) == concave
     if concave:
         np.testing.assert_array_equal(model.concavity(None, np.zeros(2)), np.eye(3))
+
+
+def test_what_cannot_be_sampled_cannot_be_simulated_and_is_named():
+    whole = models.linear_gaussian(2, (1.0, 0.5), 1.0, 3)
+    for changes, says in (
+        ({"sample_prior": None}, "the prior standard_normal"),
+        ({"sample": None}, "the likelihood"),
+    ):
+        with pytest.raises(ConfigError, match=f"{says} has no `sample`"):
+            latent.simulate(whole._replace(**changes), whole.init(jax.random.key(0)), jax.random.key(1))
+
+
+def test_another_prior_stands_in_for_the_standard_one_and_leaves_the_likelihood():
+    """At a single component, whose mean and scale are set: everything is then known."""
+    linear = models.linear_gaussian(2, (1.0, 0.5), 1.0, 3)
+    model = latent.with_prior(linear, mixture(2, num_components=1))
+    theta = model.init(jax.random.key(0))
+    jax.tree.map(np.testing.assert_array_equal, theta["likelihood"], linear.init(jax.random.key(0)))
+    mean_K, scale_K = np.float32([1.0, -2.0]), np.float32([0.5, 3.0])
+    theta["prior"] |= {"mean_MxK": mean_K[None], "log_scale_MxK": np.log(scale_K)[None]}
+    x_D, z_K = np.float32([0.3, -1.0, 2.0]), np.float32([0.7, -0.2])
+    given = linear.log_likelihood(theta["likelihood"], x_D, z_K)
+    exact = oracles.log_normal(np.float64(z_K), mean_K, np.diag(np.float64(scale_K) ** 2))
+    np.testing.assert_allclose(latent.bind(model, theta, x_D)(z_K), given + exact, rtol=1e-6)
+    np.testing.assert_array_equal(model.mean(theta, z_K), linear.mean(theta["likelihood"], z_K))
+    hessian_KxK = jax.hessian(latent.bind(model, theta, x_D))(z_K)
+    np.testing.assert_allclose(model.concavity(theta, x_D), -hessian_KxK, rtol=1e-4, atol=1e-5)
+    several = latent.with_prior(linear, mixture(2, num_components=2))
+    assert several.concavity is None
+    assert (several.exact, several.prior) == (None, "mixture")

@@ -191,3 +191,39 @@ def test_an_odd_number_of_antithetic_draws_is_an_error(objective):
     family = FAMILIES["diagonal"]
     with pytest.raises(ValueError, match="num_samples=3 must be even"):
         objective(LOG_JOINT, family, family.init(), jax.random.key(0), num_samples=3, antithetic=True)
+
+
+MEANS_2, SCALE_2, WEIGHT_2 = np.array([-1.5, 2.0]), np.array([0.5, 0.8]), np.array([0.3, 0.7])
+
+
+def log_mixture(z_K):
+    """Of two Gaussian distributions on a line."""
+    return jax.nn.logsumexp(jax.scipy.stats.norm.logpdf(z_K[0], MEANS_2, SCALE_2), b=WEIGHT_2)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_beta_weighs_the_kl_to_the_prior_that_there_is(closed):
+    """E_q[log p(x given z)] - beta KL(q || p), by quadrature; of a family without a KL too."""
+    family = posterior.diagonal(1)
+    family = family if closed else family._replace(kl_to_prior=None)
+    phi_P, beta = np.float32([0.4, -0.3]), 1.7
+    draws = {"num_samples": 2, "beta": beta, "log_prior": log_mixture}
+
+    def log_joint(z_K):
+        return -0.5 * (z_K[0] - 1.0) ** 2 + log_mixture(z_K)
+
+    bound = partial(beta_elbo, log_joint, family, phi_P, **draws)
+    value_N = np.float64(jax.jit(jax.vmap(bound))(keys(4000)))
+    z_S = np.linspace(-8.0, 8.0, 4001)
+    q_S = np.exp(-0.5 * ((z_S - phi_P[0]) / np.exp(phi_P[1])) ** 2) / (
+        np.exp(phi_P[1]) * np.sqrt(2.0 * np.pi)
+    )
+    log_p_S = np.log(
+        sum(
+            w * np.exp(-0.5 * ((z_S - m) / s) ** 2) / s
+            for m, s, w in zip(MEANS_2, SCALE_2, WEIGHT_2, strict=True)
+        )
+        / np.sqrt(2.0 * np.pi)
+    )
+    term_S = -0.5 * (z_S - 1.0) ** 2 - beta * (np.log(np.maximum(q_S, 1e-300)) - log_p_S)
+    oracles.assert_mean(value_N, np.sum(q_S * term_S) * (z_S[1] - z_S[0]))

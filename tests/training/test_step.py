@@ -7,8 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.training.test_loop import BATCH, DATA_DIM, INDEX, make_system
-from vaelab.model.latent import bind
+from tests.training.test_loop import BATCH, DATA_DIM, INDEX, LATENT_DIM, make_system
+from vaelab.model import networks
+from vaelab.model.latent import bind, with_prior
+from vaelab.model.mixture import mixture
+from vaelab.model.vamp import PseudoInputs, vamp
+from vaelab.objective.elbo import beta_elbo, elbo
 from vaelab.training import regime
 from vaelab.training import step as train
 
@@ -74,3 +78,69 @@ def test_draws_differ_between_steps_and_between_datapoints(system, pixels):
     same_x = points._replace(x_BxD=jnp.broadcast_to(points.x_BxD[:1], points.x_BxD.shape))
     same_point = same_x._replace(index_B=jnp.broadcast_to(points.index_B[:1], points.index_B.shape))
     assert step(same_x, jax.random.key(3))[1].bound != step(same_point, jax.random.key(3))[1].bound
+
+
+def with_vamp(system, **changes):
+    """The system with a VampPrior of its own encoder, two pseudo-inputs."""
+    family = system.family
+    encoder = networks.mlp_encoder(DATA_DIM, (16,), family.init(), activation=jnp.tanh, output_scale=0.1)
+    inputs = PseudoInputs(jnp.zeros(DATA_DIM), jnp.ones(DATA_DIM))
+    prior = vamp(LATENT_DIM, num_components=2, family=family, encoder=encoder, inputs=inputs)
+    made = with_prior(system.model, prior)
+    return system._replace(model=made, regime=regime.amortized(encoder, family), **changes), encoder
+
+
+@pytest.mark.parametrize("learn_model", [True, False])
+def test_the_components_of_a_vamp_prior_are_the_encoder_as_it_is_while_both_are_learned(
+    system, pixels, learn_model
+):
+    vamped, encoder = with_vamp(system, learn_model=learn_model)
+    start = train.init_state(vamped, jax.random.key(1))
+    end, _ = jax.jit(partial(train.train_step, system=vamped))(
+        start, batch(system, pixels), jax.random.key(3)
+    )
+    moved = [np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, (start.psi, end.psi)), strict=True)]
+    assert min(moved) > 0.0
+    for state in (start, end):
+        u_MxD, phi_MxP = state.theta["prior"]["pseudo_inputs_MxD"], state.theta["prior"]["phi_MxP"]
+        encoded_MxP = jax.vmap(encoder.apply, (None, 0))(state.psi, u_MxD)
+        assert np.allclose(phi_MxP, encoded_MxP, atol=1e-6) == learn_model
+    if not learn_model:
+        jax.tree.map(np.testing.assert_array_equal, start.theta, end.theta)
+
+
+def test_a_step_takes_the_components_from_the_encoder_and_not_from_the_state(system, pixels):
+    vamped, _ = with_vamp(system)
+    state, points = train.init_state(vamped, jax.random.key(1)), batch(system, pixels)
+
+    def bound(psi, theta):
+        return train.train_step(
+            state._replace(psi=psi, theta=theta), points, jax.random.key(3), system=vamped
+        )
+
+    # The bound of a step is at the encoder that it met, whatever components the state came with.
+    stale = jax.tree.map(jnp.zeros_like, state.theta["prior"]) | {
+        "pseudo_inputs_MxD": state.theta["prior"]["pseudo_inputs_MxD"]
+    }
+    values = [bound(state.psi, theta)[1].bound for theta in (state.theta, state.theta | {"prior": stale})]
+    np.testing.assert_array_equal(*values)
+
+
+def test_an_objective_that_weighs_the_kl_is_told_the_prior(system, pixels):
+    """beta = 1 is the ELBO whatever the prior, and beta = 3 has three times the KL to the prior there is."""
+    prior = mixture(LATENT_DIM, num_components=2)
+    learned = system._replace(model=with_prior(system.model, prior), weighs_kl=True)
+    state, points = train.init_state(learned, jax.random.key(1)), batch(system, pixels)
+
+    def bound(objective, **changes):
+        changed = learned._replace(objective=partial(objective, num_samples=2), **changes)
+        return float(train.train_step(state, points, jax.random.key(3), system=changed)[1].bound)
+
+    plain = bound(elbo, weighs_kl=False)
+    assert bound(partial(beta_elbo, beta=1.0)) == pytest.approx(plain, rel=1e-6)
+    far = jax.tree.map(lambda leaf: leaf, state.theta)
+    far["prior"] = far["prior"] | {"mean_MxK": far["prior"]["mean_MxK"] + 3.0}
+    state = state._replace(theta=far)
+    kl = bound(partial(beta_elbo, beta=2.0)) - bound(partial(beta_elbo, beta=3.0))
+    # A prior 3 away along each of three axes, of about unit scale.
+    assert kl > 0.3 * 0.5 * 9.0 * LATENT_DIM

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaelab.model.prior import standard_normal_log_prob
+from vaelab.model.prior import standard_normal
 from vaelab.types import Array, ConfigError, Key, LatentModel, Params
 
 
@@ -41,13 +41,16 @@ class Given(NamedTuple):
 
     def model(self) -> LatentModel:
         """The model that is measured; the prior that a log_joint has in it is part of its likelihood."""
+        prior, known = standard_normal(self.latent_dim), self.name == "log_likelihood"
         return LatentModel(
             latent_dim=self.latent_dim,
             init=lambda key: self.params,
-            log_prior=standard_normal_log_prob if self.name == "log_likelihood" else lambda z_K: 0.0,
+            log_prior=prior.log_prob if known else lambda params, z_K: 0.0,
             log_likelihood=self.density,
             mean=self.decode,
             sample=None,  # `draw`, which takes covariates, or draws z too
+            sample_prior=prior.sample if known else None,
+            prior=prior.name if known else None,
         )
 
     @property

@@ -7,6 +7,8 @@
 
 from ml_collections import ConfigDict
 
+from vaelab.config.model_defaults import model as model
+from vaelab.config.model_defaults import prior as prior
 from vaelab.config.variants import apply_variant as apply_variant
 from vaelab.config.variants import shrink as shrink
 from vaelab.config.variants import study_gaps as study_gaps
@@ -57,35 +59,13 @@ def data() -> ConfigDict:
     return config
 
 
-def model() -> ConfigDict:
-    """p(x, z): the decoder and its likelihood."""
-    config = ConfigDict()
-    config.name = "decoder"  # decoder, linear_gaussian
-    config.learn = True  # False: the model stays as it was initialised
-    config.latent_dim = 10
-    config.network = "mlp"  # mlp, convolutional
-    config.channels = (32, 64)  # convolutional only: one layer of stride 2 each, on images of any size
-    config.residual = 0  # convolutional only: blocks of two 3x3 convolutions beside each of these layers
-    # convolutional only: products of matrices over squares of pixels, or conv, which is flax.linen.Conv
-    config.convolution = "products"
-    config.hidden = (200, 200)  # convolutional: one width, or ()
-    config.activation = "relu"  # relu, tanh, elu, softplus, swish
-    config.likelihood = ConfigDict()
-    # binarize: bernoulli; dequantize or identity: gaussian, gaussian_one_variance, student_t, beta;
-    # rescale or identity: continuous_bernoulli, clipped_gaussian; rescale: categorical, ordinal,
-    # discretized_logistic[_mixture]; identity: poisson, [zero_inflated_]negative_binomial
-    config.likelihood.name = "bernoulli"
-    config.likelihood.min_variance = 1e-3  # gaussian and the like: the floor of each dimension's variance
-    config.likelihood.degrees_of_freedom = 5.0  # student_t only
-    config.likelihood.num_components = 5  # discretized_logistic_mixture only: for each dimension
-    return config
-
-
 def encoder() -> ConfigDict:
     """x -> phi."""
     config = ConfigDict()
     config.network = "mlp"  # mlp, convolutional
-    config.channels, config.residual, config.convolution = (32, 64), 0, "products"  # as of the model
+    config.channels = (32, 64)  # this and the next two: as of the model
+    config.residual = 0
+    config.convolution = "products"
     config.hidden = (200, 200)  # () is an affine encoder
     config.activation = "relu"
     config.output_scale = 0.01  # variance scale of the last kernel; the last bias is the prior

@@ -16,6 +16,7 @@ from vaelab.config.data import dataset as load_dataset
 from vaelab.config.evaluate import evaluate_settings, inference_settings
 from vaelab.config.model import decoder_model, linear_gaussian, simulated
 from vaelab.config.posterior import check_memory, families
+from vaelab.config.prior import check_objective, check_simulated, read_prior
 from vaelab.config.regime import learned_in
 from vaelab.config.section import Section
 from vaelab.config.train import (
@@ -33,7 +34,7 @@ from vaelab.data.sources import SPLITS
 from vaelab.keys import Keys, named_key, run_keys
 from vaelab.measure.fit import InferenceSettings
 from vaelab.measure.subject import EvaluateSettings, Inputs, Quantized
-from vaelab.model import networks
+from vaelab.model import in_training, networks, with_prior
 from vaelab.posterior import FAMILIES
 from vaelab.training.recipe import TOLERANCE
 from vaelab.types import Key, LatentModel, Network, Params, PosteriorFamily
@@ -93,6 +94,7 @@ def build(config: Any, given: Any = None) -> Experiment:
         dataset = load_dataset(data_section, given)
         observe = observation(data_section, dataset)
     latent_model = read_model(top, dataset, _as_it_is)
+    check_objective(top.section("objective"), latent_model)
     # Checked before any parameter is made, as there may be too many for the memory.
     train = train_settings(top)
     family_of = read_families(top, latent_model.latent_dim, train.batch_size)
@@ -116,6 +118,7 @@ def build(config: Any, given: Any = None) -> Experiment:
         dict.fromkeys(one.family for one in planned if one.name != "train" or regime != "mean_field")
     )
     evaluate = evaluate_settings(top, family_of, inference, encoded)
+    check_simulated(top.section("evaluate"), evaluate.splits, latent_model)
     measured = _measured(dataset, evaluate)
     experiment = Experiment(
         latent_model=latent_model,
@@ -149,13 +152,14 @@ def _plans(
     inference: dict[str, InferenceSettings],
     latent_model: LatentModel,
 ) -> tuple[list[Planned], list[Planned]]:
-    """What is trained, in order, in float32 and in the type that training computes in: often the same."""
+    """What is trained, in order, as it is measured and as training computes it: often the same."""
     settings = dataset.splits["train"], dataset.image_shape, observe_training, train, family_of, inference
     planned = plan(top, *settings, latent_model, _as_it_is)
     computed = top.section("train").choice("dtype", DTYPES)
-    if computed is _as_it_is:
+    if computed is _as_it_is and latent_model.fast_log_prior is None:
         return planned, planned
-    return planned, plan(top, *settings, read_model(top, dataset, computed), computed)
+    trained = latent_model if computed is _as_it_is else read_model(top, dataset, computed)
+    return planned, plan(top, *settings, in_training(trained), computed)
 
 
 def read_model(top: Section, described: Any, computed: Computed) -> LatentModel:
@@ -163,7 +167,9 @@ def read_model(top: Section, described: Any, computed: Computed) -> LatentModel:
     section = top.section("model")
     if top.section("data").value("name") == "simulated":
         return linear_gaussian(section)
-    return decoder_model(section, described, top.section("data").value("observation"), computed)
+    decoded = decoder_model(section, described, top.section("data").value("observation"), computed)
+    prior = read_prior(top, decoded.latent_dim, described, computed)
+    return decoded if prior is None else with_prior(decoded, prior)
 
 
 def read_families(top: Section, latent_dim: int, batch_size: int) -> dict[str, PosteriorFamily]:

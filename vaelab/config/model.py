@@ -20,6 +20,7 @@ from vaelab.model import (
     LikelihoodEntry,
     NetworkEntry,
     networks,
+    simulate,
 )
 from vaelab.model.convolutional import CONVOLUTIONS
 from vaelab.model.networks import Layers
@@ -46,8 +47,7 @@ def simulated(section: Section, latent_model: LatentModel, theta: Params) -> dat
     key = named_key(section.integer("seed", 0), "simulated")
 
     def draw(index: jax.Array) -> jax.Array:
-        key_z, key_x = jax.random.split(jax.random.fold_in(key, index))
-        return latent_model.sample(theta, key_x, jax.random.normal(key_z, (latent_model.latent_dim,)))
+        return simulate(latent_model, theta, jax.random.fold_in(key, index))[1]
 
     with jax.default_matmul_precision("highest"):
         x_NxD = np.asarray(jax.vmap(draw)(index_N))
@@ -112,7 +112,7 @@ def decoder_model(
     observation: str,
     computed: Callable[[Network], Network],
 ) -> LatentModel:
-    """The model with a network for its decoder; computed: how that is, `in_bfloat16` say."""
+    """The model with a network for its decoder under N(0, I); computed: how that is, `in_bfloat16` say."""
     if section.value("name") != "decoder":
         raise section.error("name", "must be decoder, or linear_gaussian with data.name=simulated")
     density = _likelihood(section.section("likelihood"), observation, dataset)

@@ -30,8 +30,10 @@ class Section:
         return self._values[name]
 
     def section(self, name: str) -> "Section":
+        path = f"{self._path}.{name}"
         if name not in self._sections:
-            self._sections[name] = Section(self.value(name), f"{self._path}.{name}")
+            later = name not in self._values and any(setting.startswith(f"{path}.") for setting in LATER)
+            self._sections[name] = Section({} if later else self.value(name), path)
         return self._sections[name]
 
     def close(self) -> None:

@@ -45,7 +45,8 @@ class TrainSettings(NamedTuple):
 class Stage(NamedTuple):
     """One training: of the model with the trained family (`train`), or of an encoder on it, held fixed.
 
-    system: as it is measured, in float32. recipe: as it is trained, in the config's train.dtype.
+    system: as it is measured, in float32. recipe: as it is trained, in the config's train.dtype and with the
+    prior's `fast_log_prob`.
     """
 
     name: str

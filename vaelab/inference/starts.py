@@ -13,14 +13,22 @@ LARGEST = 2.7  # decades, of the scales of wide draws: up to 500
 
 
 def starting_points(
-    key: Key, center_FxK: Array, sd_K: Array, more_MxK: Array, *, num_starts: int, wide: bool
+    key: Key,
+    center_FxK: Array,
+    sd_K: Array,
+    more_MxK: Array,
+    *,
+    num_starts: int,
+    wide: bool,
+    prior_SxK: Array | None = None,
 ) -> Array:
     """z_SxK: the F centers first; then what is finite of more_MxK, reflections of the first center through
     the origin and along single axes, and draws in equal parts from N(0, I), from about the first center at
     three times its sd, and far out. S = num_starts, but no fewer than the F centers.
 
     wide: whether the prior is not known to be N(0, I): far out is then at all scales up to 10^LARGEST in the
-    place of twice the prior's.
+    place of twice the prior's. prior_SxK: draws of a prior that can be sampled, in the place of those of
+    N(0, I).
     """
     F, K = center_FxK.shape
     key_axes, key_draws, key_scale = jax.random.split(key, 3)
@@ -33,7 +41,7 @@ def starting_points(
     about_SxK = center_FxK[:1] + 3.0 * sd_K[None, :] * eps_SxK
     draws_SxK = jnp.where(
         (kind_S == 0)[:, None],
-        eps_SxK,
+        eps_SxK if prior_SxK is None else prior_SxK,
         jnp.where((kind_S == 1)[:, None], far_S[:, None] * eps_SxK, about_SxK),
     )
     named = jnp.concatenate([more_MxK, -center_FxK[:1], flipped])[: max(num_starts - F, 0) // 2]

@@ -56,7 +56,7 @@ class Densities(NamedTuple):
     """Log densities at the draws of each datapoint, their means over its draws; nats.
 
     own: of its q; whole, others: of the mean of all q, and of all but its own; gaussian: of the moments of
-    the other half of the datapoints; prior: of N(0, I). `[N]` each
+    the other half of the datapoints; prior: of N(0, I), or of a learned prior in its place. `[N]` each
     whole_NxK, others_NxK: of the marginals of the two means; None where these have no closed form
     """
 
@@ -158,11 +158,14 @@ def gaussian_of_others(z_NxSxK: np.ndarray) -> np.ndarray:
     return log_NxS
 
 
-def against_prior(values: Densities, rate_N: np.ndarray, *, known_prior: bool) -> dict[str, Any]:
+def against_prior(
+    values: Densities, rate_N: np.ndarray, *, known_prior: bool, of_marginals: bool = True
+) -> dict[str, Any]:
     """The bounds of the three quantities, {mean, stderr} each over datapoints, as gap.json has them.
 
-    rate_N: KL(q_n || N(0, I)), the mean of own - prior without the noise of the draws
-    known_prior: whether the prior is N(0, I); without it the KL to the prior is left out.
+    rate_N: KL(q_n || p), the mean of own - prior with less of the noise of the draws
+    known_prior: whether values.prior is that of p(z); without it the KL to the prior is left out.
+    of_marginals: whether it is the sum of those of its marginals, as of N(0, I); else dimension_wise_kl is.
 
     Returns: num_points, log_num_points (what the lower bound of I is at most); mutual_information,
     marginal_kl, total_correlation, dimension_wise_kl: lower and upper of each; unknown_marginal: what stood
@@ -188,7 +191,7 @@ def against_prior(values: Densities, rate_N: np.ndarray, *, known_prior: bool) -
             np.sum(part, axis=1) for part in (values.whole_NxK, values.others_NxK)
         )
         result["total_correlation"] = _between(low_N - product_high_N, high_N - product_low_N)
-        if known_prior:
+        if known_prior and of_marginals:
             wise = product_low_N - values.prior, product_high_N - values.prior
             result["dimension_wise_kl"] = _between(*wise)
     return result

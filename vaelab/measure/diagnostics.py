@@ -11,8 +11,10 @@ from vaelab.measure import aggregate, units
 from vaelab.measure.encoding import Encoded, encoded, noise
 from vaelab.measure.fit import LocalFit
 from vaelab.measure.gap import mean_and_stderr
-from vaelab.measure.prior_side import has_known_prior
+from vaelab.measure.learned_prior import beyond_standard, is_learned, log_prior_at
 from vaelab.measure.subject import Measured, Quantized, Subject
+from vaelab.model.likelihood import LOG_2PI
+from vaelab.model.prior import has_known_prior
 
 MOST_NUMBERS = 2**24  # of scales that are held at once
 BOUNDS = ("elbo_amortized", "elbo_optimal", "log_evidence")
@@ -25,14 +27,16 @@ class Diagnostics(NamedTuple):
     elbo_N: their bounds
     encoded: their moments, KL and draws
     densities: of the aggregate at these draws; None without members, or with fewer than two of them
-    known_prior: whether the prior is N(0, I)
+    prior: its name; None where it is not known. The KL of `encoded` is that to it, where it is known
+    rate_by: how that KL is computed
     """
 
     of: str
     elbo_N: np.ndarray
     encoded: Encoded
     densities: aggregate.Densities | None
-    known_prior: bool
+    prior: str | None
+    rate_by: str
 
 
 def num_detailed(subject: Subject, count: int) -> int:
@@ -64,13 +68,50 @@ def diagnose(subject: Subject, points: Measured, name: str, fit: LocalFit) -> Di
     densities = None
     if seen.members is not None and len(seen.rows_M) > 1:
         densities = aggregate.densities(seen.members, seen.draws)
-    return Diagnostics(of, np.float64(elbo.value), seen, densities, has_known_prior(subject.model))
+    num_draws = seen.draws.z_NxSxK.shape[1]
+    rate_by = "closed form" if seen.exact else f"{num_draws} draws a datapoint"
+    prior = STANDARD if has_known_prior(subject.model) else None
+    if is_learned(subject.model):
+        seen, densities, rate_by = _of_learned(subject, points, name, phi_NxP, seen, densities)
+        prior = subject.model.prior
+    return Diagnostics(of, np.float64(elbo.value), seen, densities, prior, rate_by)
+
+
+STANDARD = "standard_normal"
+
+
+def _of_learned(
+    subject: Subject,
+    points: Measured,
+    name: str,
+    phi_NxP: np.ndarray,
+    seen: Encoded,
+    densities: aggregate.Densities | None,
+) -> tuple[Encoded, aggregate.Densities | None, str]:
+    """(the q, their densities, how the rate is computed) with the learned prior in the place of N(0, I).
+
+    The KL of each dimension is left out: the marginals of the prior have no closed form.
+    """
+    z_MxSxK = seen.draws.z_NxSxK
+    log_p_MxS = log_prior_at(subject, z_MxSxK) if len(z_MxSxK) else np.zeros(z_MxSxK.shape[:2])
+    if densities is not None:
+        densities = densities._replace(prior=np.mean(log_p_MxS, axis=1))
+    num_draws = z_MxSxK.shape[1]
+    if seen.exact:
+        more_N = beyond_standard(subject, subject.families[name], phi_NxP, points.inputs.index_N, num_draws)
+        how = f"closed-form entropy, log p(z) at {2 * num_draws} draws a datapoint"
+    else:
+        more_N = np.full(len(seen.kl_N), np.nan)
+        log_standard_MxS = -0.5 * np.sum(z_MxSxK**2 + LOG_2PI, axis=2)
+        more_N[seen.rows_M] = np.mean(log_standard_MxS - log_p_MxS, axis=1)
+        how = f"{num_draws} draws a datapoint"
+    return seen._replace(kl_N=seen.kl_N + more_N, kl_NxK=None), densities, how
 
 
 def columns(diagnosed: Diagnostics) -> dict[str, np.ndarray]:
     """What stands behind the entry, one value a datapoint under each name; nats."""
     seen, measured = diagnosed.encoded, {}
-    if diagnosed.known_prior:
+    if diagnosed.prior is not None:
         measured |= {"rate": seen.kl_N, "distortion": -diagnosed.elbo_N - seen.kl_N}
         if seen.kl_NxK is not None:
             measured["kl_by_dimension"] = seen.kl_NxK
@@ -89,11 +130,14 @@ def entry(diagnosed: Diagnostics) -> dict[str, Any]:
     result: dict[str, Any] = {
         "of": diagnosed.of,
         "num_points": int(np.sum(used_N)),
-        "rate_by": "closed form" if seen.exact else f"{seen.draws.z_NxSxK.shape[1]} draws a datapoint",
+        "rate_by": diagnosed.rate_by,
     }
+    if diagnosed.prior not in (None, STANDARD):
+        without = f"the marginals of the prior {diagnosed.prior} have no closed form"
+        result["left_out"] = dict.fromkeys(OF_MARGINALS, without)
     if not used_N.any():
         return result
-    if diagnosed.known_prior:
+    if diagnosed.prior is not None:
         result |= _rate(seen, diagnosed.elbo_N, used_N)
     if np.sum(used_N) > 1:
         noise_NxK = None if seen.noise_NxK is None else seen.noise_NxK[used_N]
@@ -106,6 +150,9 @@ def entry(diagnosed: Diagnostics) -> dict[str, Any]:
         }
     result["aggregate"] = _aggregate(diagnosed)
     return result
+
+
+OF_MARGINALS = ("kl_by_dimension", "kl_within", "active_units.by_kl", "aggregate.dimension_wise_kl")
 
 
 def _rate(seen: Encoded, elbo_N: np.ndarray, used_N: np.ndarray) -> dict[str, Any]:
@@ -132,7 +179,8 @@ def _aggregate(diagnosed: Diagnostics) -> dict[str, Any]:
         return {"none": why}
     seen = diagnosed.encoded
     rate_N = seen.kl_N[seen.rows_M]
-    bounds = aggregate.against_prior(diagnosed.densities, rate_N, known_prior=diagnosed.known_prior)
+    known = {"known_prior": diagnosed.prior is not None, "of_marginals": diagnosed.prior == STANDARD}
+    bounds = aggregate.against_prior(diagnosed.densities, rate_N, **known)
     return {"num_draws": seen.draws.z_NxSxK.shape[1], **bounds}
 
 

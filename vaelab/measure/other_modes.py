@@ -18,6 +18,7 @@ from vaelab.measure.fit import LocalFit, Problem
 from vaelab.measure.refit import Refitted, refit
 from vaelab.measure.search import Searched
 from vaelab.measure.subject import Subject
+from vaelab.model.prior import has_known_prior
 from vaelab.runtime.devices import Progress, map_datapoints, take
 
 
@@ -161,7 +162,7 @@ def weigh(
         modes = other.searched.modes
         z_NxMxK = np.where(np.isfinite(modes.log_weight_M[at])[:, :, None], modes.z_MxK[at], 0.0)
         size_N = np.abs(z_NxMxK).max(axis=(1, 2))
-        known = prior_side.has_known_prior(subject.model)
+        known = has_known_prior(subject.model)
         scale_N = np.where(known, 1.0, np.clip(1.5 * size_N, prior_side.WIDE, 1e6)).astype(np.float32)
         keys = (jax.random.fold_in(subject.keys.search, number) for number in (2, 5))
         inputs = take(run.points.inputs, at)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab.measure.subject import Outcome, Subject
+from vaelab.model.prior import has_known_prior
 from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
 
 NUM_IMAGES = 12  # datapoints that are reconstructed, and draws from the prior
@@ -91,7 +92,7 @@ def pictures(
     # All at once, so that one program decodes them.
     strips = {
         **z_of,
-        "samples": np.asarray(jax.random.normal(key, (count, model.latent_dim))),
+        "samples": _draws_of_prior(model, theta, key, count),
         **{pair: _line(*first_NxK[list(pair)]) for pair in pairs},
         **{unit: _moved(first_NxK[0], unit, some) for unit, some in values.items()},
     }
@@ -113,6 +114,16 @@ def pictures(
         traversals={unit: made[unit] for unit in values},
         values=values,
     )
+
+
+def _draws_of_prior(model: LatentModel, theta: Params, key: Key, count: int) -> np.ndarray:
+    """z_NxK ~ p(z); none where the prior cannot be sampled."""
+    if has_known_prior(model):
+        return np.asarray(jax.random.normal(key, (count, model.latent_dim)))
+    if model.sample_prior is None:
+        return np.zeros((0, model.latent_dim), np.float32)
+    keys = jax.random.split(key, count)
+    return np.asarray(jax.jit(jax.vmap(model.sample_prior, (None, 0)))(theta, keys))
 
 
 def _values(outcome: Outcome, name: str, diagnostics: Mapping[str, Any] | None) -> dict[int, np.ndarray]:

@@ -11,17 +11,12 @@ from vaelab.evidence.weights import Evidence
 from vaelab.inference.climb import Climb
 from vaelab.measure.subject import Inputs, Subject
 from vaelab.model.latent import bind
-from vaelab.model.prior import standard_normal_log_prob
+from vaelab.model.prior import has_known_prior
 from vaelab.posterior.gaussian import diagonal
 from vaelab.runtime.devices import map_datapoints
 from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
 
 WIDE = 3.0  # the least scale of the sampler's start, of z whose prior is not known
-
-
-def has_known_prior(model: LatentModel) -> bool:
-    """Whether the prior is known to be N(0, I); a user's log p(x, z) may have any other in it."""
-    return model.log_prior is standard_normal_log_prob
 
 
 def nothing(count: int) -> Evidence:

@@ -97,6 +97,7 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
     row = {
         "split": split,
         "family": name,
+        "prior": subject.model.prior,
         "amortized_by": subject.amortized.get(name),
         "num_points": len(averaged_N),
         "num_left_out": int(np.sum(~averaged_N)),

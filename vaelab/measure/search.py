@@ -17,9 +17,10 @@ from vaelab.evidence.weights import Evidence
 from vaelab.inference.climb import Climb, climb
 from vaelab.inference.modes import Modes, tell_apart
 from vaelab.inference.starts import TOPS, dip_between, grid, kind_of_start, starting_points
-from vaelab.measure.prior_side import from_prior, has_known_prior, nothing
+from vaelab.measure.prior_side import from_prior, nothing
 from vaelab.measure.subject import Inputs, SearchSettings, Subject
 from vaelab.model.latent import bind
+from vaelab.model.prior import has_known_prior
 from vaelab.runtime.devices import map_datapoints, take
 from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
 
@@ -226,11 +227,22 @@ def _starts(
     (theta, key), (x_D, index, at, more_MxK) = shared, row
     known = has_known_prior(model)
     key = jax.random.fold_in(key, index)
-    z_SxK = starting_points(key, at.center_FxK, at.sd_K, more_MxK, num_starts=num_starts, wide=not known)
+    own_SxK = None if known else draws_of_prior(model, theta, key, num_starts)
+    z_SxK = starting_points(
+        key, at.center_FxK, at.sd_K, more_MxK, num_starts=num_starts, wide=not known, prior_SxK=own_SxK
+    )
     if num_nodes:
         tops_JxK = grid(bind(model, theta, x_D), model.latent_dim, num_nodes=num_nodes, wide=not known)
         z_SxK = jnp.concatenate([z_SxK, tops_JxK])
     return z_SxK
+
+
+def draws_of_prior(model: LatentModel, theta: Params, key: Key, count: int) -> Array | None:
+    """z_SxK ~ p(z); None of a prior that is not known, or cannot be sampled."""
+    if model.sample_prior is None:
+        return None
+    keys_S = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, 7), jnp.arange(count))
+    return jax.vmap(model.sample_prior, (None, 0))(theta, keys_S)
 
 
 def _climbed(subject: Subject, inputs: Inputs, z_NxSxK: np.ndarray) -> Climb:
@@ -280,6 +292,8 @@ def _look(
     if not has_known_prior(model):
         # Of no known prior: about the fit, at its scale and larger ones.
         stretch_S = 3.0 ** jnp.arange(1, num_starts + 1)
-        z_SxK = at.center_FxK[:1] + stretch_S[:, None] * at.sd_K[None, :] * z_SxK
+        about_SxK = at.center_FxK[:1] + stretch_S[:, None] * at.sd_K[None, :] * z_SxK
+        own_SxK = draws_of_prior(model, theta, key, num_starts)
+        z_SxK = about_SxK if own_SxK is None else own_SxK
     ends = jax.vmap(partial(climb, log_joint, num_steps=num_steps))(z_SxK)
     return jnp.any(dip_between(log_joint, ends, at.center_FxK[0], at.sd_K))

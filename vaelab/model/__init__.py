@@ -5,9 +5,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from vaelab.model import convolutional, networks
+from vaelab.model.autoregressive import autoregressive
 from vaelab.model.bounded import beta, clipped_gaussian, continuous_bernoulli
 from vaelab.model.counts import LARGEST_COUNT, negative_binomial, poisson, zero_inflated_negative_binomial
-from vaelab.model.latent import bind, decoder_model, simulate
+from vaelab.model.flow_prior import flow_prior
+from vaelab.model.latent import bind, decoder_model, in_training, simulate, with_prior
 from vaelab.model.levels import categorical, ordinal
 from vaelab.model.likelihood import (
     Likelihood,
@@ -26,8 +28,16 @@ from vaelab.model.linear_gaussian import (
     linear_gaussian_mean_field,
     linear_gaussian_posterior,
 )
-from vaelab.model.prior import standard_normal_log_prob
-from vaelab.types import Array, Network
+from vaelab.model.mixture import mixture
+from vaelab.model.mixture_linear_gaussian import (
+    mixture_linear_gaussian,
+    mixture_linear_gaussian_bounds,
+    mixture_linear_gaussian_log_evidence,
+    mixture_linear_gaussian_posterior,
+)
+from vaelab.model.prior import Prior, standard_normal, standard_normal_log_prob
+from vaelab.model.vamp import vamp
+from vaelab.types import Network
 
 
 class LikelihoodEntry(NamedTuple):
@@ -129,8 +139,32 @@ NETWORKS: dict[str, NetworkEntry] = {
     ),
 }
 
-PRIORS: dict[str, Callable[[Array], Array]] = {"standard_normal": standard_normal_log_prob}
-"""name -> (z_K -> log p(z)), normalised."""
+
+class PriorEntry(NamedTuple):
+    """A prior by its name.
+
+    make(latent_dim, **sizes) -> Prior
+    sizes: the integers of config.model.prior that make takes, all 1 or more.
+    is_flow: whether make takes family=, the flow that config.model.prior.flow names.
+    of_encoder: whether make takes family=, encoder= and inputs=, the trained family with its encoder and a
+        `PseudoInputs` of num_components training examples or more.
+    min_latent_dim: the fewest latent dimensions that it is for.
+    """
+
+    make: Callable[..., Prior]
+    sizes: tuple[str, ...] = ()
+    is_flow: bool = False
+    of_encoder: bool = False
+    min_latent_dim: int = 1
+
+
+PRIORS: dict[str, PriorEntry] = {
+    "standard_normal": PriorEntry(standard_normal),
+    "mixture": PriorEntry(mixture, ("num_components",)),
+    "vamp": PriorEntry(vamp, ("num_components",), of_encoder=True),
+    "flow": PriorEntry(flow_prior, is_flow=True, min_latent_dim=2),
+    "autoregressive": PriorEntry(autoregressive, ("hidden", "num_gaussians")),
+}
 
 __all__ = [
     "LARGEST_COUNT",
@@ -141,13 +175,21 @@ __all__ = [
     "LikelihoodEntry",
     "LinearGaussianParams",
     "NetworkEntry",
+    "Prior",
+    "PriorEntry",
     "bind",
     "decoder_model",
+    "in_training",
     "linear_gaussian",
     "linear_gaussian_elbo",
     "linear_gaussian_log_evidence",
     "linear_gaussian_mean_field",
     "linear_gaussian_posterior",
+    "mixture_linear_gaussian",
+    "mixture_linear_gaussian_bounds",
+    "mixture_linear_gaussian_log_evidence",
+    "mixture_linear_gaussian_posterior",
     "simulate",
     "standard_normal_log_prob",
+    "with_prior",
 ]

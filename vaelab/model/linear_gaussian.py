@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab.model.likelihood import LOG_2PI
-from vaelab.model.prior import standard_normal_log_prob
+from vaelab.model.prior import standard_normal
 from vaelab.types import Array, Exact, Key, LatentModel
 
 
@@ -60,10 +60,11 @@ def linear_gaussian(
         eps_D = jax.random.normal(key, (data_dim,))
         return mean(theta, z_K) + jnp.exp(0.5 * _log_variance_D(theta)) * eps_D
 
+    prior = standard_normal(latent_dim)
     return LatentModel(
         latent_dim=latent_dim,
         init=init,
-        log_prior=standard_normal_log_prob,
+        log_prior=prior.log_prob,
         log_likelihood=log_likelihood,
         mean=mean,
         sample=sample,
@@ -73,6 +74,8 @@ def linear_gaussian(
             posterior=linear_gaussian_posterior,
             elbo=linear_gaussian_elbo,
         ),
+        sample_prior=prior.sample,
+        prior=prior.name,
     )
 
 

@@ -27,6 +27,8 @@ class ObjectiveEntry(NamedTuple):
     is_elbo: whether its optimum in phi is q*, so that the inner loop may maximise it.
     needs_closed_kl: whether it needs the family's `kl_to_prior`.
     needs_independent: whether it raises ValueError for antithetic samples.
+    needs_known_prior: whether it needs the KL to the prior in closed form, which there is to N(0, I) alone.
+    weighs_kl: whether it weighs that KL, and takes log_prior=z_K -> [] for a prior other than N(0, I).
     """
 
     bound: Callable[..., Array]
@@ -34,14 +36,16 @@ class ObjectiveEntry(NamedTuple):
     is_elbo: bool = False
     needs_closed_kl: bool = False
     needs_independent: bool = False
+    needs_known_prior: bool = False
+    weighs_kl: bool = False
 
 
 OBJECTIVES: dict[str, ObjectiveEntry] = {
     "elbo": ObjectiveEntry(elbo, is_elbo=True, needs_closed_kl=True),
     "elbo_from_draws": ObjectiveEntry(elbo_from_draws, is_elbo=True),
     "stick_the_landing": ObjectiveEntry(stick_the_landing, is_elbo=True),
-    "beta_elbo": ObjectiveEntry(beta_elbo, ("beta",)),
-    "free_bits": ObjectiveEntry(free_bits, ("min_kl",), needs_closed_kl=True),
+    "beta_elbo": ObjectiveEntry(beta_elbo, ("beta",), weighs_kl=True),
+    "free_bits": ObjectiveEntry(free_bits, ("min_kl",), needs_closed_kl=True, needs_known_prior=True),
     "iwae": ObjectiveEntry(iwae),
     "dreg": ObjectiveEntry(dreg, needs_independent=True),
     "renyi": ObjectiveEntry(renyi, ("alpha",)),

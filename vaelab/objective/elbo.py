@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from vaelab.model.prior import standard_normal_log_prob
 from vaelab.objective.draws import log_weight, mean_over_draws, standard_draws
-from vaelab.types import Array, Key, LogJoint, PosteriorFamily
+from vaelab.types import Array, Key, LogJoint, LogPrior, PosteriorFamily
 
 
 def elbo(
@@ -40,20 +40,32 @@ def beta_elbo(
     num_samples: int,
     antithetic: bool = False,
     beta: float | Array,
+    log_prior: LogPrior | None = None,
 ) -> Array:
     """mean_s [log p(x, z_s) - log N(z_s; 0, I)] - beta KL(q || N(0, I)), the KL from the draws if it must be.
 
     For beta >= 1 below the ELBO, so a lower bound on log p(x); for beta < 1, as in a warm-up of the KL, it
     bounds nothing. (Higgins et al. 2017, eq. 4; warm-up: Bowman et al. 2016, Soenderby et al. 2016.)
+    log_prior: of a prior p(z) other than N(0, I), whose KL(q || p) = KL(q || N(0, I)) + E_q[log N(z; 0, I) -
+    log p(z)] is what beta weighs, the second part from the draws.
     """
     if family.kl_to_prior is not None:
         bound = elbo(log_joint, family, phi_P, key, num_samples=num_samples, antithetic=antithetic)
-        return bound + (1.0 - beta) * family.kl_to_prior(phi_P)
+        bound += (1.0 - beta) * family.kl_to_prior(phi_P)
+        if log_prior is None:
+            return bound
+
+        def excess(eps_K: Array) -> Array:
+            z_K = family.reparameterize(phi_P, eps_K)
+            return standard_normal_log_prob(z_K) - log_prior(z_K)
+
+        eps_SxK = standard_draws(key, num_samples, family.latent_dim, antithetic=antithetic)
+        return bound + (1.0 - beta) * mean_over_draws(excess, eps_SxK)
 
     def term(eps_K: Array) -> Array:
         z_K, log_q = family.sample_and_log_prob(phi_P, eps_K)
-        log_prior = standard_normal_log_prob(z_K)
-        return log_joint(z_K) - log_prior - beta * (log_q - log_prior)
+        log_p = standard_normal_log_prob(z_K) if log_prior is None else log_prior(z_K)
+        return log_joint(z_K) - log_p - beta * (log_q - log_p)
 
     eps_SxK = standard_draws(key, num_samples, family.latent_dim, antithetic=antithetic)
     return mean_over_draws(term, eps_SxK)
@@ -70,6 +82,8 @@ def free_bits(
     min_kl: float,
 ) -> Array:
     """mean_s [log p(x, z_s) - log N(z_s; 0, I)] - max(min_kl, KL(q || N(0, I))), min_kl in nats a datapoint.
+
+    For the prior N(0, I), whose KL has a closed form: the maximum of one from draws would be too high.
 
     Never above the ELBO, so a lower bound on log p(x); a KL below min_kl has no gradient. (Kingma et al.
     2016, appendix C.8, with all of z as one group, and the maximum taken for each datapoint.)

@@ -71,7 +71,9 @@ def plot_gaps(path: Path, rows: list[dict[str, Any]], per_datapoint: dict[str, n
 
 def plot_pictures(directory: Path, pictures: Pictures) -> None:
     """Writes images.png, interpolation.png and traversals.png, the last two where there is any."""
-    strips = {**pictures.reconstructions, "from the prior": pictures.samples}
+    strips = dict(pictures.reconstructions)
+    if len(pictures.samples):
+        strips["from the prior"] = pictures.samples
     plot_images(directory / "images.png", strips)
     if pictures.paths:
         strips = {f"{first} to {last}": images for (first, last), images in pictures.paths.items()}

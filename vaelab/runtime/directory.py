@@ -43,6 +43,13 @@ LATER: dict[str, Any] = {
     "config.model.convolution": "products",
     "config.encoder.residual": 0,
     "config.encoder.convolution": "products",
+    "config.model.prior.name": "standard_normal",
+    "config.model.prior.num_components": 500,
+    "config.model.prior.pseudo_inputs": "data",
+    "config.model.prior.flow": "real_nvp",
+    "config.model.prior.num_layers": 4,
+    "config.model.prior.hidden": 64,
+    "config.model.prior.num_gaussians": 5,
     "config.train.stop_after": 0,
     "config.train.keep_best": "",
 }
@@ -199,6 +206,9 @@ def _lock(directory: Path, held: ExitStack, console: Console) -> None:
 
 def differences(one: Any, other: Any, path: str = "config") -> list[tuple[str, Any, Any]]:
     """(setting, its value in the one, in the other) for every setting in which two configs differ."""
+    # A section may have been added as a whole.
+    later = any(setting.startswith(f"{path}.") for setting in LATER)
+    one, other = ({} if later and value is None else value for value in (one, other))
     if isinstance(one, dict) and isinstance(other, dict):
         names = sorted(one.keys() | other.keys())
         return [d for n in names for d in differences(one.get(n), other.get(n), f"{path}.{n}")]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from vaelab.inference.optimizer import Number, Optimizer, adam
+from vaelab.model.prior import has_known_prior
 from vaelab.objective import OBJECTIVES
 from vaelab.training.regime import Regime
 from vaelab.training.step import System
@@ -96,6 +97,7 @@ class Recipe(NamedTuple):
             observe=self.observe,
             learn_model=self.learn_model,
             kl_weight=kl_weight,
+            weighs_kl=OBJECTIVES[self.objective.name].weighs_kl and not has_known_prior(self.model),
         )
 
 

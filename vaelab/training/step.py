@@ -22,6 +22,7 @@ class System(NamedTuple):
     observe(key, pixels_D) -> x_D: the observation made of one stored example.
     learn_model: whether theta is trained with psi, or held fixed.
     kl_weight(step) -> []: where given, the `beta` that the objective takes at each step.
+    weighs_kl: whether the objective takes the model's `log_prior`, which is then not N(0, I).
     """
 
     model: LatentModel
@@ -32,6 +33,7 @@ class System(NamedTuple):
     observe: Callable[[Key, Array], Array]
     learn_model: bool = True
     kl_weight: Callable[[Array], Array] | None = None
+    weighs_kl: bool = False
 
 
 class TrainState(NamedTuple):
@@ -60,12 +62,19 @@ def _trainable(system: System, theta: Params, psi: Params) -> dict[str, Params]:
     return trainable if system.regime.expect else {**trainable, "psi": psi}
 
 
+def _tied(system: System, theta: Params, psi: Params) -> Params:
+    """theta with what it has of the encoder's parameters; a model that is held fixed keeps what it had."""
+    tie = system.model.tie
+    return theta if tie is None or not system.learn_model else tie(theta, psi)
+
+
 @partial(jax.jit, static_argnames="system")
 def init_state(system: System, key: Key, theta: Params | None = None) -> TrainState:
     """The state before the first step; `theta` replaces the model's own initial parameters."""
     key_theta, key_psi = jax.random.split(key)
     theta = system.model.init(key_theta) if theta is None else theta
     psi = system.regime.init(key_psi)
+    theta = _tied(system, theta, psi)
     return TrainState(jnp.int32(0), theta, psi, system.optimizer.init(_trainable(system, theta, psi)))
 
 
@@ -104,17 +113,21 @@ def _gradient_step(
     if system.kl_weight is not None:
         objective = partial(objective, beta=system.kl_weight(state.step))
 
+    def value_at(theta: Params, x_D: Array, phi_P: Array, key: Key) -> Array:
+        more = {"log_prior": partial(system.model.log_prior, theta)} if system.weighs_kl else {}
+        return objective(bind(system.model, theta, x_D), regime.family, phi_P, key, **more)
+
     def loss(trainable: dict[str, Params]) -> tuple[Array, Array]:
-        theta, encoder_psi = trainable.get("theta", state.theta), trainable.get("psi", psi)
+        encoder_psi = trainable.get("psi", psi)
+        theta = _tied(system, trainable.get("theta", state.theta), encoder_psi)
 
         def bound(x_D: Array, row: Array, index: Array) -> tuple[Array, Array]:
             key_point = jax.random.fold_in(key, index)
             phi_P = regime.phi(theta, encoder_psi, x_D, row, jax.random.fold_in(key_point, REFINE))
-            value = objective(bind(system.model, theta, x_D), regime.family, phi_P, key_point)
+            value = value_at(theta, x_D, phi_P, key_point)
             if regime.start is None:
                 return value, value
-            held = bind(system.model, jax.lax.stop_gradient(theta), x_D)
-            own = objective(held, regime.family, regime.start(encoder_psi, x_D), key_point)
+            own = value_at(jax.lax.stop_gradient(theta), x_D, regime.start(encoder_psi, x_D), key_point)
             return value + own, value
 
         ascended_B, bound_B = jax.vmap(bound)(*batch)
@@ -129,7 +142,7 @@ def _gradient_step(
     bad_index = jnp.where(jnp.all(finite_B), -1, batch.index_B[jnp.argmin(finite_B)])
     updates, opt_state = system.optimizer.update(grads, state.opt_state, trainable)
     trainable = optax.apply_updates(trainable, updates)
-    state = state._replace(
-        theta=trainable.get("theta", state.theta), psi=trainable.get("psi", state.psi), opt_state=opt_state
-    )
+    new_psi = trainable.get("psi", state.psi)
+    new_theta = _tied(system, trainable.get("theta", state.theta), new_psi)
+    state = state._replace(theta=new_theta, psi=new_psi, opt_state=opt_state)
     return state, StepMetrics(jnp.mean(bound_B), grad_norm, bad_index)

@@ -40,6 +40,8 @@ def _reconstructions(pictures: Pictures) -> Markup:
 
 def _samples(pictures: Pictures) -> Markup:
     count = len(pictures.samples)
+    if not count:  # of a prior that cannot be sampled
+        return Markup()
     caption = f"Decodings of {count} draws of z from the prior, none of them chosen."
     title = "from the prior"
     strips = [_strip(title, pictures.samples, f"{title}: {count} decodings")]

@@ -123,6 +123,7 @@ def _words(rows: Sequence[Row]) -> Markup:
             tag("sub", "q"),
             "[log p(x|z)] - KL(q || p) at the best q of the family for that one datapoint, found by"
             " optimisation with the decoder held fixed.",
+            _prior(rows[0]),
         ),
         "elbo_amortized": "the same bound at the q that the encoder gives, at once, for any datapoint.",
         "approximation_gap": "log p(x) - L[q*]: what the family loses, as no q in it is the posterior.",
@@ -130,6 +131,12 @@ def _words(rows: Sequence[Row]) -> Markup:
         "inference_gap": "their sum.",
     }
     return _definitions((TITLES[name], meaning) for name, meaning in meanings.items())
+
+
+def _prior(row: Row) -> str:
+    """What p(z) is, where that is not N(0, I)."""
+    name = row.get("prior")
+    return "" if name in (None, "standard_normal") else f" p(z) is learned: the prior is {name}."
 
 
 def _definitions(entries: Iterable[tuple[Any, Any]]) -> Markup:
