@@ -112,20 +112,8 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
         **_orders(name, outcome, has_encoder=has_encoder),
         "notes": remarks.suspects(name, outcome) + remarks.about_modes(name, outcome),
     }
-    k_N = outcome.evidence.pareto_k
-    row["log_evidence"] |= {
-        "estimator": outcome.estimator.name,
-        "bias": outcome.estimator.bias,
-        # Infinite is a k-hat of weights too few to tell, as those of a handful of SMC runs.
-        "num_heavy_tailed": int(np.sum(np.isfinite(k_N) & (k_N > HEAVY))),
-        "decoder_evaluations_per_point": round(outcome.estimator.evaluations),
-    }
-    if outcome.estimator.reach is not None:
-        row["log_evidence"]["reach"] = outcome.estimator.reach
-    if outcome.choice is not None:
-        row["log_evidence"] |= {"reason": outcome.choice["reason"], "trials": outcome.choice["trials"]}
+    row["log_evidence"] |= _about_evidence(outcome)
     if outcome.others is not None:
-        row["log_evidence"]["num_by_modes"] = len(outcome.others.by_modes)
         row |= _modes(subject, name, outcome)
     row |= _beside(subject, name, outcome, row, averaged_N)
     if outcome.bidirectional is not None:
@@ -139,6 +127,25 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
         row["exact"] = gap.summarize(take(exact, averaged_N), has_encoder=has_encoder, errors=closed_forms)
     row["notes"] = _left_out(outcome.points.inputs.index_N, averaged_N) + row["notes"]
     return row
+
+
+def _about_evidence(outcome: Outcome) -> dict[str, Any]:
+    """How log p(x) was estimated, and how far that can be trusted."""
+    estimator, k_N = outcome.estimator, outcome.evidence.pareto_k
+    about = {
+        "estimator": estimator.name,
+        "bias": estimator.bias,
+        # Infinite is a k-hat of weights too few to tell, as those of a handful of SMC runs.
+        "num_heavy_tailed": int(np.sum(np.isfinite(k_N) & (k_N > HEAVY))),
+        "decoder_evaluations_per_point": round(estimator.evaluations),
+    }
+    if estimator.reach is not None:
+        about["reach"] = estimator.reach
+    if outcome.choice is not None:
+        about |= {"reason": outcome.choice["reason"], "trials": outcome.choice["trials"]}
+    if outcome.others is not None:
+        about["num_by_modes"] = len(outcome.others.by_modes)
+    return about
 
 
 def _left_out(index_N: np.ndarray, averaged_N: np.ndarray) -> list[str]:

@@ -21,7 +21,7 @@ def component_log_probs(mean_MxK: Array, log_scale_MxK: Array, z_K: Array) -> Ar
     """log N(z; mean_m, diag(scale_m^2)) of each component, `[M]`.
 
     A sum of squares: |z|^2 - 2 z'm + |m|^2 as matrix products would lose about (|z| / scale)^2 units in the
-    last place. Of the derivative only (|z| / scale) are at stake, and there the products are taken: over a
+    last place. In the derivative only (|z| / scale) are at stake, and there the products are taken: over a
     batch they are of matrices, and nothing of the size of batch x M x K is made on the way back.
     """
     square_MxK = ((z_K[None, :] - mean_MxK) * jnp.exp(-log_scale_MxK)) ** 2
