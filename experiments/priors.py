@@ -24,7 +24,13 @@ def get_config(variant: str = ""):
     config.evaluate.max_points = 120
     config.model.prior.num_components = 100
     config.sweep = defaults.sweep(("model.prior.name", PRIORS), num_seeds=5)
-    return defaults.apply_variant(config, variant, smoke=defaults.shrink, mnist=mnist)
+    return defaults.apply_variant(config, variant, smoke=smoke, mnist=mnist)
+
+
+def smoke(config):
+    defaults.shrink(config)
+    config.model.prior.num_components = 8
+    config.inference.families = ("diagonal",)
 
 
 def mnist(config):
