@@ -44,7 +44,7 @@ def outcome(*fits, log_evidence=0.0, stderr=0.01):
         points=Measured(Inputs(np.zeros((count, 3), np.float32), 10 + np.arange(count))),
         fits={"diagonal": jax.tree.map(lambda *leaves: np.concatenate(leaves), *fits)},
         seconds={"diagonal": 1.0},
-        estimator=SimpleNamespace(name="importance", bias="below", evaluations=100),
+        estimator=SimpleNamespace(name="importance", bias="below", evaluations=100, reach=None),
         choice=None,
         evidence=evidence._replace(log_evidence=np.float32(log_evidence) + np.zeros(count, np.float32)),
         bidirectional=None,
