@@ -107,10 +107,11 @@ def smoke(config):
     defaults.shrink(config)
     config.objective.warmup_steps = 4
     config.sweep.num_seeds = 1
-    names, models = config.sweep.axes[1]
+    names, _ = config.sweep.axes[1]
     if config.model.network == "mlp":
         config.sweep.axes = (("data.name", ("digits",)), (names, MODELS[1:]))
         return
-    config.model.channels = (4, 8)
-    small = tuple((family, others, (4, 8)) for family, others, _ in models[1:])
+    config.model.channels, config.model.latent_dim = (4, 8), 5
+    config.evaluate.splits, config.inference.modes.pilot_points = ("test",), 1
+    small = tuple((family, others[:1], (4, 8)) for family, others, _ in CIFAR_MODELS[1:])
     config.sweep.axes = (("data.name", ("photo_patches_32",)), (names, small))

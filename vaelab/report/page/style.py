@@ -130,7 +130,7 @@ td.words.about {{ min-width: 13rem; }}
 .settings td {{ white-space: normal; overflow-wrap: anywhere; min-width: 8rem; }}
 img {{ display: block; image-rendering: pixelated; border: 1px solid var(--rule); }}
 .strip {{
-  display: grid; grid-template-columns: 10rem minmax(0, 1fr); gap: 0 1rem; align-items: center;
+  display: grid; grid-template-columns: 12rem minmax(0, 1fr); gap: 0 1rem; align-items: center;
   margin: .35rem 0; font-size: .875rem;
 }}
 .strip img {{ max-width: 100%; height: auto; border: 0; }}
