@@ -13,7 +13,9 @@ from vaelab.model.prior import standard_normal_log_prior
 from vaelab.types import LatentModel
 
 K = 3  # an image of one pixel of three colours, or of three grey ones
-MODEL = LatentModel(K, None, standard_normal_log_prior, None, mean=lambda theta, z_K: theta * z_K, sample=None)
+MODEL = LatentModel(
+    K, None, standard_normal_log_prior, None, mean=lambda theta, z_K: theta * z_K, sample=None
+)
 THETA, KEY = jnp.float32(0.5), jax.random.key(0)
 
 
