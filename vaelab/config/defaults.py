@@ -66,8 +66,7 @@ def model() -> ConfigDict:
     config.network = "mlp"  # mlp, convolutional
     config.channels = (32, 64)  # convolutional only: one layer of stride 2 each, on images of any size
     config.residual = 0  # convolutional only: blocks of two 3x3 convolutions beside each of these layers
-    # convolutional only: products of matrices over squares of pixels, or conv, which is flax.linen.Conv
-    config.convolution = "products"
+    config.convolution = "products"  # convolutional only: of matrices, or conv, which is flax.linen.Conv
     config.hidden = (200, 200)  # convolutional: one width, or ()
     config.activation = "relu"  # relu, tanh, elu, softplus, swish
     config.likelihood = ConfigDict()
