@@ -142,3 +142,10 @@ def test_portions_are_one_program_and_the_rows_themselves():
     rows = np.arange(2.0 * (made.PORTION + 3)).reshape(-1, 2)
     np.testing.assert_array_equal(made._in_portions(double, rows), 2.0 * rows)
     assert shapes == [(made.PORTION, 2)] * 2
+
+
+def test_images_that_cannot_be_drawn_are_said_not_to_be():
+    assert made.said_of((8, 6, 4)) == (
+        "no pictures are drawn: x of 8x6x4 has 4 channels, and not one or three"
+    )
+    assert [made.said_of(shape) for shape in [(8, 6), (8, 6, 3), (8, 6, 1), (64,), ()]] == [""] * 5

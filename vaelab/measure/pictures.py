@@ -49,6 +49,14 @@ def drawable(image_shape: Sequence[int]) -> bool:
     return len(image_shape) == 2 or (len(image_shape) == 3 and image_shape[2] in (1, 3))
 
 
+def said_of(image_shape: Sequence[int]) -> str:
+    """Why there are no pictures of images of this shape; nothing where there are, or where x is no image."""
+    if len(image_shape) != 3 or drawable(image_shape):
+        return ""
+    sides = "x".join(map(str, image_shape))
+    return f"no pictures are drawn: x of {sides} has {image_shape[2]} channels, and not one or three"
+
+
 def as_images(values: Any, image_shape: Sequence[int]) -> np.ndarray:
     """[n, height, width] of grey images, else [n, height, width, 3], from arrays of any shape."""
     images = np.asarray(values).reshape(-1, *image_shape)

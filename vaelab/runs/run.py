@@ -20,7 +20,7 @@ from rich.console import Console
 from vaelab import report
 from vaelab.config.experiment import Experiment, build
 from vaelab.config.study import build_study
-from vaelab.measure.pictures import Pictures, drawable, held_out, pictures
+from vaelab.measure.pictures import Pictures, drawable, held_out, pictures, said_of
 from vaelab.measure.rows import arrays, rows
 from vaelab.measure.stages import Measurement, measure
 from vaelab.measure.subject import Outcome, Subject
@@ -96,6 +96,8 @@ def run(
     if origin is not None:
         origin.check_data(one.experiment.described)
     show_notes(one.experiment.described, console)
+    if said := said_of(one.experiment.image_shape):
+        console.print(said, highlight=False, markup=False)
     with in_use(open_directory(directory, config), console):
         (results,) = complete([one], console, across_versions=across_versions)
     if isinstance(results, str):
