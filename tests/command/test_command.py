@@ -56,6 +56,9 @@ def test_an_index_is_written_and_named(tmp_path, capsys):
 def test_a_launch_says_at_once_that_it_starts(monkeypatch, capsys):
     monkeypatch.setattr(command, "launch", lambda argv, **settings: None)
     command.main(["run"])
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    command.main(["run"])
     assert capsys.readouterr().out == "starting JAX\n"
     for argument in ("--quiet", "--process_id=1", "-h"):
         command.main(["run", argument])

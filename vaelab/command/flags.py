@@ -4,6 +4,7 @@ Nothing is imported at the top, and nothing of vaelab anywhere: `launch.py --hel
 importing vaelab imports JAX, which takes seconds.
 """
 
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,7 +53,9 @@ def asks_for_help(arguments: list[str]) -> bool:
 
 
 def say_start(arguments: list[str]) -> None:
-    """Prints that JAX is being started, which takes seconds; nothing if --quiet, or in another process."""
+    """Tells a terminal that JAX is being started, which takes seconds; nothing with --quiet, --process_id."""
+    if not sys.stdout.isatty():
+        return
     quiet = any(each.lstrip("-").startswith(("quiet", "process_id")) for each in arguments)
     if not quiet:
         print("starting JAX", flush=True)

@@ -248,7 +248,7 @@ def _reflections(vector_Kxm: Array) -> Array:
     for i in range(m):
         below_K = jnp.where(jnp.arange(K) >= i, vector_Kxm[:, i], 0.0)
         sign = jnp.where(below_K[i] < 0.0, -1.0, 1.0)
-        v_K = below_K.at[i].add(sign * jnp.linalg.norm(below_K))
+        v_K = below_K.at[i].add(sign * jnp.sqrt(jnp.sum(below_K**2)))
         vector_Kxm -= 2.0 * jnp.outer(v_K, v_K @ vector_Kxm) / jnp.sum(v_K**2)
         every.append(v_K)
     return jnp.stack(every)
