@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.support.page import elements, of_class, texts
-from vaelab.report.page.latent import SIDE, Latents, deviations, means, widest
+from vaelab.report.page.latent import HALF, SIDE, Latents, deviations, means, widest
 
 
 def latents(mean_amortized, mean_optimal, sd_amortized=None, sd_optimal=None):
@@ -47,7 +47,7 @@ def test_a_move_goes_from_the_encoders_mean_to_the_optimal_one_by_one_scale():
 
 def test_one_dimension_alone_is_drawn_against_itself():
     tree = elements(means("m", "test, full", latents([[0.0], [1.0]], [[0.0], [1.0]])))
-    points = positions(of_class(tree, "first"), "cx", "cy")
+    points = positions(of_class(tree, "first"), "x", "y") + HALF
     np.testing.assert_allclose(points.sum(axis=1), SIDE, atol=0.02)
     assert texts(tree, "title") == ["Mean of q by the encoder and of q*, test, full"]
 
@@ -56,7 +56,7 @@ def test_an_encoder_that_is_too_wide_is_above_the_diagonal():
     mean_NxK = np.array([[0.0, 0.0], [1.0, 4.0]])
     optimal = [[0.5, 1.0], [0.5, np.nan]]
     tree = elements(deviations("d", "test, full", latents(mean_NxK, mean_NxK, np.full((2, 2), 0.8), optimal)))
-    second, first = (positions(of_class(tree, kind), "cx", "cy") for kind in ("second", "first"))
+    second, first = (positions(of_class(tree, kind), "x", "y") + HALF for kind in ("second", "first"))
     # z2, which is spread most, is first: 0.8 is below the 1 of the datapoint that is finite, and above 0.5.
     assert len(first) == 1
     assert first[0].sum() > SIDE

@@ -103,7 +103,8 @@ def latent_space(rows: Sequence[Row], latents: Mapping[str, Latents]) -> Markup:
     text = (
         "First, the means of q in the two latent dimensions in which those of q* are spread most: a ring is"
         " where the encoder puts a datapoint, the dot joined to it where q* does. Beside them, the standard"
-        " deviations in the same dimensions, dots for the one and rings for the other: above the dashed line"
+        " deviations in the same dimensions, filled squares for the one and open ones for the other: above"
+        " the dashed line"
         " the encoder is too wide, below it too narrow."
     )
     head = ["split, family", "datapoints", "dimensions", "distance of the means", "ratio of the deviations"]

@@ -9,6 +9,7 @@ from vaelab.report.page.markup import Markup, join, tag
 from vaelab.report.page.svg import Scale, span, square, ticks
 
 SIDE = 360
+HALF = 3.5  # of the side of a small square
 
 
 class Latents(NamedTuple):
@@ -63,7 +64,7 @@ def deviations(name: str, label: str, latents: Latents) -> Markup:
 def _against(
     name: str, title: str, what: str, amortized_NxK: np.ndarray, optimal_NxK: np.ndarray, dims: list[int]
 ) -> Markup:
-    """Encoder upwards, q* across, equal on the diagonal; dots are the first dimension, rings the second."""
+    """Encoder upwards, q* across, equal on the diagonal; squares, filled for the first dimension or open."""
     low, high = span(np.concatenate([amortized_NxK, optimal_NxK]), margin=0.05)
     low = 0.0 if what == "standard deviation" else low
     x, y = Scale(low, high, 0, SIDE), Scale(low, high, SIDE, 0)
@@ -72,7 +73,8 @@ def _against(
     for k, kind in zip(range(len(dims)), ("first", "second"), strict=False):
         for across_, upwards in zip(optimal_NxK[:, k], amortized_NxK[:, k], strict=True):
             if math.isfinite(across_) and math.isfinite(upwards):
-                content.append(tag("circle", cx=x(across_), cy=y(upwards), r=3.5, class_=kind))
+                box = {"x": round(x(across_) - HALF, 2), "y": round(y(upwards) - HALF, 2)}
+                content.append(tag("rect", **box, width=2 * HALF, height=2 * HALF, class_=kind))
     named = " and ".join(f"z{k + 1}" for k in dims)
     said = f"{len(optimal_NxK)} datapoints in {named}; on the diagonal encoder and q* agree."
     return square(name, title, said, *content, side=SIDE)
