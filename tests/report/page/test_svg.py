@@ -74,3 +74,10 @@ def test_a_drawing_is_named_by_its_title_and_description():
         named = tree[0].get("aria-labelledby").split()
         assert [tree.find(f".//*[@id='{name}']").tag for name in named] == ["title", "desc"]
         assert tree[0].get("role") == "img"
+
+
+@pytest.mark.parametrize(
+    ("high", "said"), [(2.5, ["1", "2"]), (4.5, ["1", "2", "3", "4"]), (50.5, ["20", "40"])]
+)
+def test_whole_ticks_have_no_fractions(high, said):
+    assert [text for _, text in ticks(0.5, high, whole=True)] == said

@@ -201,7 +201,7 @@ def columns(
     low, high = span([0.0, *ends])
     x, y = across(0.5, len(pairs) + 0.5), Scale(low, high, 150.0, 14.0)
     width = round((x(2) - x(1)) * 0.7, 3)
-    drawn = [vertical_axis(y), horizontal_axis(x, y.start, y.start, axis)]
+    drawn = [vertical_axis(y), horizontal_axis(x, y.start, y.start, axis, whole=True)]
     for k, ((mean, stderr), kind) in enumerate(zip(pairs, kinds, strict=True), start=1):
         if not math.isfinite(mean):
             continue

@@ -44,9 +44,9 @@ def span(values: Any, *, margin: float = 0.0) -> tuple[float, float]:
     return low - wider, high + wider
 
 
-def ticks(low: float, high: float, count: int = 4) -> list[tuple[float, str]]:
-    """Round numbers within the range, about `count` of them, with their text."""
-    rough = (high - low) / count
+def ticks(low: float, high: float, count: int = 4, *, whole: bool = False) -> list[tuple[float, str]]:
+    """Round numbers within the range, about `count` of them and integers if `whole`, with their text."""
+    rough = max((high - low) / count, 1.0 if whole else 0.0)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
@@ -54,10 +54,10 @@ def ticks(low: float, high: float, count: int = 4) -> list[tuple[float, str]]:
     return [(number * step, f"{number * step:,.{decimals}f}") for number in range(first, last + 1)]
 
 
-def horizontal_axis(x: Scale, top: float, bottom: float, title: str) -> Markup:
+def horizontal_axis(x: Scale, top: float, bottom: float, title: str, *, whole: bool = False) -> Markup:
     """Thin lines at round numbers from top to bottom, their labels and the title below."""
     lines, labels = [], []
-    for value, text in ticks(x.low, x.high):
+    for value, text in ticks(x.low, x.high, whole=whole):
         at = x.across(value)
         zero = "zero" if value == 0 else "grid"
         lines.append(tag("line", x1=at, x2=at, y1=top, y2=bottom, class_=zero))
