@@ -48,7 +48,7 @@ def test_the_wider_encoder_of_two_audits_loses_what_its_width_costs(tmp_path, ca
     assert compare.main([str(exact), str(wide)]) == 0
     printed = capsys.readouterr().out
     assert "wide: the same config" in printed
-    assert f"less exact, over {num_points} datapoints" in printed
+    assert f"less the first, over {num_points} datapoints" in printed
 
 
 def test_the_command_prints_and_writes(tmp_path, capsys):
@@ -57,7 +57,7 @@ def test_the_command_prints_and_writes(tmp_path, capsys):
     assert compare.main([str(first), str(other), "--output", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     assert "b: config.learning 'amortized' -> 'mean_field'" in printed
-    (less,) = [line for line in printed.splitlines() if "less a, over 50 datapoints" in line]
+    (less,) = [line for line in printed.splitlines() if "less the first, over 50 datapoints" in line]
     leads = [float(lead) for lead in re.findall(r"([+-]\d+\.\d+) ±", less)]
     assert leads[:3] == pytest.approx([0.5] * 3, abs=0.01)
     with (tmp_path / "out" / "compare.csv").open() as file:

@@ -39,8 +39,8 @@ def test_below_a_run_is_what_it_has_more_with_a_sign_and_a_mark_where_unpaired()
     table = compare.table(ROWS)
     lines = list(zip(*(column.cells for column in table.columns), strict=True))
     assert lines[0] == ("test", "full", "first", *["-9.00 ± 0.25"] * 5)
-    assert lines[2] == ("", "", "less first, over 50 datapoints", *["+1.00 ± 0.50"] * 5)
-    assert lines[4] == ("", "", "less first, over both means", *["~-0.50 ± 0.50"] * 5)
+    assert lines[2] == ("", "", "less the first, over 50 datapoints", *["+1.00 ± 0.50"] * 5)
+    assert lines[4] == ("", "", "less the first, over both means", *["~-0.50 ± 0.50"] * 5)
     assert lines[6][3:] == tuple("-" if value is None else "+0.00 ± 0.50" for value in without_encoder(0))
     assert len(lines) == 7
 

@@ -15,10 +15,11 @@ from vaelab.report.tables import OF_NO_VALUE, OF_NO_VALUE_PLAIN, cell
 
 
 def table(rows: list[dict[str, Any]]) -> FittedTable:
-    """A line for each run, and below it what it has more than the first, by its name."""
+    """A line for each run, and below it what it has more than the first, which the caption names."""
+    first = rows[0]["run"]
     drawn = FittedTable(
         keys=3,
-        caption="nats per datapoint, mean ± standard error; below each run what it has more than the first, "
+        caption=f"nats per datapoint, mean ± standard error; below each run what it has more than {first}, "
         "± half of the 95% interval by Student's t over what both measured (~ where it is unpaired)",
     )
     for title in ("split", "family", "run"):
@@ -32,8 +33,7 @@ def table(rows: list[dict[str, Any]]) -> FittedTable:
         if row["less_first"] is not None:
             leads = [row["less_first"][name] for name in COMPARED]
             over = next(lead["over"] for lead in leads if lead is not None)
-            less = f"less {rows[0]['run']}, over {over}"
-            drawn.add_row("", "", less, *map(_signed, leads))
+            drawn.add_row("", "", f"less the first, over {over}", *map(_signed, leads))
     return drawn
 
 
