@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from vaelab.report.page.markup import Markup, tag
 from vaelab.report.page.plots import finite
 from vaelab.report.page.summary import Row, label, shown
+from vaelab.report.tables import at_least
 
-SMALL = 0.1  # nats, of the inference gap, below which another model is worth more than other inference
+SMALL = 0.1  # nats, of the inference gap with its error, below which another model is worth more
 SHARE = 0.05  # of the datapoints, from which doubts about a row come first
 TWICE = 2.0  # times as large a gap is called the larger
 STDERRS = 3.0
@@ -52,23 +53,26 @@ def _what_to_do(row: Row) -> Iterator[str]:
     )
     if family != family:
         return
+    lacks = bool(at_least(row, "approximation_gap"))  # then the family may lose more than is seen
     richer = f"a richer family than {row['family']} (up to {shown(row['approximation_gap'])} nats)"
     if encoder != encoder:  # without an encoder
-        if family > max(SMALL, STDERRS * family_error):
-            yield f"What is lost is the family's: {richer}, trained with the model."
-        else:
+        if family + STDERRS * family_error <= SMALL and not lacks:
             yield "The family loses next to nothing: another decoder, prior or likelihood, or more data."
+        elif family > STDERRS * family_error:
+            yield f"What is lost is the family's: {richer}, trained with the model."
         return
     better = (
         f"a larger encoder, longer training of it, or steps of the inner loop after it (up to"
         f" {shown(row['amortization_gap'])} nats)"
     )
     error = STDERRS * (encoder_error**2 + family_error**2) ** 0.5
-    if encoder + family <= max(SMALL, error):
+    if encoder + family + error <= SMALL and not lacks:
         yield (
             "Inference is not what limits this model: try another decoder, prior or likelihood, or more data,"
             " and compare log p(x) on test data."
         )
+    elif encoder + family <= error:
+        yield "The gaps are within their errors: measure more datapoints before anything is changed for them."
     elif encoder > TWICE * family and encoder - family > error:
         yield f"Most is lost by the encoder: {better}."
     elif family > TWICE * encoder and family - encoder > error:
