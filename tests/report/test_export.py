@@ -57,3 +57,10 @@ def test_without_pandas_is_one_line(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pandas", None)
     with pytest.raises(ConfigError, match=r"needs pandas: pip install 'vaelab\[tables\]'"):
         export.to_dataframe([ROW])
+
+
+def test_what_may_lack_modes_is_at_least_what_stands_there():
+    text = export.to_latex([ROW | {"modes": {"may_lack": True}}])
+    assert r"$\log p(x)$ & $\geq 1.00(10)$ \\" in text
+    assert r"approximation gap & $\geq 1.00(10)$ \\" in text
+    assert r"amortization gap & $1.00(10)$ \\" in text

@@ -10,6 +10,7 @@ import pytest
 from tests.support.rows import run_row
 from vaelab.config.sweep import Point
 from vaelab.measure.gap import half_width
+from vaelab.report import sweep
 from vaelab.runs.sweep_rows import rows_of, to_csv
 
 POINT = Point("hidden=10", {"encoder.hidden": (10,)}, {}, ())
@@ -103,3 +104,13 @@ def test_ends_and_datapoints_left_out_are_counted_over_the_seeds():
     assert line["num_left_out"] == "3"
     (without,) = rows_of(POINT, [[run_row("test", -20.0)]])
     assert (without["ended"], without["num_left_out"]) == ({}, 0)
+
+
+def test_a_point_may_lack_modes_where_a_seed_does():
+    lacking, sound = run_row("test", -20.0) | {"modes": {"may_lack": True}}, run_row("test", -21.0)
+    for runs, expected in (([[lacking], [sound]], True), ([[sound]], False)):
+        (row,) = rows_of(POINT, runs)
+        assert row["modes"]["may_lack"] is expected
+        columns = sweep.table([row]).columns
+        log_evidence = next(column for column in columns if column.header.startswith("log p(x)"))
+        assert next(iter(log_evidence.cells)).startswith("≥ ") is expected

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vaelab.report.quantities import QUANTITIES
+from vaelab.report.tables import at_least
 from vaelab.types import ConfigError
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def to_latex(rows: Sequence[Row]) -> str:
     Args:
         rows: of `run`, `FinishedRun.rows` or `Report.rows`.
 
-    Nats a datapoint; -23.50(19) is -23.50 with a standard error of 0.19. Errors have one or two digits by the
+    Nats a datapoint; -23.50(19) is -23.50 with a standard error of 0.19, and a sign "at least" stands before
+    what may lack modes. Errors have one or two digits by the
     rule of the Particle Data Group (Review of Particle Physics, introduction, section 5.3): two where their
     first three digits are below 355, one up to 949, and 950 and more are rounded up to the next power.
     """
@@ -68,13 +70,16 @@ def to_latex(rows: Sequence[Row]) -> str:
     head = " & ".join(["", *(_text(f"{row['split']}, {row['family']}") for row in rows)])
     lines = [r"\begin{tabular}{l" + "r" * len(rows) + "}", r"\toprule", head + r" \\", r"\midrule"]
     for name in names:
-        cells = [_cell(row.get(name)) for row in rows]
+        cells = [_cell(row.get(name), at_least=bool(at_least(row, name))) for row in rows]
         lines.append(" & ".join([TITLES.get(name, _text(name.replace("_", " "))), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def _cell(statistic: Row | None) -> str:
-    return "--" if statistic is None else f"${rounded(statistic['mean'], statistic['stderr'])}$"
+def _cell(statistic: Row | None, *, at_least: bool) -> str:
+    if statistic is None:
+        return "--"
+    number = rounded(statistic["mean"], statistic["stderr"])
+    return rf"$\geq {number}$" if at_least else f"${number}$"
 
 
 def _text(text: str) -> str:

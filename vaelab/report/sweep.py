@@ -11,7 +11,7 @@ from vaelab.measure.gap import half_width
 from vaelab.report.fitted import FittedTable
 from vaelab.report.plots import figure
 from vaelab.report.quantities import COLOURS, SWEPT
-from vaelab.report.tables import OF_NO_VALUE, OF_NO_VALUE_PLAIN, cell
+from vaelab.report.tables import OF_NO_VALUE, OF_NO_VALUE_PLAIN, at_least, cell
 
 
 def _name(row: dict[str, Any], names: list[str]) -> str:
@@ -52,7 +52,7 @@ def table(rows: list[dict[str, Any]], *, smoke: bool = False) -> FittedTable:
             drawn.add_row(*about, "no seed came to its end")
             continue
         of = (row["split"], row["family"], row["amortized_by"] or "-")
-        cells = [cell(row[name]) for name in SWEPT]
+        cells = [at_least(row, name) + cell(row[name]) for name in SWEPT]
         total = row["num_seeds"] * row["num_points"]
         drawn.add_row(*about, *of, *cells, f"{row['num_unconverged']:,} of {total:,}")
     return drawn

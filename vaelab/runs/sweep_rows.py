@@ -46,6 +46,7 @@ def rows_of(point: Point, runs: list[list[dict[str, Any]] | str]) -> list[dict[s
             row["generalization_gap"] = _generalization(good, row["family"])
         for count in ("num_unconverged", "num_broken_orders", "num_left_out"):
             row[count] = sum(_count(r.get(count, 0)) for r in same)
+        row["modes"] = {"may_lack": any(r.get("modes", {}).get("may_lack", False) for r in same)}
         row["ended"] = dict(sum((Counter(r.get("ended", {})) for r in same), Counter()))
         rows.append(row)
     return rows

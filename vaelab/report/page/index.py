@@ -11,7 +11,7 @@ from urllib.parse import quote
 from vaelab.report.page.document import write_document
 from vaelab.report.page.markup import Markup, join, tag
 from vaelab.report.page.plots import finite
-from vaelab.report.page.summary import shown
+from vaelab.report.page.summary import shown_of
 from vaelab.report.quantities import HTML
 
 QUANTITIES = ("log_evidence", "elbo_amortized", "elbo_optimal", "amortization_gap", "approximation_gap")
@@ -105,7 +105,7 @@ def _line(entry: Entry, row: Mapping[str, Any]) -> Markup:
     cells += [tag("td", row.get(name) or "-", class_="words") for name in ("split", "family")]
     for key in QUANTITIES:
         mean, _ = finite(row.get(key))
-        cells.append(tag("td", shown(row.get(key)), data_v="" if mean != mean else f"{mean:.6g}"))
+        cells.append(tag("td", shown_of(row, key), data_v="" if mean != mean else f"{mean:.6g}"))
     unconverged = row.get("num_unconverged")
     cells.append(tag("td", "-" if unconverged is None else f"{unconverged:,}", data_v=unconverged))
     return tag("tr", tag("th", name, scope="row"), *cells)
