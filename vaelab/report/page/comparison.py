@@ -8,7 +8,7 @@ from typing import Any
 from vaelab.report.page.document import write_document
 from vaelab.report.page.markup import Markup, join, table, tag
 from vaelab.report.page.plots import across
-from vaelab.report.page.summary import as_number, shown
+from vaelab.report.page.summary import as_number, read_first, shown
 from vaelab.report.page.svg import AXIS, horizontal_axis, plot, span, whisker
 from vaelab.report.quantities import COMPARED, HTML
 from vaelab.report.tables import OF_NO_VALUE_PLAIN
@@ -24,7 +24,6 @@ def write_comparison(path: Path, *, rows: Sequence[Row], about: Mapping[str, str
     """
     first = rows[0]["run"]
     smoke = [OF_NO_VALUE_PLAIN] if any(row["smoke"] for row in rows) else []
-    notes = tag("aside", *(tag("p", line) for line in smoke), class_="notes") if smoke else Markup()
     lead = tag(
         "p",
         f"Every run against the first, {first}: differences in nats a datapoint, with half of the 95%"
@@ -37,7 +36,7 @@ def write_comparison(path: Path, *, rows: Sequence[Row], about: Mapping[str, str
         "Differences": _differences(rows, first),
         "In numbers": _numbers(rows),
     }
-    write_document(path, f"Compared with {first}", notes, lead, sections)
+    write_document(path, f"Compared with {first}", read_first(smoke), lead, sections)
 
 
 def _differences(rows: Sequence[Row], first: str) -> Markup:

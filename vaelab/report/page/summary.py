@@ -82,6 +82,11 @@ def notes(rows: Sequence[Row], given: Sequence[str]) -> Markup:
                 f"{label(row)}: {unconverged:,} of {total:,} fits of q* have not converged; the amortization"
                 " gap is too small, and the approximation gap too large, by what they lack."
             )
+    return read_first(lines)
+
+
+def read_first(lines: Iterable[str]) -> Markup:
+    """The lines that should be read before any figure, each once; nothing of none."""
     lines = list(dict.fromkeys(lines))
     if not lines:
         return Markup()

@@ -10,10 +10,10 @@ import numpy as np
 from vaelab.report.page import series
 from vaelab.report.page.document import write_document
 from vaelab.report.page.markup import Markup, join, table, tag
-from vaelab.report.page.summary import Row, as_number, label
+from vaelab.report.page.summary import Row, as_number, label, read_first
 from vaelab.report.quantities import SWEPT
 from vaelab.report.sweep import varied_settings
-from vaelab.report.tables import OF_NO_VALUE_PLAIN, remarks
+from vaelab.report.tables import OF_NO_VALUE_PLAIN, at_least, remarks
 
 DRAWN = {"amortization_gap": "amortization", "approximation_gap": "approximation"}
 
@@ -52,12 +52,7 @@ def _notes(rows: Sequence[Row], *, smoke: bool) -> Markup:
     for row in rows:
         where = ", ".join(f"{name}={value}" for name, value in row["settings"].items())
         lines += [f"{where}: {line}" for line in [*row["failed"], *remarks([row])]]
-    lines = list(dict.fromkeys(lines))
-    if not lines:
-        return Markup()
-    heading = tag("h2", "Read this first", id="notes")
-    items = tag("ul", *(tag("li", line) for line in lines))
-    return tag("aside", heading, items, class_="notes", aria_labelledby="notes")
+    return read_first(lines)
 
 
 def _half(statistic: Mapping[str, Any] | None) -> tuple[float, float]:
@@ -138,7 +133,7 @@ def _numbers(rows: Sequence[Row]) -> Markup:
         if not row["num_seeds"]:
             lines.append(["; ".join(about), "no seed came to its end", *["-"] * (len(SWEPT) + 2)])
             continue
-        cells = [_cell(row.get(name)) for name in SWEPT]
+        cells = [at_least(row, name) + _cell(row.get(name)) for name in SWEPT]
         total = row["num_seeds"] * row["num_points"]
         unconverged = f"{row['num_unconverged']:,} of {total:,}"
         lines.append(["; ".join(about) or "all", label(row), str(row["num_seeds"]), *cells, unconverged])
