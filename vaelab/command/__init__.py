@@ -1,6 +1,7 @@
 """The command `vaelab`, of an installation; `launch.py` is its `run` in a checkout."""
 
 import sys
+from collections.abc import Callable
 
 from vaelab import compare, prepare
 from vaelab.command.flags import asks_for_help, say_start
@@ -41,9 +42,9 @@ def main(argv: list[str] | None = None) -> int:
             say_start(arguments)
         launch([program, *arguments], program=program, only_sweeps=name == "sweep")
     elif name == "audit-report":
-        return _audit_report(arguments)
+        return _of_one_folder(name, arguments, "directory, of a saved audit or a run", audit_report)
     elif name == "index":
-        return _index(arguments)
+        return _of_one_folder(name, arguments, "folder with runs in it", _index)
     elif name == "compare":
         return compare.main(arguments)
     elif name == "prepare":
@@ -54,28 +55,20 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _audit_report(arguments: list[str]) -> int:
-    if {"--help", "-h"} & set(arguments):
-        print(f"vaelab audit-report {COMMANDS['audit-report']}")
-        return 0
-    try:
-        if len(arguments) != 1:
-            raise ConfigError("give one directory, of a saved audit or a run")
-        audit_report(arguments[0])
-    except ConfigError as error:
-        return fail("vaelab audit-report", str(error), 2)
-    return 0
-
-
-def _index(arguments: list[str]) -> int:
-    if {"--help", "-h"} & set(arguments):
-        print(f"vaelab index {COMMANDS['index']}")
-        return 0
-    try:
-        if len(arguments) != 1:
-            raise ConfigError("give one folder with runs in it")
-        path, count = index(arguments[0])
-    except ConfigError as error:
-        return fail("vaelab index", str(error), 2)
+def _index(folder: str) -> None:
+    path, count = index(folder)
     print(f"{path}: {count:,} runs, sweeps and audits")
+
+
+def _of_one_folder(name: str, arguments: list[str], what: str, act: Callable[[str], None]) -> int:
+    """Does what a command that takes one folder does; its status."""
+    if {"--help", "-h"} & set(arguments):
+        print(f"vaelab {name} {COMMANDS[name]}")
+        return 0
+    try:
+        if len(arguments) != 1:
+            raise ConfigError(f"give one {what}")
+        act(arguments[0])
+    except ConfigError as error:
+        return fail(f"vaelab {name}", str(error), 2)
     return 0

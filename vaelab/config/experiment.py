@@ -103,7 +103,6 @@ def build(config: Any, given: Any = None) -> Experiment:
         dataset = simulated(data_section, latent_model, theta)
         # What is learned starts elsewhere than at the model that the data come from.
         theta = latent_model.init(keys.learned) if top.section("model").boolean("learn") else theta
-
     check_batch(top.section("train"), train.batch_size, len(dataset.splits["train"].index_N))
     check_validation(top.section("train"), train.stop_after, len(dataset.splits["validation"].index_N))
     observed = partial(_observed, named_key(data_section.integer("seed", 0), "observe"), observe)

@@ -228,14 +228,17 @@ def householder(latent_dim: int, *, num_reflections: int) -> PosteriorFamily:
         return jnp.concatenate([mean_K, _solve(metric, grad_P[K:])])
 
     def near(mu_K: Array, scale_KxK: Array) -> Array:
-        # The m widest axes turned to where they lie; the rest as the mean-field optimum of what is turned so.
-        vector_KxK = eigh(scale_KxK @ scale_KxK.T)[1][:, ::-1]
-        v_mxK = _reflections(vector_KxK[:, :m])
+        v_mxK = _to_widest_axes(scale_KxK, m)
         turn = operator(jnp.concatenate([mu_K, jnp.zeros(K), v_mxK.reshape(-1)]))
         return jnp.concatenate([mu_K, mean_field_log_sd(scale_KxK, turn.matrix), v_mxK.reshape(-1)])
 
     init_P = jnp.concatenate([jnp.zeros(2 * K), jnp.eye(m, K).reshape(-1)])
     return _family("householder", K, init_P, operator, log_abs_det, kl_to_prior, natural_gradient, near)
+
+
+def _to_widest_axes(scale_KxK: Array, m: int) -> Array:
+    """v_mxK of the reflections that turn the first m coordinates to the widest axes of N(0, S S')."""
+    return _reflections(eigh(scale_KxK @ scale_KxK.T)[1][:, ::-1][:, :m])
 
 
 def _reflections(vector_Kxm: Array) -> Array:
