@@ -1,7 +1,5 @@
 """Likelihoods on [0, 1]: equal to SciPy's and to integrals in float64, at both extremes, with their draws."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +9,7 @@ import scipy.special
 import scipy.stats
 
 from tests.support import oracles
+from tests.support.densities import each
 from vaelab.model.bounded import beta, clipped_gaussian, continuous_bernoulli
 
 LOGITS = np.float32([-80.0, -9.0, -1.0, -0.3, -0.1, -1e-3, -1e-7, 0.0, 1e-7, 0.01, 0.3, 2.0, 30.0])
@@ -20,18 +19,6 @@ LIKELIHOODS = {
     "beta": beta(),
     "clipped_gaussian": clipped_gaussian(min_variance=1e-3),
 }
-
-
-@functools.lru_cache
-def compiled(likelihood):
-    return jax.jit(jax.vmap(likelihood.log_prob)), jax.jit(jax.vmap(jax.grad(likelihood.log_prob)))
-
-
-def each(likelihood, out_NxQ, x_N):
-    """log p, and its gradient in the output, of one-dimensional x."""
-    return tuple(
-        np.float64(part(np.float32(out_NxQ), np.float32(x_N)[:, None])) for part in compiled(likelihood)
-    )
 
 
 def log_normaliser(logit_N):

@@ -1,7 +1,5 @@
 """Likelihoods of counts: equal to SciPy's in float64 at all extremes, with gradients and draws."""
 
-import functools
-
 import jax
 import numpy as np
 import pytest
@@ -9,6 +7,7 @@ import scipy.special
 import scipy.stats
 
 from tests.support import oracles
+from tests.support.densities import each
 from vaelab.model.counts import (
     LARGEST_COUNT,
     negative_binomial,
@@ -20,18 +19,6 @@ POISSON, NEGATIVE_BINOMIAL = poisson(), negative_binomial()
 LIKELIHOODS = {each.name: each for each in (POISSON, NEGATIVE_BINOMIAL, zero_inflated_negative_binomial())}
 COUNTS = np.float32([0, 1, 2, 7, 30, 1000, 123_456, 5_000_000])
 LOG_RATES = np.float32([-15.0, -3.0, 0.0, 2.0, 7.0, 11.7, 15.4])
-
-
-@functools.lru_cache
-def compiled(likelihood):
-    return jax.jit(jax.vmap(likelihood.log_prob)), jax.jit(jax.vmap(jax.grad(likelihood.log_prob)))
-
-
-def each(likelihood, out_NxQ, x_N):
-    """log p, and its gradient in the output, of one-dimensional x."""
-    return tuple(
-        np.float64(part(np.float32(out_NxQ), np.float32(x_N)[:, None])) for part in compiled(likelihood)
-    )
 
 
 def sensitivity(x_N, rate_N):

@@ -28,6 +28,7 @@ def test_a_bar_has_the_rate_and_the_time_left_of_what_is_done_now(done):
     assert rates
     assert 0 < min(rates) <= max(rates) < 100 / 0.15
     assert "0:00:01" in drawn
+    assert drawn.index(progress.FIRST) < drawn.index("elbo -23.000")
 
 
 def test_elsewhere_than_on_a_terminal_a_stage_is_one_line():

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -52,6 +53,22 @@ def test_a_second_signal_does_not_wait(listening):
     assert done == ["first"]
     with stop.deferred() as signalled:
         assert signalled() is None
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_terminal_is_told_at_once_that_what_is_there_is_saved(is_terminal, listening, monkeypatch):
+    said = []
+    monkeypatch.setattr("sys.stderr", SimpleNamespace(isatty=lambda: is_terminal))
+    monkeypatch.setattr(stop.os, "write", lambda file, text: said.append((file, text.decode())))
+
+    def work():
+        with stop.deferred():
+            signal.raise_signal(signal.SIGTERM)
+            assert [file for file, _ in said] == [2] * is_terminal
+
+    with pytest.raises(stop.Stopped):
+        work()
+    assert all("saving where it is" in text for _, text in said)
 
 
 def test_a_signal_after_the_last_word_adds_nothing_to_it():

@@ -12,6 +12,7 @@ from tests.support import training
 from vaelab import data, model, objective, posterior
 from vaelab.measure.gap import exact_gap
 from vaelab.model import likelihood, networks
+from vaelab.runtime.devices import Program
 from vaelab.training import loop as train_loop
 from vaelab.training import regime
 from vaelab.training import step as train
@@ -224,3 +225,9 @@ def test_an_affine_encoder_closes_its_gap_on_a_linear_gaussian_model():
     phi_NxP = jax.vmap(encoder.apply, (None, 0))(state.psi, x_NxD)
     closed_form = exact_gap(latent_model, family, theta, np.asarray(x_NxD), np.asarray(phi_NxP))
     assert -1e-4 < closed_form.amortization.mean() < 5e-3  # float32 rounding of bounds near -10 below
+
+
+def test_training_is_compiled_without_the_options_of_what_measures():
+    """These round otherwise, and a rounding grows over the steps."""
+    assert not isinstance(train_loop.train_chunk, Program)
+    assert callable(train_loop.train_chunk.lower)
