@@ -132,6 +132,24 @@ def test_the_named_starts_know_the_mode_that_they_led_to():
     np.testing.assert_allclose(modes.z_MxK[modes.reached_F], MEANS[[0, 2]], atol=0.01)
 
 
+@pytest.mark.parametrize("heaviest_first", [True, False])
+def test_each_mode_knows_the_start_that_led_to_it(heaviest_first):
+    """The high one is narrow, and of less weight than the wide one beside it, or of more."""
+    sd = jnp.array([0.05, 1.0]) if heaviest_first else jnp.array([1.0, 0.05])
+    log_weight = jnp.log(jnp.array([0.2, 0.8]) if heaviest_first else jnp.array([0.7, 0.3]))
+    mean_Mx2 = jnp.array([[-4.0, 0.0], [4.0, 0.0]])
+
+    def log_joint(z_K):
+        log_p_M = jnp.sum(norm.logpdf(z_K[None], mean_Mx2, sd[:, None]), axis=1)
+        return jax.nn.logsumexp(log_weight + log_p_M)
+
+    z_Sx2 = jnp.concatenate([mean_Mx2[1:] + 0.01, mean_Mx2[1:] - 0.02, mean_Mx2[:1] + 0.01])
+    modes = told_apart(log_joint, z_Sx2)
+    assert np.isfinite(modes.log_weight_M).sum() == 2
+    began_at = np.asarray(z_Sx2)[np.asarray(modes.start_M[:2]), 0]
+    np.testing.assert_array_equal(np.sign(began_at), np.sign(modes.z_MxK[:2, 0]))
+
+
 @pytest.mark.parametrize(("height", "number"), [(0.1, 1), (1.0, 3)])
 def test_bumps_far_apart_are_modes_only_where_they_are_high_enough(height, number):
     """Bumps of log(1 + height) nats at -3 and 3, on a wide distribution whose own maximum is at 0.
