@@ -96,6 +96,7 @@ def test_the_likelihood_is_of_the_levels_of_the_data(name):
         ),
         ({"residual": 1}, "residual=1: an mlp has no residual blocks: take 0, or network=convolutional"),
         ({"convolution": "fft"}, "convolution='fft': unknown; there are products, conv"),
+        ({"alignment": "left"}, "alignment='left': unknown; there are corner, centre"),
         ({"likelihood__min_variance": 0.0}, "above 0"),
         ({"likelihood__num_components": 0}, "likelihood.num_components=0: must be an integer of 1 or more"),
         (

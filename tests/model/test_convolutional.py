@@ -1,5 +1,8 @@
 """Convolutional networks: what their outputs are at the start, of which inputs, and by which sums."""
 
+from functools import partial
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,12 +52,11 @@ def test_squares_and_neighbours_are_a_convolution_of_stride_2():
     kernel = jax.random.normal(jax.random.key(1), (4, 4, 3, 5))  # [row, column, in, out]
     # Row 2 i + a of the kernel is row a of neighbour i.
     blocks = jnp.moveaxis(kernel.reshape(2, 2, 2, 2, 3, 5), 2, 1)
-    for before in (True, False):
-        pad = (2, 0) if before else (0, 2)
+    for pad in ((2, 0), (0, 2), (2, 2)):
         expected = jax.lax.conv_general_dilated(
             x_HxWxC[None], kernel, (2, 2), (pad, pad), dimension_numbers=("NHWC", "HWIO", "NHWC")
         )[0]
-        product = convolutional._neighbours(squares, before=before) @ blocks.reshape(48, 5)
+        product = convolutional._neighbours(squares, (pad[0] // 2, pad[1] // 2)) @ blocks.reshape(48, 5)
         np.testing.assert_allclose(product, expected, atol=1e-4)
 
 
@@ -211,9 +213,10 @@ NUM_STAGES = 2
 
 @pytest.mark.parametrize("shape", [(5, 6, 3), (4, 8)])
 @pytest.mark.parametrize("side", ["encoder", "decoder"])
-def test_flax_convolutions_are_the_same_sums(shape, side):
+@pytest.mark.parametrize("alignment", convolutional.ALIGNMENTS)
+def test_flax_convolutions_are_the_same_sums(shape, side, alignment):
     """Of parameters in another order; residual blocks among them, and odd sides."""
-    products = Layers((4,), (2, 3), residual=1)
+    products = Layers((4,), (2, 3), residual=1, alignment=alignment)
 
     def network(layers):
         if side == "encoder":
@@ -235,6 +238,29 @@ def test_flax_convolutions_are_the_same_sums(shape, side):
     ]
     np.testing.assert_allclose(*results, atol=1e-5)
     assert np.abs(results[0]).max() > 0.1
+
+
+@pytest.mark.parametrize("convolution", convolutional.CONVOLUTIONS)
+@pytest.mark.parametrize("step", ["halve", "double"])
+def test_centred_a_layer_reaches_as_far_on_all_sides(convolution, step):
+    """Which pixels it takes is the same from the other end; at a corner it is not."""
+    halve, _, double = convolutional.CONVOLUTIONS[convolution]
+    layer = {"halve": halve, "double": double}[step]
+
+    def reach(alignment):
+        class Layer(nn.Module):
+            @nn.compact
+            def __call__(self, x):
+                return layer(x, 1, centred=convolutional.ALIGNMENTS[alignment])
+
+        x = jax.random.normal(jax.random.key(0), (6, 4, 1))
+        slope = jax.jacobian(partial(Layer().apply, Layer().init(jax.random.key(1), x)))(x)
+        return np.asarray(slope[:, :, 0, :, :, 0] != 0)
+
+    taken = reach("centre")
+    np.testing.assert_array_equal(taken, taken[::-1, ::-1, ::-1, ::-1])
+    corner = reach("corner")
+    assert np.any(corner != corner[::-1, ::-1, ::-1, ::-1])
 
 
 @pytest.mark.parametrize("convolution", convolutional.CONVOLUTIONS)
@@ -265,9 +291,7 @@ def test_a_residual_block_is_its_sum_over_pixels():
     x_D = np.random.default_rng(1).uniform(size=24).astype(np.float32)
     none = network.init(jax.random.key(0))
     # The image after the stage itself, from the network without a block and an output that hands it on.
-    stage = convolutional._neighbours(
-        convolutional._join_squares(2.0 * x_D.reshape(4, 6, 1) - 1.0), before=True
-    )
+    stage = convolutional._neighbours(convolutional._join_squares(2.0 * x_D.reshape(4, 6, 1) - 1.0), (1, 0))
     image = np.tanh(dense(psi, "Dense_0", np.float64(stage)))
 
     def same(name, x):

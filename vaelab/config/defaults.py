@@ -63,9 +63,10 @@ def encoder() -> ConfigDict:
     """x -> phi."""
     config = ConfigDict()
     config.network = "mlp"  # mlp, convolutional
-    config.channels = (32, 64)  # this and the next two: as of the model
+    config.channels = (32, 64)  # this and the next three: as of the model
     config.residual = 0
     config.convolution = "products"
+    config.alignment = "corner"
     config.hidden = (200, 200)  # () is an affine encoder
     config.activation = "relu"
     config.output_scale = 0.01  # variance scale of the last kernel; the last bias is the prior

@@ -22,7 +22,7 @@ from vaelab.model import (
     networks,
     simulate,
 )
-from vaelab.model.convolutional import CONVOLUTIONS
+from vaelab.model.convolutional import ALIGNMENTS, CONVOLUTIONS
 from vaelab.model.networks import Layers
 from vaelab.types import LatentModel, Network, Params
 
@@ -131,11 +131,13 @@ def decoder_model(
 def network(section: Section, image_shape: tuple[int, ...]) -> tuple[NetworkEntry, Layers]:
     """The kind of network that the section asks for, and its layers, if there can be one."""
     section.choice("convolution", CONVOLUTIONS)
+    section.choice("alignment", ALIGNMENTS)
     layers = Layers(
         hidden=section.widths("hidden"),
         channels=section.widths("channels"),
         residual=section.integer("residual", 0),
         convolution=section.value("convolution"),
+        alignment=section.value("alignment"),
     )
     kind = own.entry(section, "network", NETWORKS, NetworkEntry)
     problem = kind.problem(image_shape, layers)

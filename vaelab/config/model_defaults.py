@@ -14,6 +14,8 @@ def model() -> ConfigDict:
     config.residual = 0  # convolutional only: blocks of two 3x3 convolutions beside each of these layers
     # convolutional only: products of matrices over squares of pixels, or conv, which is flax.linen.Conv
     config.convolution = "products"
+    # convolutional only: centre, each pixel from as far on all sides, or corner, from below and right alone
+    config.alignment = "corner"
     config.hidden = (200, 200)  # convolutional: one width, or ()
     config.activation = "relu"  # relu, tanh, elu, softplus, swish
     config.likelihood = ConfigDict()

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -23,7 +24,7 @@ class ConvolutionalEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        halve, same = CONVOLUTIONS[self.layers.convolution][:2]
+        halve, same, _ = _computed(self.layers)
         x = 2.0 * x.reshape(_with_channels(self.image_shape)) - 1.0
         for stage, channels in enumerate(self.layers.channels):
             x = self.activation(halve(x, channels))
@@ -48,7 +49,7 @@ class ConvolutionalDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z):
-        _, same, double = CONVOLUTIONS[self.layers.convolution]
+        _, same, double = _computed(self.layers)
         *sides, image_channels = _with_channels(self.image_shape)
         stages = self.layers.channels
         sizes = list(itertools.accumulate(stages, lambda size, _: _halved(size), initial=tuple(sides)))
@@ -95,12 +96,16 @@ def _halved(sides: tuple[int, int]) -> tuple[int, int]:
 # times faster than XLA's own, which runs on one core inside a loop; the more so for gradients.
 
 
-def _halve_by_product(x_HxWxC: Array, channels: int) -> Array:
-    return nn.Dense(channels)(_neighbours(_join_squares(x_HxWxC), before=True))
+def _halve_by_product(x_HxWxC: Array, channels: int, *, centred: bool) -> Array:
+    if centred:  # by one pixel from the squares, so that no square need be split
+        pads = [(1, 1 + side % 2) for side in x_HxWxC.shape[:2]]
+        return nn.Dense(channels)(_neighbours(_join_squares(jnp.pad(x_HxWxC, (*pads, (0, 0)))), (0, 0)))
+    return nn.Dense(channels)(_neighbours(_join_squares(x_HxWxC), (1, 0)))
 
 
-def _double_by_product(x_HxWxC: Array, channels: int) -> Array:
-    return _split_squares(nn.Dense(4 * channels)(_neighbours(x_HxWxC, before=False)))
+def _double_by_product(x_HxWxC: Array, channels: int, *, centred: bool) -> Array:
+    squares = _split_squares(nn.Dense(4 * channels)(_neighbours(x_HxWxC, (1, 1) if centred else (0, 1))))
+    return squares[1:-1, 1:-1] if centred else squares
 
 
 def _same_by_product(x_HxWxC: Array, **named) -> Array:
@@ -127,24 +132,28 @@ def _split_squares(x_HxWx4C: Array) -> Array:
     return x.reshape(2 * height, 2 * width, channels // 4)
 
 
-def _neighbours(x_HxWxC: Array, *, before: bool) -> Array:
-    """[H, W, 4 C]: each pixel with its neighbours above and left, or below and right; 0 outside."""
-    height, width, _ = x_HxWxC.shape
-    pad = (1, 0) if before else (0, 1)
+def _neighbours(x_HxWxC: Array, pad: tuple[int, int]) -> Array:
+    """[H + sum(pad) - 1, ..., 4 C]: all squares of four pixels, after rows and columns of 0 before and after.
+
+    (1, 0) is each pixel with those above and left of it, (0, 1) with those below and right.
+    """
     x = jnp.pad(x_HxWxC, (pad, pad, (0, 0)))
+    height, width = x.shape[0] - 1, x.shape[1] - 1
     return jnp.concatenate([x[i : i + height, j : j + width] for i in (0, 1) for j in (0, 1)], axis=-1)
 
 
 # The same by flax.linen.Conv: the same sums, of parameters in another order.
 
 
-def _halve_by_conv(x_HxWxC: Array, channels: int) -> Array:
-    pads = tuple((2, side % 2) for side in x_HxWxC.shape[:2])
+def _halve_by_conv(x_HxWxC: Array, channels: int, *, centred: bool) -> Array:
+    before, after = (1, 1) if centred else (2, 0)
+    pads = tuple((before, after + side % 2) for side in x_HxWxC.shape[:2])
     return nn.Conv(channels, (4, 4), (2, 2), padding=pads)(x_HxWxC)
 
 
-def _double_by_conv(x_HxWxC: Array, channels: int) -> Array:
-    return nn.ConvTranspose(channels, (4, 4), (2, 2), padding=((1, 3), (1, 3)))(x_HxWxC)
+def _double_by_conv(x_HxWxC: Array, channels: int, *, centred: bool) -> Array:
+    pad = (2, 2) if centred else (1, 3)
+    return nn.ConvTranspose(channels, (4, 4), (2, 2), padding=(pad, pad))(x_HxWxC)
 
 
 def _same_by_conv(x_HxWxC: Array, **named) -> Array:
@@ -155,7 +164,17 @@ CONVOLUTIONS: dict[str, tuple[Callable, Callable, Callable]] = {
     "products": (_halve_by_product, _same_by_product, _double_by_product),
     "conv": (_halve_by_conv, _same_by_conv, _double_by_conv),
 }
-"""name -> (halve(x, channels), same(x, **of the layer), double(x, channels)) of one image."""
+"""name -> (halve(x, channels, centred=), same(x, **settings), double(x, channels, centred=)) of one image."""
+
+ALIGNMENTS = {"corner": False, "centre": True}
+"""name -> whether a layer of stride 2 reaches as far on all sides."""
+
+
+def _computed(layers: Layers) -> tuple[Callable, Callable, Callable]:
+    """(halve, same, double) as the layers ask for them."""
+    halve, same, double = CONVOLUTIONS[layers.convolution]
+    centred = ALIGNMENTS[layers.alignment]
+    return partial(halve, centred=centred), same, partial(double, centred=centred)
 
 
 def convolutional_encoder(

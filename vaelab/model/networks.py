@@ -25,12 +25,16 @@ class Layers(NamedTuple):
     channels: of a convolutional network, of each stage, which halves the sides
     residual: blocks of two convolutions in each stage
     convolution: how convolutions are computed, a name of `convolutional.CONVOLUTIONS`
+    alignment: where a layer of stride 2 stands, a name of `convolutional.ALIGNMENTS`: with corner a decoder
+        makes a square of pixels from its own cell and those below and right of it, and an encoder reads those
+        above and left; with centre it has as much on each side
     """
 
     hidden: tuple[int, ...]
     channels: tuple[int, ...] = ()
     residual: int = 0
     convolution: str = "products"
+    alignment: str = "corner"
 
 
 class MLP(nn.Module):
