@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,23 +22,37 @@ from vaelab.compare import read
 from vaelab.measure.gap import mean_and_stderr
 from vaelab.report.paired import Measured, quantity
 
-DIAGONAL, SMALL, LARGE = "diagonal", (200, 200), (500, 500)
+DIAGONAL = "diagonal"
+
+
+def layers(config: dict[str, Any]) -> tuple[int, ...]:
+    """The sizes of the encoder's layers: channels of a convolutional one."""
+    encoder = config["encoder"]
+    return tuple(encoder["channels" if encoder.get("network") == "convolutional" else "hidden"])
 
 
 def claims(runs: dict[tuple, Measured], split: str) -> dict[str, dict[str, float]]:
-    """Each claim's difference. runs: (family, encoder's layers) -> the model trained with them."""
+    """Each claim's difference. runs: (family, encoder's layers) -> the model trained with them.
+
+    Exits with a line where there are not two diagonal models, of a smaller and a larger encoder.
+    """
+    sizes = sorted(sizes for family, sizes in runs if family == DIAGONAL)
+    if len(sizes) != 2:
+        raise SystemExit(
+            f"diagonal models that are finished: {len(sizes)}; the claims are of two, by encoder"
+        )
+    base, larger = (DIAGONAL, sizes[0]), (DIAGONAL, sizes[1])
 
     def of(key: tuple, family: str, name: str) -> np.ndarray:
         (seed,) = runs[key].arrays
         return quantity(runs[key], seed, (split, family), name)
 
-    base = (DIAGONAL, SMALL)
     differences = {}
-    for key in ((DIAGONAL, SMALL), (DIAGONAL, LARGE)):
+    for key in (base, larger):
         less = of(key, DIAGONAL, "amortization_gap") - of(key, DIAGONAL, "approximation_gap")
         differences[f"amortization less approximation, encoder {key[1]}"] = mean_and_stderr(less)
     for name in ("amortization_gap", "approximation_gap", "log_evidence"):
-        more = of((DIAGONAL, LARGE), DIAGONAL, name) - of(base, DIAGONAL, name)
+        more = of(larger, DIAGONAL, name) - of(base, DIAGONAL, name)
         differences[f"larger encoder, more {name.replace('_', ' ')}"] = mean_and_stderr(more)
     for family, hidden in runs:
         if family == DIAGONAL:
@@ -62,7 +77,7 @@ def main() -> None:
     for folder in sorted(path.parent.parent for path in directory.glob("*/seed=0/gap.json")):
         run = read(folder)
         (config,) = run.configs.values()
-        key = config["posterior"]["family"], tuple(config["encoder"]["hidden"])
+        key = config["posterior"]["family"], layers(config)
         models.setdefault(config["data"]["name"], {})[key] = run
     if not models:
         raise SystemExit(f"--run={directory} holds no finished run: give the directory of the sweep")
