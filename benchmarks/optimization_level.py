@@ -1,11 +1,11 @@
-"""Every large program of the demo at two of LLVM's levels: compiling, running, and whether the results agree.
+"""Every large program of the demo as XLA compiles it and as vaelab does: compiling, running, and the results.
 
-    python benchmarks/optimization_level.py             # level 2, which vaelab takes on a CPU, against 3
-    python benchmarks/optimization_level.py --other=1
+    python benchmarks/optimization_level.py                       # the options that vaelab takes on a CPU
+    python benchmarks/optimization_level.py --level=1 --emitters  # others: level of LLVM, emitters of XLA
 
-Runs `experiments/digits_gap.py` (--smoke: its smoke variant); each program of `map_runs` is compiled at both
-levels and run at both on every chunk, one after the other. Processor seconds; "same" where every result is
-the same bit for bit, else the largest finite difference in any array. Prints one JSON line.
+Runs `experiments/digits_gap.py` (--smoke: its smoke variant); each program of `map_runs` is compiled in both
+ways and run in both on every chunk, one after the other. Processor seconds, "xla" and "ours"; "same" where
+every result is the same bit for bit, else the largest finite difference in any array. Prints one JSON line.
 """
 
 import argparse
@@ -26,6 +26,9 @@ import vaelab
 from experiments import digits_gap
 from vaelab.runtime import devices
 
+LEVEL, EMITTERS = "xla_backend_optimization_level", "xla_cpu_use_fusion_emitters"
+XLA = {LEVEL: 3, EMITTERS: True}  # its own
+
 
 def seconds(call: Any) -> tuple[float, Any]:
     began = time.process_time()
@@ -34,26 +37,26 @@ def seconds(call: Any) -> tuple[float, Any]:
 
 
 class Compared:
-    """A program in the place of that of vaelab, at both levels; what it returns is of level 3."""
+    """A program in the place of that of vaelab, in both ways; what it returns is of XLA's."""
 
-    def __init__(self, name: str, jitted: Any, levels: tuple[int, int], seen: dict[str, dict[str, Any]]):
-        self.jitted, self._levels, self._compiled = jitted, levels, {}
+    def __init__(self, name: str, jitted: Any, ours: dict[str, Any], seen: dict[str, dict[str, Any]]):
+        self.jitted, self._compiled = jitted, {}
+        self._options = {"xla": XLA, "ours": ours}
         self._row = seen[name]
 
     def __call__(self, *arguments: Any) -> Any:
         shapes = str(jax.tree.map(np.shape, arguments))
         if shapes not in self._compiled:
             lowered, programs = self.jitted.lower(*arguments), []
-            for level in self._levels:
-                options = {"xla_backend_optimization_level": level}
+            for which, options in self._options.items():
                 took, program = seconds(lambda options=options: lowered.compile(options))
-                self._row[f"compile_{level}"] += took
+                self._row[f"compile_{which}"] += took
                 programs.append(program)
             self._compiled[shapes] = programs
         results = []
-        for level, program in zip(self._levels, self._compiled[shapes], strict=True):
+        for which, program in zip(self._options, self._compiled[shapes], strict=True):
             took, result = seconds(lambda program=program: program(*arguments))
-            self._row[f"run_{level}"] += took
+            self._row[f"run_{which}"] += took
             results.append(result)
         for one, other in zip(*map(jax.tree.leaves, results), strict=True):
             one, other = np.float64(one), np.float64(other)
@@ -66,15 +69,19 @@ class Compared:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--other", type=int, choices=(0, 1, 2), default=2, help="against level 3")
+    default = devices.compiler_options() or XLA
+    parser.add_argument("--level", type=int, choices=range(4), default=default[LEVEL], help="LLVM's, of ours")
+    parser.add_argument(
+        "--emitters", action=argparse.BooleanOptionalAction, default=default[EMITTERS], help="XLA's, of ours"
+    )
     parser.add_argument("--smoke", action="store_true", help="the smoke variant of the demo")
     arguments = parser.parse_args()
     seen: dict[str, dict[str, Any]] = defaultdict(lambda: defaultdict(float))
-    original = devices._compiled
+    original, ours = devices._compiled, {LEVEL: arguments.level, EMITTERS: arguments.emitters}
 
     def compared(function: Any, static: Any, mesh: Any, several: bool) -> Compared:
         program = original(function, static, mesh, several)
-        return Compared(function.__name__, program.jitted, (3, arguments.other), seen)
+        return Compared(function.__name__, program.jitted, ours, seen)
 
     devices._compiled = compared
     with tempfile.TemporaryDirectory() as folder:
@@ -84,7 +91,7 @@ def main() -> None:
         {"program": name, "same": not row["arrays_that_differ"], **row} for name, row in seen.items() if row
     ]  # a trace alone is no run
     total = {key: sum(row.get(key, 0.0) for row in rows) for key in rows[0] if key[:3] in ("com", "run")}
-    print(json.dumps({"benchmark": "optimization_level", "total": total, "rows": rows}))
+    print(json.dumps({"benchmark": "optimization_level", "ours": ours, "total": total, "rows": rows}))
 
 
 if __name__ == "__main__":
