@@ -24,7 +24,7 @@ from rich.console import Console
 
 import vaelab
 from experiments import digits_gap
-from vaelab.runtime import devices
+from vaelab.runtime import devices, program
 
 LEVEL, EMITTERS = "xla_backend_optimization_level", "xla_cpu_use_fusion_emitters"
 XLA = {LEVEL: 3, EMITTERS: True}  # its own
@@ -49,13 +49,13 @@ class Compared:
         if shapes not in self._compiled:
             lowered, programs = self.jitted.lower(*arguments), []
             for which, options in self._options.items():
-                took, program = seconds(lambda options=options: lowered.compile(options))
+                took, compiled = seconds(lambda options=options: lowered.compile(options))
                 self._row[f"compile_{which}"] += took
-                programs.append(program)
+                programs.append(compiled)
             self._compiled[shapes] = programs
         results = []
-        for which, program in zip(self._options, self._compiled[shapes], strict=True):
-            took, result = seconds(lambda program=program: program(*arguments))
+        for which, compiled in zip(self._options, self._compiled[shapes], strict=True):
+            took, result = seconds(lambda compiled=compiled: compiled(*arguments))
             self._row[f"run_{which}"] += took
             results.append(result)
         for one, other in zip(*map(jax.tree.leaves, results), strict=True):
@@ -69,7 +69,7 @@ class Compared:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    default = devices.compiler_options() or XLA
+    default = program.compiler_options() or XLA
     parser.add_argument("--level", type=int, choices=range(4), default=default[LEVEL], help="LLVM's, of ours")
     parser.add_argument(
         "--emitters", action=argparse.BooleanOptionalAction, default=default[EMITTERS], help="XLA's, of ours"
@@ -80,8 +80,8 @@ def main() -> None:
     original, ours = devices._compiled, {LEVEL: arguments.level, EMITTERS: arguments.emitters}
 
     def compared(function: Any, static: Any, mesh: Any, several: bool) -> Compared:
-        program = original(function, static, mesh, several)
-        return Compared(function.__name__, program.jitted, ours, seen)
+        jitted = original(function, static, mesh, several).jitted
+        return Compared(function.__name__, jitted, ours, seen)
 
     devices._compiled = compared
     with tempfile.TemporaryDirectory() as folder:

@@ -132,12 +132,6 @@ def test_programs_are_let_go_of_before_the_kernel_has_no_more_maps(monkeypatch):
     assert cleared == [True]
 
 
-def test_programs_are_compiled_with_the_options(monkeypatch):
-    monkeypatch.setattr(devices, "compiler_options", lambda: {"no_such_option": 1})
-    with pytest.raises(Exception, match="no_such_option"):
-        map_datapoints(lambda shared, x: x, None, np.zeros(2, np.float32), chunk_size=2)
-
-
 def test_a_function_whose_rows_all_fit_is_traced_once():
     """The estimate of its memory is by the trace of the program that is then run."""
     traced = []

@@ -12,7 +12,7 @@ from tests.support import training
 from vaelab import data, model, objective, posterior
 from vaelab.measure.gap import exact_gap
 from vaelab.model import likelihood, networks
-from vaelab.runtime.devices import Program
+from vaelab.runtime.program import Program
 from vaelab.training import loop as train_loop
 from vaelab.training import regime
 from vaelab.training import step as train
