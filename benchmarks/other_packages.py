@@ -5,8 +5,8 @@
 Each package gets a virtual environment with pinned versions, and is given the model of `packages/model.py`.
 Every number is turned into nats per datapoint, and its difference from the exact one must be what
 `packages/NAME.py` says, to within 5 standard errors. Writes results/other_packages.json and the part of
-docs/other_packages.md that is made of it, and exits with 1, naming the package and the line of the page, where a
-version no longer does what the page says.
+docs/other_packages.md that is made of it, and exits with 1, naming the package and the line of the page, where
+a version no longer does what the page says.
 """
 
 import argparse

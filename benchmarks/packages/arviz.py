@@ -25,7 +25,8 @@ given z) as ArviZ has it, higher for a likelier x, and log weights as log p(x, z
     traps=(
         Trap(
             "heavy",
-            "`psislw` takes log-likelihoods and turns their sign: log weights whose tail has k = 1.5 get "
+            "`arviz_stats.base.array_stats.psislw` takes log-likelihoods and turns their sign: log weights "
+            "whose tail has k = 1.5 get "
             "{value:.2f}, which looks safe. "
             "Give it minus the log weights.",
             -2.0,
@@ -43,6 +44,7 @@ given z) as ArviZ has it, higher for a likelier x, and log weights as log p(x, z
 def measured(model: Model) -> Values:
     import arviz
     import numpy as np
+    from arviz_stats.base import array_stats
 
     rng = np.random.default_rng(0)
 
@@ -56,7 +58,7 @@ def measured(model: Model) -> Values:
         return float(arviz.loo(arviz.from_dict(groups)).elpd)
 
     def k(log_weights: np.ndarray) -> float:
-        return float(np.asarray(arviz.psislw(log_weights)[1]))
+        return float(np.asarray(array_stats.psislw(log_weights)[1]))
 
     heavy = -1.5 * np.log(rng.uniform(size=20_000))
     bounded = np.log(rng.uniform(size=20_000))

@@ -2,7 +2,7 @@
 
 z ~ N(0, I) in two dimensions, x of six bits, p(x_j = 1 given z) = sigmoid(W2 tanh(W1 z + b1) + b2)_j, and the
 encoder q(z given x) = N(A x + a, diag exp(B x + b)). Weights are drawn with a fixed seed and widened, so that
-the posterior is not Gaussian; the encoder is a least-squares fit to the exact posterior means and variances of
+the posterior is not Gaussian; the encoder is a least-squares fit to exact posterior means and variances of
 all 64 x, with variances 1.6 times as large, so that its importance weights have a finite variance.
 """
 
