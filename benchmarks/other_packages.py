@@ -4,9 +4,9 @@
 
 Each package gets a virtual environment with pinned versions, and is given the model of `packages/model.py`.
 Every number is turned into nats per datapoint, and its difference from the exact one must be what
-`packages/NAME.py` says, to within 5 standard errors. Writes results/other_packages.json and the part of
-docs/other_packages.md that is made of it, and exits with 1, naming the package and the line of the page, where
-a version no longer does what the page says.
+`packages/NAME.py` says, to within 5 standard errors. Writes results/other_packages.json and that part of
+docs/other_packages.md which is made of it; exits with 1, naming package and line of the page, where a version
+no longer does what the page says.
 """
 
 import argparse
@@ -59,6 +59,7 @@ def measured(package: Package, python: Path, model: Path) -> dict:
     command = [str(python), "-W", "ignore", "-P", "-m", f"benchmarks.packages.{package.name}", str(model)]
     clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "JAX_ENABLE_X64", "XLA_FLAGS")}
     clean |= {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+    clean["OMP_NUM_THREADS"] = "1"  # the arrays are small
     done = subprocess.run(command, capture_output=True, text=True, cwd=model.parent, env=clean)
     if done.returncode:
         raise RuntimeError((done.stderr.strip() or "no message").splitlines()[-1])
@@ -88,11 +89,11 @@ def vaelab_entries(model: Model) -> dict[str, list[float]]:
         key=jax.random.key(0),
         quiet=True,
     )
-    arrays = {name.removeprefix("given/diagonal/"): part for name, part in report.per_datapoint.items()}
     result = {}
-    for name in ("elbo_amortized", "elbo_optimal", "log_evidence"):
-        own_N = arrays.get(f"{name}_stderr", np.zeros(1))
-        result[name] = [float(np.mean(arrays[name])), float(np.sqrt(np.sum(own_N**2)) / len(model.x_NxD))]
+    for name in ("diagonal/elbo_amortized", "diagonal/elbo_optimal", "log_evidence"):
+        value_N, own_N = (report.per_datapoint[f"given/{key}"] for key in (name, f"{name}_stderr"))
+        error = np.sqrt(np.sum(own_N**2)) / len(value_N)
+        result[name.removeprefix("diagonal/")] = [float(np.mean(value_N)), float(error)]
     return result
 
 

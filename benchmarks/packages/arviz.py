@@ -1,5 +1,8 @@
 """ArviZ: leave-one-out of samples of the posterior, and the sign of its smoothed weights."""
 
+from functools import partial
+
+from benchmarks.packages.expected import smoothed_harmonic_mean
 from benchmarks.packages.model import Model, N, posterior_samples
 from benchmarks.packages.record import Number, Package, Trap, Values, tell
 
@@ -19,10 +22,20 @@ given z) as ArviZ has it, higher for a likelier x, and log weights as log p(x, z
             "log p(x), sum over the datapoints, with the se of a sum",
             "log p(x)",
             1.0 / N,
-            "estimate, its exponential's inverse unbiased but for the smoothing",
+            "estimate from above, where the weights 1 / p(x given z) have a heavy tail",
+            partial(smoothed_harmonic_mean, samples=4000),
+            "the harmonic mean of p(x given z) misses its tail, and smoothing cuts it",
         ),
     ),
     traps=(
+        Trap(
+            "over",
+            "`loo` is no estimate to report as log p(x): the Pareto k of {value:.0%} of the datapoints here"
+            " is over 0.7, at "
+            "4,000 samples of the posterior itself.",
+            0.6,
+            1.0,
+        ),
         Trap(
             "heavy",
             "`arviz_stats.base.array_stats.psislw` takes log-likelihoods and turns their sign: log weights "
@@ -48,21 +61,28 @@ def measured(model: Model) -> Values:
 
     rng = np.random.default_rng(0)
 
-    def elpd() -> float:
+    def left_out():
         z = posterior_samples(model, model.x_NxD, 4000, rng)
         log_p = model.log_likelihood(model.x_NxD[:, None], z).T.reshape(4, 1000, N)
         groups = {
             "posterior": {"z": np.moveaxis(z, 0, 1).reshape(4, 1000, N, -1)},
             "log_likelihood": {"x": log_p},
         }
-        return float(arviz.loo(arviz.from_dict(groups)).elpd)
+        return arviz.loo(arviz.from_dict(groups), pointwise=True)
 
     def k(log_weights: np.ndarray) -> float:
         return float(np.asarray(array_stats.psislw(log_weights)[1]))
 
     heavy = -1.5 * np.log(rng.uniform(size=20_000))
     bounded = np.log(rng.uniform(size=20_000))
-    return {"loo": [elpd() for _ in range(10)], "heavy": k(heavy), "bounded": k(bounded), "turned": k(-heavy)}
+    every = [left_out() for _ in range(10)]
+    return {
+        "loo": [float(each.elpd) for each in every],
+        "over": np.mean([np.asarray(each.pareto_k) > 0.7 for each in every]),
+        "heavy": k(heavy),
+        "bounded": k(bounded),
+        "turned": k(-heavy),
+    }
 
 
 if __name__ == "__main__":

@@ -99,10 +99,10 @@ def measured(model: Model) -> Values:
 
     marginal = fitted.get_marginal_ll
     return {
-        "elbo": of(fitted.get_elbo, 300),
-        "marginal": of(marginal, 20, n_mc_samples=1000),
-        "batches": of(marginal, 20, n_mc_samples=1000, batch_size=19),
-        "passes": of(marginal, 20, n_mc_samples=101, n_mc_samples_per_pass=100),
+        "elbo": of(fitted.get_elbo, 100),
+        "marginal": of(marginal, 10, n_mc_samples=1000),
+        "batches": of(marginal, 10, n_mc_samples=1000, batch_size=19),
+        "passes": of(marginal, 10, n_mc_samples=101, n_mc_samples_per_pass=100),
     }
 
 

@@ -84,7 +84,7 @@ def test_a_step_that_is_not_finite_is_left_out_only_where_it_may_be():
 
 
 def test_a_finite_gradient_whose_square_overflows_does_not_freeze_adam():
-    """One of 1e20 among 60 gradients of a parabola: optax alone never moves again, refuse_overflow goes on."""
+    """One of 1e20 among 60 of a parabola: optax alone never moves again, refuse_overflow goes on."""
 
     def ended(transform, large_at):
         phi, state = jnp.full(2, 3.0), transform.init(jnp.zeros(2))
@@ -115,7 +115,9 @@ def test_the_inner_loop_of_a_flow_goes_on_after_a_gradient_of_1e20():
             steep = jnp.where(z_K[0] > 3.0, z_K[0], 0.0)
             return value + height * (steep - jax.lax.stop_gradient(steep))
 
-        loop = InnerLoop(OPTIMIZER._replace(learning_rate=0.02, b2=0.99), LocalObjective("elbo", 2, True), 400)
+        loop = InnerLoop(
+            OPTIMIZER._replace(learning_rate=0.02, b2=0.99), LocalObjective("elbo", 2, True), 400
+        )
         settings = {"num_steps": 400, "certificate_groups": 4, "tolerance": 0.1}
         run = partial(infer, loop(family), log_joint, family, **settings)
         return jax.jit(lambda key: run(family.init(), key))(jax.random.key(0)).phi_P

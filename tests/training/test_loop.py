@@ -163,7 +163,7 @@ def test_steps_that_are_not_finite_can_be_left_out(pixels):
 
 
 def test_a_finite_gradient_whose_square_overflows_is_left_out(pixels):
-    """1e20 times that of one datapoint, whose value stays: Adam's second moment would be infinite for good."""
+    """1e20 times that of one datapoint, whose value stays: Adam's second moment would stay infinite."""
     healthy, pixels = make_system(), pixels.copy()
     pixels[:, 0] = 0
     pixels[8, 0] = 16
