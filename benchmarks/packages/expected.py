@@ -4,29 +4,28 @@ import functools
 
 import numpy as np
 
-from benchmarks.packages.model import log_mean_exp, log_weights, posterior_samples
+from benchmarks.packages.model import log_mean_exp, log_weights, posterior_samples, shared
 from benchmarks.packages.record import Exact
-
-
-@functools.cache
-def _log_weights(samples: int) -> np.ndarray:
-    from benchmarks.packages.model import shared
-
-    model = shared()
-    return log_weights(model, model.x_NxD, samples, np.random.default_rng(0))
 
 
 def importance_bound(exact: Exact, samples: int, repeats: int = 4000) -> tuple[float, float]:
     """E[log 1/S sum_s p(x, z_s) / q(z_s)] - log p(x), mean over the datapoints, and its standard error."""
-    log_w = _log_weights(samples * repeats).reshape(len(exact.model.x_NxD), repeats, samples)
-    value_R = log_mean_exp(log_w, 2).mean(0) - exact.log_evidence
-    return float(value_R.mean()), float(value_R.std(ddof=1) / np.sqrt(repeats))
+    value, error = _bound(samples, repeats, joint=False)
+    return value - exact.log_evidence, error
 
 
 def joint_importance_bound(exact: Exact, samples: int, repeats: int = 20_000) -> tuple[float, float]:
     """The same of all datapoints as one: E[log 1/S sum_s prod_n p(x_n, z_ns) / q(z_ns)] / N - log p(x)."""
-    log_w = _log_weights(samples * repeats).sum(0).reshape(repeats, samples)
-    value_R = log_mean_exp(log_w, 1) / len(exact.model.x_NxD) - exact.log_evidence
+    value, error = _bound(samples, repeats, joint=True)
+    return value - exact.log_evidence, error
+
+
+@functools.cache
+def _bound(samples: int, repeats: int, *, joint: bool) -> tuple[float, float]:
+    model = shared()
+    log_w = log_weights(model, model.x_NxD, samples * repeats, np.random.default_rng(0))
+    log_w = log_w.reshape(len(log_w), repeats, samples)
+    value_R = log_mean_exp(log_w.sum(0), 1) / len(log_w) if joint else log_mean_exp(log_w, 2).mean(0)
     return float(value_R.mean()), float(value_R.std(ddof=1) / np.sqrt(repeats))
 
 
