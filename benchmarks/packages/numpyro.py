@@ -46,10 +46,11 @@ the loss is the same bound, with the Jacobian in it.""",
     traps=(
         Trap(
             "grey",
-            "`Bernoulli(probs=0.5).log_prob(0.5)`, grey data, is {value} and raises nothing; so is every "
-            "value outside of a support, "
-            "NaN among them, and SVI goes on with a loss of inf. `from_numpyro` and `audit` refuse such "
-            "data with a line.",
+            "`Bernoulli(probs=0.5).log_prob(0.5)`, grey data, is {value} with a warning at most, inside of "
+            "jit without; so is "
+            "every value outside of a support, NaN among them, and SVI goes on with a loss of inf. "
+            "`from_numpyro` and `audit` refuse "
+            "such data with a line.",
             float("-inf"),
             float("-inf"),
         ),

@@ -19,17 +19,26 @@ def _packages() -> dict[str, Package]:
 
 
 def _signed(value: float) -> str:
-    return "0" if value == 0.0 else f"{value:+.4f}"
+    return "0" if abs(value) < 5e-5 else f"{value:+.4f}"
+
+
+def _error(stderr: float) -> str:
+    return f" ± {stderr:.4f}" if stderr >= 5e-5 else " ± 0.0001"
+
+
+def _call(number: Number) -> str:
+    """Code as code, and words as words."""
+    return number.call if number.call.startswith(("the ", "logsumexp of ")) else f"`{number.call}`"
 
 
 def _row(package: Package, number: Number, seen: dict[str, Any]) -> str:
-    error = f" ± {seen['stderr']:.4f}" if seen["stderr"] else ""
+    error = _error(seen["stderr"]) if seen["stderr"] else ""
     expected = _signed(seen["expected"]) + (
         f" ± {seen['expected_stderr']:.4f}" if seen["expected_stderr"] else ""
     )
     cells = (
         package.title,
-        f"`{number.call}`",
+        _call(number),
         f"{seen['nats']:.4f}{error}",
         f"{number.of} {seen['exact']:.4f}",
         _signed(seen["difference"]),
@@ -45,7 +54,7 @@ def _table(result: dict[str, Any]) -> list[str]:
     for name, of, key in (("elbo_amortized", "L[q]", "L[q_phi]"), ("log_evidence", "log p(x)", "log p(x)")):
         mean, error = ours[name]
         true = _exact(result, of)
-        cells = ("vaelab", f"`audit`, {key}", f"{mean:.4f} ± {error:.4f}", f"{of} {true:.4f}")
+        cells = ("vaelab", f"`audit`, {key}", f"{mean:.4f}{_error(error)}", f"{of} {true:.4f}")
         lines.append(f"| {' | '.join(cells)} | {_signed(mean - true)} | 0 | {BECAUSE[of]} |")
     for name, entry in result["packages"].items():
         package = _packages()[name]
@@ -74,7 +83,7 @@ def _section(package: Package, entry: dict[str, Any]) -> list[str]:
     for number in package.numbers:
         seen = entry["numbers"][number.name]
         lines.append(
-            f"| `{number.call}` | {number.says} | {seen['printed']:.4f} | {_factor(number.times)} | "
+            f"| {_call(number)} | {number.says} | {seen['printed']:.4f} | {_factor(number.times)} | "
             f"{number.kind} |"
         )
     if package.traps:

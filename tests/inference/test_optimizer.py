@@ -116,7 +116,7 @@ def test_the_inner_loop_of_a_flow_goes_on_after_a_gradient_of_1e20():
             return value + height * (steep - jax.lax.stop_gradient(steep))
 
         loop = InnerLoop(
-            OPTIMIZER._replace(learning_rate=0.02, b2=0.99), LocalObjective("elbo", 2, True), 400
+            OPTIMIZER._replace(learning_rate=0.02, b2=0.99), LocalObjective("stick_the_landing", 2, True), 400
         )
         settings = {"num_steps": 400, "certificate_groups": 4, "tolerance": 0.1}
         run = partial(infer, loop(family), log_joint, family, **settings)
