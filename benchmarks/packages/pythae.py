@@ -35,12 +35,11 @@ PACKAGE = Package(
     traps=(
         Trap(
             "mse",
-            'With `reconstruction_loss="mse"` the loss has the squared error, {value:.2f} times minus log'
-            " N(x; mean, I) "
-            "without its constant, D / 2 log(2 pi): with the KL as it is that is the ELBO of a variance of "
-            "1 / 2, less constants.",
-            1.999,
-            2.001,
+            'With `reconstruction_loss="mse"` the reconstruction term is {value:.2f} times minus log N(x;'
+            " mean, I) without its "
+            "constant: subtract D / 2 log(2 pi) from minus the loss.",
+            0.999,
+            1.001,
         ),
         Trap(
             "sign",
