@@ -27,6 +27,7 @@ from vaelab.objective import (
     stick_the_landing,
 )
 from vaelab.posterior import cholesky, diagonal, full, householder, iaf, low_rank, real_nvp
+from vaelab.report.arviz import to_arviz
 from vaelab.report.export import to_dataframe, to_latex
 from vaelab.runs.load import FinishedRun, load
 from vaelab.runs.run import run
@@ -85,6 +86,7 @@ __all__ = [
     "stick_the_landing",
     "stochastic_gradient",
     "sweep",
+    "to_arviz",
     "to_dataframe",
     "to_latex",
 ]

@@ -161,6 +161,10 @@ REFUSED = {
         decentered, {"params": {"b": 0.3}}, "params has 'b', which the model computes .* 'b_decentered'",
     ),
     "no params": (with_network, {}, "params lacks 'weight' of the model"),
+    "a misspelled param": (with_network, {"params": {"wieght": 1.0}}, "params lacks 'weight' of the model"),
+    "a misspelled site": (
+        shared_scale, {"params": GIVEN | {"nosie": 0.3}}, "'noise' outside of the plate 'data'",
+    ),
     "a value of each datapoint": (with_network, {"params": GIVEN | {"z": ONE}}, "Incompatible shapes"),
     "a value of another shape": (
         shared_scale, {"params": GIVEN | {"noise": np.ones(1)}}, r"params\['noise'\] has the shape \(1,\)",

@@ -103,3 +103,21 @@ def test_nothing_overflows_whatever_the_output(name):
     assert np.isfinite(grad_NxQ).all()
     keys = jax.random.split(jax.random.key(1), len(out_NxQ))
     assert np.isfinite(jax.jit(jax.vmap(likelihood.sample))(keys, out_NxQ)).all()
+
+
+@pytest.mark.parametrize("log_rate", [4.0, 9.1, 9.3, 13.8, 14.9, 16.0])
+def test_samples_of_large_counts_have_the_moments_of_poisson(log_rate):
+    """jax.random.poisson at e^14.9 has a variance 9% low, at e^16 an excess kurtosis of 1.6."""
+    count = 100_000
+    rate = float(np.exp(np.float64(np.float32(log_rate))))
+    out_D = np.full(count, log_rate, np.float32)
+    x_S = np.float64(jax.jit(POISSON.sample)(jax.random.key(3), out_D))
+    np.testing.assert_array_equal(x_S, np.round(x_S))
+    # The rate is exp in float32: 1e-6 of it, which at e^16 is 9 counts of a standard deviation of 2,981.
+    standard_S = (x_S - rate) / np.sqrt(rate)
+    assert abs(standard_S.mean()) < 5 / np.sqrt(count) + 1e-6 * np.sqrt(rate)
+    assert abs(standard_S.var() - 1.0) < 5 * np.sqrt(2 / count)
+    skewness = np.mean((standard_S - standard_S.mean()) ** 3)
+    assert abs(skewness - 1 / np.sqrt(rate)) < 5 * np.sqrt(6 / count)
+    kurtosis = np.mean((standard_S - standard_S.mean()) ** 4) / standard_S.var() ** 2 - 3.0
+    assert abs(kurtosis - 1 / rate) < 5 * np.sqrt(24 / count)

@@ -162,6 +162,26 @@ def test_steps_that_are_not_finite_can_be_left_out(pixels):
     assert all("index 108" in line and line.startswith("step ") for line in lines)
 
 
+def test_a_finite_gradient_whose_square_overflows_is_left_out(pixels):
+    """1e22 times that of one datapoint, whose value stays: Adam's second moment would stay infinite."""
+    healthy, pixels = make_system(), pixels.copy()
+    pixels[:, 0] = 0
+    pixels[8, 0] = 16
+    latent_model = healthy.model
+
+    def log_likelihood(theta, x_D, z_K):
+        value = latent_model.log_likelihood(theta, x_D, z_K)
+        steep = jnp.where(x_D[0] == 1.0, 1e22, 0.0) * value
+        return value + steep - jax.lax.stop_gradient(steep)
+
+    system = healthy._replace(model=latent_model._replace(log_likelihood=log_likelihood))
+    with pytest.raises(NonFiniteError, match="gradient norm=inf"):
+        run_steps(system, pixels, 10)
+    patient = system._replace(optimizer=optax.apply_if_finite(system.optimizer, 1))
+    state = run_steps(patient, pixels, 20, max_skipped=1)[0]
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state.opt_state))
+
+
 def test_steps_left_out_before_a_resume_count(pixels):
     """Every batch holds the bad datapoint: one step may be left out, and the second in a row may not."""
     system, pixels = poison_one(make_system(), pixels)

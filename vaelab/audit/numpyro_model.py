@@ -30,6 +30,7 @@ from vaelab.audit.numpyro_sites import (
     sites_of,
     traced,
 )
+from vaelab.audit.numpyro_support import check_observed
 from vaelab.model.prior import standard_normal_log_prob
 from vaelab.runtime.devices import map_datapoints
 from vaelab.types import Array, Key, Params
@@ -71,7 +72,8 @@ def from_numpyro(
     Raises:
         AuditError: with one line, where NumPyro is not installed; for what is not one density of one
             datapoint: discrete sites, improper priors, sites that datapoints share and params lacks, scaled
-            or subsampled sites; and where it is not NumPyro's `log_density` with the values substituted.
+            or subsampled sites; for x outside of a support; and where it is not NumPyro's `log_density` with
+            the values substituted.
     """
     try:
         import numpyro  # noqa: F401
@@ -95,6 +97,7 @@ def from_numpyro(
     except AuditError as error:
         line = f"; called with two or three rows, as a model of a batch: {why}" if why and not plates else ""
         raise AuditError(f"{error}{line}") from error.__cause__
+    check_observed(program, sites, values, x)
     _check_density(program, sites, values, x, count)
     if plates:
         _check_apart(program, sites, values, x, count)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -138,7 +139,23 @@ def _stochastic(loop: InnerLoop, family: PosteriorFamily, steps: optax.GradientT
 
 
 def _adam(loop: InnerLoop, family: PosteriorFamily) -> Solver:
-    return _stochastic(loop, family, adam(loop.optimizer, loop.num_steps))
+    return _stochastic(loop, family, refuse_overflow(adam(loop.optimizer, loop.num_steps)))
+
+
+def refuse_overflow(steps: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The same steps, and NaN, which the inner loop does not take, for a gradient whose square overflows.
+
+    Adam turns such a gradient, finite itself, into an infinite second moment, and never moves that coordinate
+    again (optax 0.2.8). Training makes NaN of it in its step, by the norm that it reports.
+    """
+
+    def update(
+        updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, optax.OptState]:
+        fits = jnp.isfinite(optax.tree.norm(updates, squared=True))
+        return steps.update(jax.tree.map(lambda g: jnp.where(fits, g, jnp.nan), updates), state, params)
+
+    return optax.GradientTransformation(steps.init, update)
 
 
 def _natural(loop: InnerLoop, family: PosteriorFamily) -> Solver:

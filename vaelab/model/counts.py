@@ -20,6 +20,23 @@ def _log_poisson(x: Array, log_rate: Array) -> Array:
     return jnp.where(x > 0.0, saddle, -jnp.exp(log_rate))
 
 
+LARGE_RATE = 1e4
+
+
+def _draw_poisson(key: Key, rate: Array) -> Array:
+    """Samples of Poisson(rate), as floats.
+
+    `jax.random.poisson` compares terms of size r log r in float32: at r = 3e6 its variance is 9% low, at 9e6
+    8% high with an excess kurtosis of 1.6 (jax 0.10.2). From 1e4 on it is r + sqrt(r) g + (g^2 - 1) / 6 with
+    g ~ N(0, 1), rounded to a whole number; its quantiles lack |g^3| / (72 sqrt(r)), below 0.01 of a count for
+    |g| < 4 (Cornish & Fisher 1938).
+    """
+    exact = jax.random.poisson(key, jnp.minimum(rate, LARGE_RATE)).astype(rate.dtype)
+    g = jax.random.normal(jax.random.fold_in(key, 1), rate.shape)
+    large = jnp.round(rate + (jnp.sqrt(rate) * g + (g * g - 1.0) / 6.0))
+    return jnp.where(rate < LARGE_RATE, exact, large)
+
+
 def poisson() -> Likelihood:
     """prod_j Poisson(x_j; r_j) with log r = out_D, cut at 16; log p = sum_j x_j log r_j - r_j - log x_j!."""
 
@@ -27,7 +44,7 @@ def poisson() -> Likelihood:
         return jnp.clip(out_D, -MOST, MOST)
 
     def sample(key: Key, out_D: Array) -> Array:
-        return jax.random.poisson(key, jnp.exp(log_rate(out_D))).astype(out_D.dtype)
+        return _draw_poisson(key, jnp.exp(log_rate(out_D)))
 
     return Likelihood(
         name="poisson",
@@ -65,7 +82,7 @@ def _draw_negative_binomial(key: Key, log_rate: Array, log_theta: Array) -> Arra
     # In logarithms, as draws of a Gamma of small shape underflow.
     log_gamma = jax.random.loggamma(key_gamma, jnp.exp(log_theta))
     log_drawn = jnp.minimum(log_gamma + log_rate - log_theta, jnp.log(1.0 * LARGEST_COUNT))
-    return jax.random.poisson(key_poisson, jnp.exp(log_drawn)).astype(log_rate.dtype)
+    return jnp.minimum(_draw_poisson(key_poisson, jnp.exp(log_drawn)), LARGEST_COUNT)
 
 
 def negative_binomial() -> Likelihood:

@@ -136,7 +136,8 @@ def _gradient_step(
     trainable = _trainable(system, state.theta, psi)
     (_, bound_B), grads = jax.value_and_grad(loss, has_aux=True)(trainable)
     finite_B, grad_norm = jnp.isfinite(bound_B), optax.tree.norm(grads)
-    # A bound or norm that is not finite may have finite gradients, which no optimizer would then leave out.
+    # A bound or norm that is not finite may have finite gradients, which no optimizer would then leave out:
+    # one of 1e20, whose square is infinite, would be Adam's second moment for good.
     finite = jnp.all(finite_B) & jnp.isfinite(grad_norm)
     grads = jax.tree.map(lambda g: jnp.where(finite, g, jnp.nan), grads)
     bad_index = jnp.where(jnp.all(finite_B), -1, batch.index_B[jnp.argmin(finite_B)])
