@@ -92,6 +92,9 @@ class LatentModel(NamedTuple):
                                                where none is
     fast_log_prior(theta, z_K) -> []           log_prior with fewer digits in less time, for training alone;
                                                None for itself
+    levels                                     of a hierarchy, how many dimensions each level of z has, the
+                                               one next to x first; () where z is one level
+    log_prior_of_levels(theta, z_K) -> [L]     the parts of its log_prior, log p(z_l given z_{l+1}); or None
     """
 
     latent_dim: int
@@ -106,6 +109,8 @@ class LatentModel(NamedTuple):
     prior: str | None = None
     tie: Callable[[Params, Params], Params] | None = None
     fast_log_prior: Callable[[Params, Array], Array] | None = None
+    levels: tuple[int, ...] = ()
+    log_prior_of_levels: Callable[[Params, Array], Array] | None = None
 
 
 class GaussianGeometry(NamedTuple):

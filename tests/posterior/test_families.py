@@ -19,6 +19,8 @@ SMALL = {"rank": 2, "num_reflections": 2, "flow.num_layers": 2, "flow.hidden": 4
 def make(name, latent_dim=K, **changes):
     """The family at small sizes; a size that is not in SMALL is 2."""
     sizes = {size.split(".")[-1]: SMALL.get(size, 2) for size in FAMILIES[name].sizes}
+    if FAMILIES[name].of_levels:
+        sizes["levels"] = (latent_dim - 1, 1)
     return FAMILIES[name].make(latent_dim, **sizes | changes)
 
 
@@ -70,8 +72,9 @@ def test_its_kl_is_that_of_its_samples(name):
 def test_every_size_is_a_keyword_that_changes_it(name):
     keywords = inspect.signature(FAMILIES[name].make).parameters.values()
     taken = [keyword.name for keyword in keywords if keyword.kind is keyword.KEYWORD_ONLY]
-    assert taken == [size.split(".")[-1] for size in FAMILIES[name].sizes]
-    for size in taken:
+    of_levels = ["levels"] * FAMILIES[name].of_levels
+    assert taken == [size.split(".")[-1] for size in FAMILIES[name].sizes] + of_levels
+    for size in set(taken) - {"levels"}:
         assert make(name, **{size: 1}).param_size < make(name, **{size: 3}).param_size
 
 
@@ -83,6 +86,9 @@ def test_sizes_that_cannot_be_are_refused(name):
         if entry.sizes_up_to_latent_dim:
             with pytest.raises(ValueError, match="latent_dim"):
                 make(name, **{size.split(".")[-1]: K + 1})
+    if entry.of_levels:
+        with pytest.raises(ValueError, match="latent_dim"):
+            make(name, levels=(K, 1))
     if entry.min_latent_dim > 1:
         with pytest.raises(ValueError, match="latent_dim"):
             make(name, latent_dim=entry.min_latent_dim - 1)

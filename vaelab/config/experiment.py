@@ -97,7 +97,7 @@ def build(config: Any, given: Any = None) -> Experiment:
     check_objective(top.section("objective"), latent_model)
     # Checked before any parameter is made, as there may be too many for the memory.
     train = train_settings(top)
-    family_of = read_families(top, latent_model.latent_dim, train.batch_size)
+    family_of = read_families(top, latent_model, train.batch_size)
     theta = latent_model.init(keys.model)
     if is_simulated:
         dataset = simulated(data_section, latent_model, theta)
@@ -171,14 +171,14 @@ def read_model(top: Section, described: Any, computed: Computed) -> LatentModel:
     return decoded if prior is None else with_prior(decoded, prior)
 
 
-def read_families(top: Section, latent_dim: int, batch_size: int) -> dict[str, PosteriorFamily]:
+def read_families(top: Section, model: LatentModel, batch_size: int) -> dict[str, PosteriorFamily]:
     """The families that are fitted locally, the trained one first. Raises ConfigError."""
     names = top.section("inference").choices("families", FAMILIES)
     hidden = top.section("encoder").widths("hidden")
     for name in names:
         last_width = hidden[-1] if hidden else 1
-        check_memory(top.section("model"), name, latent_dim, last_width, batch_size)
-    return families(top.section("posterior"), names, latent_dim)
+        check_memory(top.section("model"), name, model.latent_dim, last_width, batch_size)
+    return families(top.section("posterior"), names, model.latent_dim, model.levels)
 
 
 def renumbered(experiment: Experiment, seed: int, numbers: Mapping[str, float]) -> Experiment:

@@ -32,12 +32,15 @@ def model() -> ConfigDict:
 def prior() -> ConfigDict:
     """p(z)."""
     config = ConfigDict()
-    # standard_normal, N(0, I); learned with the model: mixture, vamp, flow, autoregressive
+    # standard_normal, N(0, I); learned with the model: mixture, vamp, flow, autoregressive, hierarchy
     config.name = "standard_normal"
     config.num_components = 500  # mixture, vamp
     config.pseudo_inputs = "data"  # vamp only, where they start: data (training examples), noise
     config.flow = "real_nvp"  # flow only: real_nvp, iaf
     config.num_layers = 4  # flow only
-    config.hidden = 64  # flow, autoregressive
+    config.hidden = 64  # flow, autoregressive, hierarchy
     config.num_gaussians = 5  # autoregressive only: components of each latent dimension, given those before
+    # hierarchy only: the dimensions of each level of z, the one next to x first; latent_dim in all.
+    config.levels = ()
+    config.reads = "first"  # hierarchy only, what p(x given z) reads: first (the first level), all
     return config

@@ -12,15 +12,20 @@ from vaelab.runtime.memory import of_machine
 from vaelab.types import Encoder, Network, PosteriorFamily
 
 
-def families(section: Section, names: tuple[str, ...], latent_dim: int) -> dict[str, PosteriorFamily]:
-    """Each named family at the sizes of the section; the section's family comes first."""
+def families(
+    section: Section, names: tuple[str, ...], latent_dim: int, levels: tuple[int, ...] = ()
+) -> dict[str, PosteriorFamily]:
+    """Each named family at the sizes of the section; the section's family comes first.
+
+    levels: of a hierarchical z, the dimensions of each; () where z is one level.
+    """
     section.choice("family", FAMILIES)
     trained = section.value("family")
     if trained not in names:
         raise section.error("family", f"must be one of --config.inference.families={names}")
     sizes = {name: _size(section, name) for entry in FAMILIES.values() for name in entry.sizes}
     ordered = sorted(names, key=lambda name: name != trained)
-    return {name: _family(section, name, latent_dim, sizes) for name in ordered}
+    return {name: _family(section, name, latent_dim, levels, sizes) for name in ordered}
 
 
 def _size(section: Section, name: str) -> int:
@@ -30,14 +35,20 @@ def _size(section: Section, name: str) -> int:
     return section.integer(last, 1)
 
 
-def _family(section: Section, name: str, latent_dim: int, sizes: dict[str, int]) -> PosteriorFamily:
+def _family(
+    section: Section, name: str, latent_dim: int, levels: tuple[int, ...], sizes: dict[str, int]
+) -> PosteriorFamily:
     entry = FAMILIES[name]
     if latent_dim < entry.min_latent_dim:
         raise section.error("family", f"{name} needs model.latent_dim of {entry.min_latent_dim} or more")
     for size in entry.sizes:
         if entry.sizes_up_to_latent_dim and sizes[size] > latent_dim:
             raise section.error(size, f"must be at most model.latent_dim={latent_dim}")
-    return entry.make(latent_dim, **{size.split(".")[-1]: sizes[size] for size in entry.sizes})
+    if entry.of_levels and not levels:
+        fix = "take --config.model.prior.name=hierarchy, or another family"
+        raise section.error("family", f"{name} is for a z of levels, and this one has none", fix=fix)
+    given = {size.split(".")[-1]: sizes[size] for size in entry.sizes}
+    return entry.make(latent_dim, **given, **({"levels": levels} if entry.of_levels else {}))
 
 
 def encoder(

@@ -153,7 +153,7 @@ def load(workdir: str | Path) -> FinishedRun:
             described = _described(directory, config.data.name)
         model = read_model(top, described, lambda network: network)
         image_shape = described.image_shape if described else (config.model.data_dim,)
-        families = read_families(top, model.latent_dim, train_settings(top).batch_size)
+        families = read_families(top, model, train_settings(top).batch_size)
         encoders = read_encoders(top, families, image_shape, lambda network: network)
         weights = _weights(directory)
         theta = fill(jax.eval_shape(model.init, jax.random.key(0)), "theta", weights)

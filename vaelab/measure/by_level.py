@@ -1,0 +1,95 @@
+"""The KL of q to a prior of levels, level by level, and the units of each; nats.
+
+    KL(q || p) = sum_l E_q[ log q(z_l given other levels) - log p(z_l given z_{l+1}) ],
+
+the first density by the chain in which q is made: for a Gaussian q from the top level down, z_l given all
+levels above it. A level whose part is 0 costs nothing and says nothing of x.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaelab.keys import purpose_key
+from vaelab.measure import units
+from vaelab.measure.encoding import Encoded
+from vaelab.measure.gap import mean_and_stderr
+from vaelab.measure.subject import Subject
+from vaelab.model.hierarchy import slices
+from vaelab.model.likelihood import LOG_2PI
+from vaelab.runtime.devices import map_datapoints
+from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
+
+
+class ByLevel(NamedTuple):
+    """levels: the dimensions of each. kl_NxL: E_q[log q - log p] of each, NaN where it is not measured."""
+
+    levels: tuple[int, ...]
+    kl_NxL: np.ndarray
+
+
+def by_level(
+    subject: Subject, name: str, phi_NxP: np.ndarray, index_N: np.ndarray, seen: Encoded, num_draws: int
+) -> ByLevel | None:
+    """The parts of the KL of the datapoints in detail; None for a prior without levels.
+
+    For a Gaussian q in closed form, but for E_q[log N(z_l; 0, I) - log p(z_l given z_{l+1})], which is from
+    the draws of `learned_prior.beyond_standard`: the parts add up to what the rate is, to rounding.
+    """
+    model, family = subject.model, subject.families[name]
+    if model.log_prior_of_levels is None or family.gaussian is None:
+        return None
+    rows_M = seen.rows_M
+    kl_NxL = np.full((len(phi_NxP), len(model.levels)), np.nan)
+    key = purpose_key(subject.keys.inference, "rate")
+    shared, rows = (subject.theta, key), (np.asarray(phi_NxP)[rows_M], index_N[rows_M])
+    static, memory = (model, family, num_draws), subject.settings.memory
+    if len(rows_M):
+        more_MxL = map_datapoints(_beyond, shared, rows, static=static, chunk_size=memory)
+        kl_NxL[rows_M] = _to_standard(seen, model.levels) + np.float64(more_MxL)
+    return ByLevel(model.levels, kl_NxL)
+
+
+def _to_standard(seen: Encoded, levels: tuple[int, ...]) -> np.ndarray:
+    """E_q[log q(z_l given z_>l) - log N(z_l; 0, I)] of Gaussian q, `[M, L]`."""
+    mean_MxK, scale_MxKxK = seen.members.mean_NxK, seen.members.scale_NxKxK
+    square_MxK = mean_MxK**2 + np.sum(scale_MxKxK**2, axis=2)
+    parts, above_M = [], np.zeros(len(mean_MxK))
+    for of_level in reversed(slices(levels)):
+        # log|Sigma| of this level and those above it, less that of those above alone.
+        tail_MxTxK = scale_MxKxK[:, of_level.start :]
+        log_det_M = np.linalg.slogdet(tail_MxTxK @ np.swapaxes(tail_MxTxK, 1, 2))[1]
+        size = of_level.stop - of_level.start
+        parts.insert(0, 0.5 * (np.sum(square_MxK[:, of_level], axis=1) - size - (log_det_M - above_M)))
+        above_M = log_det_M
+    return np.stack(parts, axis=1)
+
+
+def _beyond(
+    model: LatentModel, family: PosteriorFamily, num_draws: int, shared: tuple[Params, Key], row: Any
+) -> Array:
+    """E_q[log N(z_l; 0, I) - log p(z_l given z_{l+1})], `[L]`, with the draws of the rate."""
+    (theta, key), (phi_P, index) = shared, row
+    eps_SxK = jax.random.normal(jax.random.fold_in(key, index), (num_draws, family.latent_dim))
+
+    def one(eps_K: Array) -> Array:
+        z_K = family.reparameterize(phi_P, eps_K)
+        standard = [-0.5 * jnp.sum(z_K[at] ** 2 + LOG_2PI) for at in slices(model.levels)]
+        return jnp.stack(standard) - model.log_prior_of_levels(theta, z_K)
+
+    return jnp.mean(jax.vmap(one)(jnp.concatenate([eps_SxK, -eps_SxK])), axis=0)
+
+
+def entry(of_levels: ByLevel, variances: list[dict[str, float]] | None) -> list[dict[str, Any]]:
+    """What the diagnostics say of each level: its dimensions, its part of the KL, its active units."""
+    finite_N = np.isfinite(of_levels.kl_NxL).all(axis=1)
+    result = []
+    for number, at in enumerate(slices(of_levels.levels)):
+        kl = mean_and_stderr(of_levels.kl_NxL[finite_N, number]) if finite_N.any() else None
+        active = None if variances is None else units.active(variances[at])
+        result.append(
+            {"level": number + 1, "dimensions": at.stop - at.start, "kl": kl, "active_units": active}
+        )
+    return result
