@@ -7,7 +7,7 @@ each block the inverse of that block of Lam.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax.numpy as jnp
 import jax.scipy.linalg
@@ -15,7 +15,7 @@ import numpy as np
 
 from vaelab.linalg import inverse_and_log_abs_det, inverse_lower, inverse_reverse_cholesky, qr
 from vaelab.model.hierarchy import slices
-from vaelab.posterior.gaussian import cholesky, full, location_scale_family
+from vaelab.posterior.gaussian import cholesky, location_scale_family
 from vaelab.types import Array, GaussianGeometry, PosteriorFamily
 
 if TYPE_CHECKING:
@@ -28,50 +28,42 @@ def per_level(latent_dim: int, *, levels: tuple[int, ...]) -> PosteriorFamily:
     phi = [mu_K, the scale of each block in its own coordinates], P = 2K + sum_l K_l (K_l - 1) / 2. Raises
     ValueError where the levels are not latent_dim numbers in all.
     """
-    _check(latent_dim, levels)
-    dense = _blocks([full(size) for size in levels], _of_dense, searched_as=None)
-    return _blocks([cholesky(size) for size in levels], _of_triangular, searched_as=dense)
-
-
-def _of_dense(phi: Array, size: int) -> Array:
-    return inverse_and_log_abs_det(phi[size:].reshape(size, size))[1]
-
-
-def _of_triangular(phi: Array, size: int) -> Array:
-    return jnp.sum(phi[size : 2 * size])
-
-
-def _check(latent_dim: int, levels: tuple[int, ...]) -> None:
     if min(levels, default=0) < 1 or sum(levels) != latent_dim:
         raise ValueError(f"levels of {levels} numbers are not latent_dim={latent_dim} in all")
+    return _blocks([cholesky(size) for size in levels])
 
 
-def _blocks(
-    blocks: list[PosteriorFamily],
-    log_abs_det_of: Callable[[Array, int], Array],
-    *,
-    searched_as: PosteriorFamily | None,
-) -> PosteriorFamily:
-    """The family of independent blocks, each of a Gaussian family with a closed form of everything.
+class _Layout(NamedTuple):
+    """phi_P = [mu_K, the scales of all blocks], taken apart into phi of each block, and put together."""
 
-    log_abs_det_of(phi_P, size) -> log|det S| of a block of this size.
-    """
+    split: Callable[[Array], list[Array]]
+    join: Callable[[list[Array]], Array]
+
+
+def _layout(blocks: list[PosteriorFamily], at: list[slice]) -> _Layout:
+    levels = [block.latent_dim for block in blocks]
+    ends = np.cumsum([block.param_size - block.latent_dim for block in blocks])
+
+    def split(phi_P: Array) -> list[Array]:
+        scales = jnp.split(phi_P[at[-1].stop :], ends[:-1])
+        return [jnp.concatenate([phi_P[of_z], scale]) for of_z, scale in zip(at, scales, strict=True)]
+
+    def join(phis: list[Array]) -> Array:
+        means = [phi[:size] for phi, size in zip(phis, levels, strict=True)]
+        return jnp.concatenate([*means, *(phi[size:] for phi, size in zip(phis, levels, strict=True))])
+
+    return _Layout(split, join)
+
+
+def _blocks(blocks: list[PosteriorFamily]) -> PosteriorFamily:
+    """The family of independent blocks, each of the family `cholesky`."""
     import distrax
 
     from vaelab.posterior.bijectors import DenseLinear
 
     levels = tuple(block.latent_dim for block in blocks)
     K, at = sum(levels), slices(levels)
-    ends = K + np.cumsum([block.param_size - block.latent_dim for block in blocks])
-
-    def split(phi_P: Array) -> list[Array]:
-        """phi of each block."""
-        scales = jnp.split(phi_P[K:], ends[:-1] - K)
-        return [jnp.concatenate([phi_P[of_z], scale]) for of_z, scale in zip(at, scales, strict=True)]
-
-    def join(phis: list[Array]) -> Array:
-        means = [phi[:size] for phi, size in zip(phis, levels, strict=True)]
-        return jnp.concatenate([*means, *(phi[size:] for phi, size in zip(phis, levels, strict=True))])
+    split, join = _layout(blocks, at)
 
     def each(function: Callable[[PosteriorFamily], Callable[..., Array]], *arguments: list) -> list[Array]:
         return [function(block)(*given) for block, *given in zip(blocks, *arguments, strict=True)]
@@ -85,16 +77,11 @@ def _blocks(
         return phi_P[:K], jax.scipy.linalg.block_diag(*scales)
 
     def log_abs_det(phi_P: Array) -> Array:
-        return sum(map(log_abs_det_of, split(phi_P), levels))
+        return sum(jnp.sum(phi[size : 2 * size]) for phi, size in zip(split(phi_P), levels, strict=True))
 
     def dist(phi_P: Array) -> "distrax.Distribution":
         mu_K, scale_KxK = location_scale(phi_P)
-        inverses = each(
-            lambda block: lambda phi: inverse_and_log_abs_det(block.gaussian.location_scale(phi)[1])[0],
-            split(phi_P),
-        )
-        inverse_KxK = jax.scipy.linalg.block_diag(*inverses)
-        bijector = DenseLinear(scale_KxK, inverse_KxK, log_abs_det(phi_P))
+        bijector = DenseLinear(scale_KxK, inverse_lower(scale_KxK), log_abs_det(phi_P))
         return distrax.MultivariateNormalFromBijector(mu_K, bijector)
 
     def natural_gradient(phi_P: Array, grad_P: Array) -> Array:
@@ -113,19 +100,11 @@ def _blocks(
         means = [mu_K[of_z] for of_z in at]
         return join(each(lambda block: block.gaussian.project, means, lower))
 
-    geometry = GaussianGeometry(
-        location_scale,
-        natural_gradient,
-        True,
-        dual_gradient,
-        project,
-        min(block.gaussian.longest_step for block in blocks),
-        searched_as,
-    )
+    geometry = GaussianGeometry(location_scale, natural_gradient, True, dual_gradient, project)
     return location_scale_family(
         "per_level",
         K,
-        int(ends[-1]),
+        sum(block.param_size for block in blocks),
         lambda: join([block.init() for block in blocks]),
         reparameterize,
         log_abs_det,
