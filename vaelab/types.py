@@ -158,6 +158,10 @@ class PosteriorFamily(NamedTuple):
                                                        None
     shared_size                                        how many numbers, the last of phi, all datapoints of
                                                        an encoder have in common (a flow's weights)
+    shared_of(theta) -> shared_R                       these, where they are numbers of the model and no
+                                                       encoder's; else None
+    log_q_of_levels(phi_P, eps_K) -> (z_K, log q_L)    z, and the parts of its log q by level of a z of
+                                                       levels, in a chain of its own; or None
     gaussian                                           the geometry of a Gaussian family; None for a flow
     """
 
@@ -173,6 +177,8 @@ class PosteriorFamily(NamedTuple):
     near: Callable[[Array, Array], Array] | None = None
     score_of_draw: Callable[[Array, Array], Array] | None = None
     gaussian: "GaussianGeometry | None" = None
+    shared_of: Callable[[Params], Array] | None = None
+    log_q_of_levels: Callable[[Array, Array], tuple[Array, Array]] | None = None
 
 
 Objective = Callable[[LogJoint, PosteriorFamily, Array, Key], Array]

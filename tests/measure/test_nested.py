@@ -98,12 +98,15 @@ def test_the_closed_forms_are_those_of_the_precision():
 
 
 def test_what_each_family_has_in_it():
-    fits = dict.fromkeys(("full", "diagonal", "per_level", "iaf", "cholesky"))
-    within = {name: nested.nested_in(name, fits) for name in fits}
+    prior = jax.eval_shape(MODEL.init, jax.random.key(0))["prior"]
+    others = posterior.cholesky(K), posterior.top_down(K, levels=LEVELS, prior=prior)
+    families = FAMILIES | {family.name: family for family in others}
+    within = {name: nested.nested_in(family, families) for name, family in families.items()}
     assert within == {
         "diagonal": [],
         "per_level": ["diagonal"],
         "full": ["diagonal", "per_level"],
         "cholesky": ["diagonal", "per_level"],
         "iaf": ["diagonal"],
+        "top_down": [],
     }

@@ -178,7 +178,7 @@ def read_families(top: Section, model: LatentModel, batch_size: int) -> dict[str
     for name in names:
         last_width = hidden[-1] if hidden else 1
         check_memory(top.section("model"), name, model.latent_dim, last_width, batch_size)
-    return families(top.section("posterior"), names, model.latent_dim, model.levels)
+    return families(top.section("posterior"), names, model.latent_dim, model)
 
 
 def renumbered(experiment: Experiment, seed: int, numbers: Mapping[str, float]) -> Experiment:

@@ -2,6 +2,9 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
+
+import jax
 
 from vaelab.config import own
 from vaelab.config.model import network
@@ -9,15 +12,15 @@ from vaelab.config.section import Section
 from vaelab.model import networks
 from vaelab.posterior import FAMILIES
 from vaelab.runtime.memory import of_machine
-from vaelab.types import Encoder, Network, PosteriorFamily
+from vaelab.types import Encoder, LatentModel, Network, PosteriorFamily
 
 
 def families(
-    section: Section, names: tuple[str, ...], latent_dim: int, levels: tuple[int, ...] = ()
+    section: Section, names: tuple[str, ...], latent_dim: int, model: LatentModel | None = None
 ) -> dict[str, PosteriorFamily]:
     """Each named family at the sizes of the section; the section's family comes first.
 
-    levels: of a hierarchical z, the dimensions of each; () where z is one level.
+    model: whose z they are of, for families that ask for its levels or its prior; None without any.
     """
     section.choice("family", FAMILIES)
     trained = section.value("family")
@@ -25,7 +28,7 @@ def families(
         raise section.error("family", f"must be one of --config.inference.families={names}")
     sizes = {name: _size(section, name) for entry in FAMILIES.values() for name in entry.sizes}
     ordered = sorted(names, key=lambda name: name != trained)
-    return {name: _family(section, name, latent_dim, levels, sizes) for name in ordered}
+    return {name: _family(section, name, latent_dim, model, sizes) for name in ordered}
 
 
 def _size(section: Section, name: str) -> int:
@@ -36,7 +39,7 @@ def _size(section: Section, name: str) -> int:
 
 
 def _family(
-    section: Section, name: str, latent_dim: int, levels: tuple[int, ...], sizes: dict[str, int]
+    section: Section, name: str, latent_dim: int, model: LatentModel | None, sizes: dict[str, int]
 ) -> PosteriorFamily:
     entry = FAMILIES[name]
     if latent_dim < entry.min_latent_dim:
@@ -44,11 +47,15 @@ def _family(
     for size in entry.sizes:
         if entry.sizes_up_to_latent_dim and sizes[size] > latent_dim:
             raise section.error(size, f"must be at most model.latent_dim={latent_dim}")
-    if entry.of_levels and not levels:
+    given: dict[str, Any] = {size.split(".")[-1]: sizes[size] for size in entry.sizes}
+    if not entry.of_levels:
+        return entry.make(latent_dim, **given)
+    if model is None or not model.levels:
         fix = "take --config.model.prior.name=hierarchy, or another family"
         raise section.error("family", f"{name} is for a z of levels, and this one has none", fix=fix)
-    given = {size.split(".")[-1]: sizes[size] for size in entry.sizes}
-    return entry.make(latent_dim, **given, **({"levels": levels} if entry.of_levels else {}))
+    if entry.of_prior:
+        given["prior"] = jax.eval_shape(model.init, jax.random.key(0))["prior"]
+    return entry.make(latent_dim, levels=model.levels, **given)
 
 
 def encoder(
@@ -58,6 +65,8 @@ def encoder(
     computed: Callable[[Network], Network],
 ) -> Encoder:
     """x -> phi; what a flow shares among datapoints is learned beside the network.
+
+    Without the numbers that a family shares with the model.
 
     computed: how the network itself is, `in_bfloat16` say.
     """
@@ -69,7 +78,8 @@ def encoder(
     settings = {"activation": activation, "output_scale": output_scale}
     local = computed(kind.encoder(image_shape, layers, init_P[:size], **settings))
     own.check_network(section, local, math.prod(image_shape), size)
-    return networks.with_shared(local, init_P[size:]) if family.shared_size else local
+    of_encoder = family.shared_size and family.shared_of is None
+    return networks.with_shared(local, init_P[size:]) if of_encoder else local
 
 
 def check_memory(section: Section, name: str, latent_dim: int, last_width: int, batch_size: int) -> None:

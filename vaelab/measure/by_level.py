@@ -31,25 +31,43 @@ class ByLevel(NamedTuple):
 
 
 def by_level(
-    subject: Subject, name: str, phi_NxP: np.ndarray, index_N: np.ndarray, seen: Encoded, num_draws: int
+    subject: Subject, name: str, phi_NxP: np.ndarray, index_N: np.ndarray, seen: Encoded, eps: np.ndarray
 ) -> ByLevel | None:
-    """The parts of the KL of the datapoints in detail; None for a prior without levels.
+    """The parts of the KL of the datapoints in detail; None for a prior without levels, or a q of no chain.
 
-    For a Gaussian q in closed form, but for E_q[log N(z_l; 0, I) - log p(z_l given z_{l+1})], which is from
-    the draws of `learned_prior.beyond_standard`: the parts add up to what the rate is, to rounding.
+    eps: eps_RxSxK, the noise of the draws in `seen`. For a Gaussian q in closed form, but for
+    E_q[log N(z_l; 0, I) - log p(z_l given z_{l+1})], which is from the draws of
+    `learned_prior.beyond_standard`; for a chain of levels from those in `seen`. So the parts add up to what
+    the rate is, to rounding.
     """
     model, family = subject.model, subject.families[name]
-    if model.log_prior_of_levels is None or family.gaussian is None:
+    in_closed_form = family.gaussian is not None
+    if model.log_prior_of_levels is None or not (in_closed_form or family.log_q_of_levels):
         return None
     rows_M = seen.rows_M
     kl_NxL = np.full((len(phi_NxP), len(model.levels)), np.nan)
     key = purpose_key(subject.keys.inference, "rate")
-    shared, rows = (subject.theta, key), (np.asarray(phi_NxP)[rows_M], index_N[rows_M])
-    static, memory = (model, family, num_draws), subject.settings.memory
-    if len(rows_M):
-        more_MxL = map_datapoints(_beyond, shared, rows, static=static, chunk_size=memory)
+    phi_MxP, memory = np.asarray(phi_NxP)[rows_M], subject.settings.memory
+    if len(rows_M) and in_closed_form:
+        static, rows = (model, family, eps.shape[1]), (phi_MxP, index_N[rows_M])
+        more_MxL = map_datapoints(_beyond, (subject.theta, key), rows, static=static, chunk_size=memory)
         kl_NxL[rows_M] = _to_standard(seen, model.levels) + np.float64(more_MxL)
+    elif len(rows_M):
+        rows = phi_MxP, np.float32(eps[rows_M])
+        of_draws = map_datapoints(_of_chain, subject.theta, rows, static=(model, family), chunk_size=memory)
+        kl_NxL[rows_M] = of_draws
     return ByLevel(model.levels, kl_NxL)
+
+
+def _of_chain(model: LatentModel, family: PosteriorFamily, theta: Params, row: Any) -> Array:
+    """The mean over the draws of log q(z_l given the level before it) - log p(z_l given z_{l+1}), `[L]`."""
+    phi_P, eps_SxK = row
+
+    def one(eps_K: Array) -> Array:
+        z_K, log_q_L = family.log_q_of_levels(phi_P, eps_K)
+        return log_q_L - model.log_prior_of_levels(theta, z_K)
+
+    return jnp.mean(jax.vmap(one)(eps_SxK), axis=0)
 
 
 def _to_standard(seen: Encoded, levels: tuple[int, ...]) -> np.ndarray:

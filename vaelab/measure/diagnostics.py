@@ -75,7 +75,7 @@ def diagnose(subject: Subject, points: Measured, name: str, fit: LocalFit) -> Di
     num_draws = seen.draws.z_NxSxK.shape[1]
     rate_by = "closed form" if seen.exact else f"{num_draws} draws a datapoint"
     prior = STANDARD if has_known_prior(subject.model) else None
-    levels = by_level(subject, name, phi_NxP, index_N, seen, num_draws)
+    levels = by_level(subject, name, phi_NxP, index_N, seen, eps_RxSxK)
     if is_learned(subject.model):
         seen, densities, rate_by = _of_learned(subject, points, name, phi_NxP, seen, densities)
         prior = subject.model.prior

@@ -16,6 +16,7 @@ import numpy as np
 from vaelab.measure.gap import exact_gap, mean_and_stderr
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.posterior.project import has_projection
+from vaelab.types import PosteriorFamily
 
 CHAIN = (("diagonal",), ("per_level",), ("full", "cholesky"))
 """Families, each among the next ones; those of one place are of the same distributions."""
@@ -83,8 +84,14 @@ def _pairs(name: str, fits: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     return {part: pair for part, pair in pairs.items() if None not in pair}
 
 
-def nested_in(name: str, fits: Mapping[str, Any]) -> list[str]:
-    """The fitted families all of whose distributions this one has, the smallest first."""
+def nested_in(family: PosteriorFamily, fits: Mapping[str, Any]) -> list[str]:
+    """The fitted families all of whose distributions this one has, the smallest first.
+
+    Every family has the diagonal one in it, but those that share numbers with the model: these are held.
+    """
+    if family.shared_of is not None:
+        return []
+    name = family.name
     places = [number for number, same in enumerate(CHAIN) if name in same]
     before = CHAIN[: places[0]] if places else CHAIN[:1]
     return [other for same in before for other in same if other in fits and other != name]

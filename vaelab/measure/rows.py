@@ -16,6 +16,7 @@ from vaelab.measure.subject import Outcome, Subject
 from vaelab.objective.draws import Estimate
 from vaelab.posterior.project import has_projection
 from vaelab.runtime.devices import take
+from vaelab.types import PosteriorFamily
 
 
 def rows(subject: Subject, split: str, outcome: Outcome) -> list[dict[str, Any]]:
@@ -109,7 +110,7 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
         "num_negative": int(np.sum(measured.amortization < 0)) if has_encoder else None,
         "decoder_evaluations_per_point": round(evaluations_a_round * float(np.mean(fitted.rounds))),
         "seconds": outcome.seconds[name],
-        **_orders(name, outcome, has_encoder=has_encoder),
+        **_orders(family, name, outcome, has_encoder=has_encoder),
         "notes": remarks.suspects(name, outcome) + remarks.about_modes(name, outcome),
     }
     row["log_evidence"] |= _about_evidence(outcome)
@@ -216,15 +217,12 @@ def _errors(fitted: LocalFit, evidence: Evidence) -> dict[str, np.ndarray]:
     }
 
 
-def _orders(name: str, outcome: Outcome, *, has_encoder: bool) -> dict[str, Any]:
-    """Which of the orders that theory asks for are broken: in the mean, and at how many datapoints.
-
-    Every family has the diagonal one in it; others are nested as `nested.CHAIN` has them.
-    """
+def _orders(family: PosteriorFamily, name: str, outcome: Outcome, *, has_encoder: bool) -> dict[str, Any]:
+    """Which of the orders that theory asks for are broken: in the mean, and at how many datapoints."""
     fits, evidence = outcome.fits, outcome.evidence
     optimum, log_evidence = fits[name].elbo_optimal, Estimate(evidence.log_evidence, evidence.stderr)
     chain = {f"L[q*_{name}]": optimum, f"log p(x) ({outcome.estimator.name})": log_evidence}
-    smaller = {f"L[q*_{other}]": fits[other].elbo_optimal for other in nested.nested_in(name, fits)}
+    smaller = {f"L[q*_{other}]": fits[other].elbo_optimal for other in nested.nested_in(family, fits)}
     chain = {**smaller, **chain}
     if outcome.bidirectional is not None:
         upper = outcome.bidirectional.upper

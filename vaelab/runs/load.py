@@ -19,6 +19,7 @@ from vaelab.config.experiment import read_families, read_model
 from vaelab.config.section import Section
 from vaelab.config.train import read_encoders, train_settings
 from vaelab.model.latent import bind, simulate
+from vaelab.posterior.chain import of_model
 from vaelab.report.weights import FILE, fill, read_weights
 from vaelab.runs.data import read as read_data
 from vaelab.runtime.directory import as_directory
@@ -62,7 +63,7 @@ class FinishedRun:
             has = f"there are {', '.join(names)}" if names else "no family has one"
             raise ConfigError(f"{self.directory} has no encoder of the family {name!r}: {has}")
         encoder, psi = self.encoders[name]
-        return _mapped(_encode, (encoder, self.families[name]), psi, self._flat(x))
+        return _mapped(_encode, (encoder, self.families[name]), (self.theta, psi), self._flat(x))
 
     def decode(self, z: Any) -> Array:
         """E[x given z], [D] or [N, D], at z, [K] or [N, K]."""
@@ -93,8 +94,9 @@ class FinishedRun:
         return x
 
 
-def _encode(encoder: Encoder, family: PosteriorFamily, psi: Params, x_D: Array) -> Any:
-    phi_P = ravel_pytree(encoder.apply(psi, x_D))[0]
+def _encode(encoder: Encoder, family: PosteriorFamily, parameters: tuple[Params, Params], x_D: Array) -> Any:
+    theta, psi = parameters
+    phi_P = ravel_pytree(of_model(family, theta, encoder.apply(psi, x_D)))[0]
     if family.gaussian is None:
         return phi_P
     mu_K, scale_KxK = family.gaussian.location_scale(phi_P)
