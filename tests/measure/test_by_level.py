@@ -37,7 +37,9 @@ def diagnosed(family=FULL, phi_NxP=PHI_NxP, num_draws=16):
         model=MODEL,
         theta=THETA,
     )
-    fit = SimpleNamespace(phi_start=phi_NxP, elbo_start=Estimate(np.full(N, -9.0), np.zeros(N)))
+    bound = Estimate(np.full(N, -9.0), np.zeros(N))
+    best = SimpleNamespace(phi_P=PHI_NxP[::-1])
+    fit = SimpleNamespace(phi_start=phi_NxP, elbo_start=bound, inference=best)
     points = Measured(Inputs(np.zeros((N, 3), np.float32), np.arange(N)))
     return diagnostics.diagnose(subject, points, family.name, fit)
 
@@ -76,6 +78,11 @@ def test_each_part_is_that_of_the_chain_and_they_add_up_to_the_rate():
     total = sum(part["kl"]["mean"] for part in row["by_level"])
     assert total == pytest.approx(row["rate"]["mean"], abs=1e-4)
     assert arrays["kl_by_level"].shape == (N, 3)
+    # Here q* are those of the other datapoints, whose draws are others.
+    difference_NxL = arrays["optimal_kl_by_level"] - truth_NxL[::-1]
+    oracles.assert_mean(difference_NxL, 0.0, rounding=1e-4)
+    means = np.mean(arrays["optimal_kl_by_level"], axis=0)
+    np.testing.assert_allclose([part["optimal_kl"]["mean"] for part in row["by_level"]], means, rtol=1e-5)
 
 
 def test_units_are_counted_within_their_level():

@@ -100,14 +100,21 @@ def _beyond(
     return jnp.mean(jax.vmap(one)(jnp.concatenate([eps_SxK, -eps_SxK])), axis=0)
 
 
-def entry(of_levels: ByLevel, variances: list[dict[str, float]] | None) -> list[dict[str, Any]]:
-    """What the diagnostics say of each level: its dimensions, its part of the KL, its active units."""
-    finite_N = np.isfinite(of_levels.kl_NxL).all(axis=1)
+def entry(
+    of_levels: ByLevel, variances: list[dict[str, float]] | None, optimal: ByLevel | None = None
+) -> list[dict[str, Any]]:
+    """What the diagnostics say of each level: its dimensions, its part of the KL, its active units.
+
+    optimal: the parts at q*, beside those of an encoder: what these lack of them at a level, the encoder does
+    not use. Means are over the datapoints at which both are finite.
+    """
+    both = [of_levels] if optimal is None else [of_levels, optimal]
+    finite_N = np.logical_and.reduce([np.isfinite(one.kl_NxL).all(axis=1) for one in both])
     result = []
     for number, at in enumerate(slices(of_levels.levels)):
-        kl = mean_and_stderr(of_levels.kl_NxL[finite_N, number]) if finite_N.any() else None
-        active = None if variances is None else units.active(variances[at])
-        result.append(
-            {"level": number + 1, "dimensions": at.stop - at.start, "kl": kl, "active_units": active}
-        )
+        part = {"level": number + 1, "dimensions": at.stop - at.start}
+        for name, one in zip(("kl", "optimal_kl"), both, strict=False):
+            part[name] = mean_and_stderr(one.kl_NxL[finite_N, number]) if finite_N.any() else None
+        part["active_units"] = None if variances is None else units.active(variances[at])
+        result.append(part)
     return result

@@ -32,6 +32,7 @@ class Diagnostics(NamedTuple):
     prior: its name; None where it is not known. The KL of `encoded` is that to it, where it is known
     rate_by: how that KL is computed
     levels: its parts by level; None for a prior without levels, or a q without such a chain
+    optimal_levels: those of q* beside an encoder's; None likewise
     """
 
     of: str
@@ -41,6 +42,7 @@ class Diagnostics(NamedTuple):
     prior: str | None
     rate_by: str
     levels: ByLevel | None = None
+    optimal_levels: ByLevel | None = None
 
 
 def num_detailed(subject: Subject, count: int) -> int:
@@ -75,11 +77,15 @@ def diagnose(subject: Subject, points: Measured, name: str, fit: LocalFit) -> Di
     num_draws = seen.draws.z_NxSxK.shape[1]
     rate_by = "closed form" if seen.exact else f"{num_draws} draws a datapoint"
     prior = STANDARD if has_known_prior(subject.model) else None
-    levels = by_level(subject, name, phi_NxP, index_N, seen, eps_RxSxK)
+    levels, optimal = by_level(subject, name, phi_NxP, index_N, seen, eps_RxSxK), None
+    if levels is not None and of != "q*":
+        phi_NxP_optimal = fit.inference.phi_P
+        best = encoded(subject.families[name], phi_NxP_optimal, eps_RxSxK)
+        optimal = by_level(subject, name, phi_NxP_optimal, index_N, best, eps_RxSxK)
     if is_learned(subject.model):
         seen, densities, rate_by = _of_learned(subject, points, name, phi_NxP, seen, densities)
         prior = subject.model.prior
-    return Diagnostics(of, np.float64(elbo.value), seen, densities, prior, rate_by, levels)
+    return Diagnostics(of, np.float64(elbo.value), seen, densities, prior, rate_by, levels, optimal)
 
 
 STANDARD = "standard_normal"
@@ -122,6 +128,8 @@ def columns(diagnosed: Diagnostics) -> dict[str, np.ndarray]:
             measured["kl_by_dimension"] = seen.kl_NxK
     if diagnosed.levels is not None:
         measured["kl_by_level"] = diagnosed.levels.kl_NxL
+    if diagnosed.optimal_levels is not None:
+        measured["optimal_kl_by_level"] = diagnosed.optimal_levels.kl_NxL
     if diagnosed.densities is not None:
         values = diagnosed.densities
         information_N = np.full(len(seen.kl_N), np.nan)
@@ -156,7 +164,8 @@ def entry(diagnosed: Diagnostics) -> dict[str, Any]:
             "active_units": {"by_variance": by_variance, "by_kl": by_kl},
         }
     if diagnosed.levels is not None:
-        result["by_level"] = entry_of_levels(diagnosed.levels, result.get("variance_of_means"))
+        variances = result.get("variance_of_means")
+        result["by_level"] = entry_of_levels(diagnosed.levels, variances, diagnosed.optimal_levels)
     result["aggregate"] = _aggregate(diagnosed)
     return result
 

@@ -34,17 +34,25 @@ def latents_used(rows: Sequence[Row]) -> Markup:
 def _levels(rows: Sequence[Row]) -> Markup:
     """The KL and the active units of each level of z."""
     lines = [
-        [label(row), f"z{part['level']}", part["dimensions"], shown(part["kl"]), _count(part["active_units"])]
+        [
+            label(row),
+            f"z{part['level']}",
+            part["dimensions"],
+            *(shown(part.get(name)) for name in ("kl", "optimal_kl")),
+            _count(part["active_units"]),
+        ]
         for row in rows
         for part in row["diagnostics"].get("by_level") or ()
     ]
     if not lines:
         return Markup()
     caption = (
-        "By level of z, the one next to x first: its part of the KL, nats, mean ± standard error over"
-        " datapoints; the parts add up to the rate"
+        "By level of z, the one next to x first: its part of the KL of q, and of that of q*, nats, mean ±"
+        " standard error over datapoints; the parts add up to the rate. Where q* has more of a level than q,"
+        " the encoder does not use it"
     )
-    return table(caption, ["split, family", "level", "dimensions", "KL", "active units"], lines, words=(1,))
+    head = ["split, family", "level", "dimensions", "KL", "KL of q*", "active units"]
+    return table(caption, head, lines, words=(1,))
 
 
 def _count(counted: Entry | None) -> str:
