@@ -73,6 +73,20 @@ class Exact(NamedTuple):
     elbo: Callable[[Params, Array, Array, Array], Array]
 
 
+class Given(NamedTuple):
+    """What a model of x given y has beside: a datapoint of it is the row [x_D, y_C].
+
+    data_dim, size                            D and C
+    mean(theta, z_K, y_C) -> x_D              E[x given z, y]
+    sample(theta, key, z_K, y_C) -> x_D       x ~ p(x given z, y)
+    """
+
+    data_dim: int
+    size: int
+    mean: Callable[[Params, Array, Array], Array]
+    sample: Callable[[Params, Key, Array, Array], Array]
+
+
 class LatentModel(NamedTuple):
     """p(x, z) = p(x given z) p(z), log-densities in nats.
 
@@ -95,6 +109,8 @@ class LatentModel(NamedTuple):
     levels                                     of a hierarchy, how many dimensions each level of z has, the
                                                one next to x first; () where z is one level
     log_prior_of_levels(theta, z_K) -> [L]     the parts of its log_prior, log p(z_l given z_{l+1}); or None
+    given                                      of a model of x given y, whose x_D here are rows [x_D, y_C] and
+                                               whose `sample` draws y too; else None
     """
 
     latent_dim: int
@@ -111,6 +127,7 @@ class LatentModel(NamedTuple):
     fast_log_prior: Callable[[Params, Array], Array] | None = None
     levels: tuple[int, ...] = ()
     log_prior_of_levels: Callable[[Params, Array], Array] | None = None
+    given: Given | None = None
 
 
 class GaussianGeometry(NamedTuple):

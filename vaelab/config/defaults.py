@@ -134,7 +134,8 @@ def learning() -> ConfigDict:
 def posterior() -> ConfigDict:
     """The families of q(z)."""
     config = ConfigDict()
-    # diagonal, full, cholesky, low_rank, householder, real_nvp, iaf; of a hierarchy per_level, bottom_up, top_down
+    # diagonal, full, cholesky, low_rank, householder, real_nvp, iaf; of a hierarchy also per_level,
+    # bottom_up, top_down
     config.family = "diagonal"
     config.rank = 5  # low_rank only
     config.num_reflections = 5  # householder only

@@ -9,6 +9,7 @@ import numpy as np
 
 from vaelab import data, model
 from vaelab.config import own
+from vaelab.config.condition import CONDITIONS, read_condition
 from vaelab.config.levels import read_levels
 from vaelab.config.section import Section
 from vaelab.data.sources import SPLITS
@@ -36,6 +37,9 @@ def linear_gaussian(section: Section) -> LatentModel:
     if section.value("name") != "linear_gaussian":
         raise section.error("name", "data.name=simulated needs model.name=linear_gaussian")
     section.section("prior").choice("name", LINEAR_PRIORS)
+    condition = section.section("condition")
+    if condition.choice("name", CONDITIONS):
+        raise condition.error("name", "data.name=simulated has no labels", fix="take none")
     sizes, read = read_levels(section)
     singular_values = section.numbers("singular_values", 0.0)
     if len(singular_values) != read:
@@ -127,15 +131,18 @@ def decoder_model(
         raise section.error("name", "must be decoder, or linear_gaussian with data.name=simulated")
     density = _likelihood(section.section("likelihood"), observation, dataset)
     latent_dim, (_, read) = section.integer("latent_dim", 1), read_levels(section)
+    condition = read_condition(section, dataset)
+    inputs = read + (0 if condition is None else condition.size)
     activation = section.choice("activation", networks.ACTIVATIONS)
     kind, layers = network(section, dataset.image_shape)
     shape, per_dim = dataset.image_shape, density.outputs_per_dim
-    decoder = computed(kind.decoder(read, shape, layers, per_dim, activation=activation))
-    own.check_network(section, decoder, read, per_dim * math.prod(shape))
+    decoder = computed(kind.decoder(inputs, shape, layers, per_dim, activation=activation))
+    own.check_network(section, decoder, inputs, per_dim * math.prod(shape))
     if density.learned:
         decoder = networks.with_constants(decoder, jnp.array(density.learned))
     affine = kind.affine_without_hidden and not layers.hidden
-    decoded = model.decoder_model(read, decoder, density, affine=affine)
+    decoded = model.decoder_model(inputs, decoder, density, affine=affine)
+    decoded = decoded if condition is None else model.conditioned(decoded, condition)
     return decoded if read == latent_dim else model.first_level(decoded, latent_dim)
 
 

@@ -26,6 +26,9 @@ def model() -> ConfigDict:
     config.likelihood.degrees_of_freedom = 5.0  # student_t only
     config.likelihood.num_components = 5  # discretized_logistic_mixture only: for each dimension
     config.prior = prior()
+    # p(x given y): y beside x in the encoder and beside z in the decoder
+    config.condition = ConfigDict({"name": "none"})  # none, label
+    config.condition.prior = False  # True: p(z given y) has a mean and a scale for each y
     return config
 
 

@@ -8,7 +8,7 @@ import os
 
 from vaelab.data import celeba, cifar10, digits, photo_patches, svhn, tfds
 from vaelab.data.arrays import from_arrays
-from vaelab.data.fingerprint import changes, described, fingerprint
+from vaelab.data.fingerprint import changes, described, fingerprint, label_counts
 from vaelab.data.observe import batch_indices, binarize, dequantize, identity, rescale
 from vaelab.data.own import OF_PYTHON, given, is_own, load_own, prepare_own
 from vaelab.data.rows import Examples
@@ -104,6 +104,7 @@ __all__ = [
     "given",
     "identity",
     "is_own",
+    "label_counts",
     "load",
     "load_own",
     "prepare_own",

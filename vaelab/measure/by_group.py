@@ -29,8 +29,14 @@ class Groups(NamedTuple):
     code_N: np.ndarray
 
 
-def groups(points: Measured, log_evidence_N: np.ndarray) -> dict[str, Groups]:
-    """The groups by what they are made: label, log_evidence, brightness; those that can be made."""
+def groups(points: Measured, log_evidence_N: np.ndarray, *, data_dim: int | None = None) -> dict[str, Groups]:
+    """The groups by what they are made: label, log_evidence, brightness; those that can be made.
+
+    data_dim: of rows [x, y], how many of their numbers are x.
+    """
+    if data_dim is not None:
+        inputs = points.inputs._replace(x_NxD=points.inputs.x_NxD[:, :data_dim])
+        points = points._replace(inputs=inputs)
     made = {
         "label": None if points.label_N is None else by_label(points.label_N),
         "log_evidence": by_quantile(log_evidence_N),

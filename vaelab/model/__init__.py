@@ -7,6 +7,7 @@ from typing import NamedTuple
 from vaelab.model import convolutional, networks
 from vaelab.model.autoregressive import autoregressive
 from vaelab.model.bounded import beta, clipped_gaussian, continuous_bernoulli
+from vaelab.model.condition import Condition, conditioned
 from vaelab.model.counts import LARGEST_COUNT, negative_binomial, poisson, zero_inflated_negative_binomial
 from vaelab.model.flow_prior import flow_prior
 from vaelab.model.hierarchy import hierarchy
@@ -176,6 +177,7 @@ __all__ = [
     "LIKELIHOODS",
     "NETWORKS",
     "PRIORS",
+    "Condition",
     "Likelihood",
     "LikelihoodEntry",
     "LinearGaussianParams",
@@ -183,6 +185,7 @@ __all__ = [
     "Prior",
     "PriorEntry",
     "bind",
+    "conditioned",
     "decoder_model",
     "first_level",
     "in_training",

@@ -50,6 +50,8 @@ LATER: dict[str, Any] = {
     "config.model.prior.num_layers": 4,
     "config.model.prior.hidden": 64,
     "config.model.prior.num_gaussians": 5,
+    "config.model.condition.name": "none",
+    "config.model.condition.prior": False,
     "config.model.prior.levels": [],
     "config.model.prior.reads": "first",
     "config.train.stop_after": 0,

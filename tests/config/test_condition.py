@@ -1,0 +1,123 @@
+"""What a model of a config is conditional on: rows of x and y, and what cannot be."""
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import digits_gap, linear_gaussian
+from tests.support.configs import changed, refused
+from vaelab import data
+from vaelab.config import condition as reading
+from vaelab.config import defaults
+from vaelab.config.experiment import build
+from vaelab.config.section import Section
+from vaelab.data.rows import Rows
+
+D = 3
+
+
+def dataset(**labels):
+    given = {"train": [0, 1, 1, 2], "validation": [0, 1], "test": [2, 0]} | labels
+    splits, start = {}, 0
+    for name, label in given.items():
+        pixels = np.uint8(np.arange(len(label) * D).reshape(-1, D) % 4)
+        index_N = start + np.arange(len(label), dtype=np.int32)
+        splits[name] = data.Split(pixels, np.array(label, np.int32), index_N)
+        start += len(label)
+    return data.DataSet("made", (D,), 3, splits)
+
+
+def section(name="label", prior=False):
+    config = defaults.model()
+    config.condition.name, config.condition.prior = name, prior
+    return Section(config, "config.model")
+
+
+def conditional(**changes):
+    config = digits_gap.get_config("smoke")
+    for name, value in {"model.condition.name": "label", **changes}.items():
+        changed(config, name, value)
+    return config
+
+
+def test_classes_are_those_of_the_training_data_as_often_as_they_are_there():
+    assert reading.read_condition(section("none"), dataset()) is None
+    read = reading.read_condition(section(prior=True), dataset())
+    assert (read.data_dim, read.frequency_C, read.in_prior) == (D, (0.25, 0.5, 0.25), True)
+    described = data.Description((D,), 3, (1, 2, 1))
+    assert reading.read_condition(section(prior=True), described) == read
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        ({"test": [2, 5]}, "name='label': test has the label 5, which no training example has"),
+        ({"train": [0, 2, 2, 2]}, "validation has the label 1, which no training example has"),
+        ({"validation": [0, -1]}, "needs a label of each example, and 1 of validation have none; take none"),
+        ({name: [-1, -1] for name in ("train", "validation", "test")}, "needs a label of each example"),
+        ({name: [0, 0] for name in ("train", "validation", "test")}, "needs labels of two classes or more"),
+    ],
+)
+def test_labels_that_cannot_be_a_condition_are_one_line(labels, says):
+    refused(lambda: reading.read_condition(section(), dataset(**labels)), says)
+
+
+def test_rows_are_x_as_it_is_observed_without_a_condition_and_y_beside_it():
+    made = dataset()
+    condition = reading.read_condition(section(), made)
+    rows = reading.with_condition(section(), made, condition).splits["train"]
+    np.testing.assert_array_equal(rows.pixels_NxD[:, :D], made.splits["train"].pixels_NxD)
+    np.testing.assert_array_equal(rows.pixels_NxD[:, D:].argmax(axis=1), rows.label_N)
+
+    def observe(key, pixels_D):
+        return data.dequantize(key, pixels_D, max_value=3)
+
+    row_R = reading.beside(observe, condition)(jax.random.key(1), rows.pixels_NxD[2])
+    x_D = observe(jax.random.key(1), made.splits["train"].pixels_NxD[2])
+    np.testing.assert_array_equal(row_R, np.concatenate([x_D, [0.0, 1.0, 0.0]]))
+    assert reading.beside(observe, None) is observe
+    assert reading.with_condition(section("none"), made, None) is made
+
+
+def test_examples_that_stay_on_the_disk_are_refused():
+    made = dataset()
+    train = made.splits["train"]
+    unread = Rows(lambda rows_M: train.pixels_NxD[rows_M], train.pixels_NxD.shape, np.uint8)
+    made.splits["train"] = train._replace(pixels_NxD=unread)
+    condition = reading.read_condition(section(), made)
+    refused(lambda: reading.with_condition(section(), made, condition), "raise data.memory_bytes")
+
+
+def test_an_experiment_has_y_in_encoder_decoder_and_prior():
+    plain = build(digits_gap.get_config("smoke"))
+    experiment = build(conditional(**{"model.condition.prior": True}))
+    theta = experiment.theta
+    assert theta["decoder"]["Dense_0"]["kernel"].shape[0] == 10 + 10
+    assert theta["shift_CxK"].shape == (10, 10)
+    psi = experiment.stages[0].system.regime.init(jax.random.key(0))
+    assert psi["Dense_0"]["kernel"].shape[0] == 64 + 10
+    one, other = (made.inputs["test"].x_NxD for made in (plain, experiment))
+    np.testing.assert_array_equal(other[:, :64], one)
+    np.testing.assert_array_equal(other[:, 64:].argmax(axis=1), experiment.labels["test"])
+    assert experiment.image_shape == (8, 8)
+    assert experiment.described == plain.described
+    assert set(build(conditional()).theta) == {"decoder"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"evaluate.splits": ("test", "corrupted")}, "y would be corrupted too"),
+        ({"model.prior.name": "vamp", "model.prior.num_components": 4}, "has pseudo-inputs x"),
+        ({"encoder.network": "convolutional"}, "takes images alone, and y is beside x; take mlp"),
+        ({"model.condition.name": "class"}, "unknown; there are none, label"),
+    ],
+)
+def test_what_has_no_meaning_beside_a_condition_is_refused(changes, says):
+    refused(lambda: build(conditional(**changes)), says)
+
+
+def test_simulated_data_of_the_config_have_no_condition():
+    config = linear_gaussian.get_config("smoke")
+    changed(config, "model.condition", {"name": "label"})
+    refused(lambda: build(config), "condition.name='label': data.name=simulated has no labels; take none")
