@@ -76,11 +76,13 @@ class Exact(NamedTuple):
 class Given(NamedTuple):
     """What a model of x given y has beside: a datapoint of it is the row [x_D, y_C].
 
+    kind                                      label, y one-hot; library_size, y the log of a total
     data_dim, size                            D and C
     mean(theta, z_K, y_C) -> x_D              E[x given z, y]
     sample(theta, key, z_K, y_C) -> x_D       x ~ p(x given z, y)
     """
 
+    kind: str
     data_dim: int
     size: int
     mean: Callable[[Params, Array, Array], Array]

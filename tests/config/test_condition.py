@@ -43,7 +43,8 @@ def conditional(**changes):
 def test_classes_are_those_of_the_training_data_as_often_as_they_are_there():
     assert reading.read_condition(section("none"), dataset()) is None
     read = reading.read_condition(section(prior=True), dataset())
-    assert (read.data_dim, read.frequency_C, read.in_prior) == (D, (0.25, 0.5, 0.25), True)
+    assert (read.kind, read.data_dim, read.weight_M, read.in_prior) == ("label", D, (0.25, 0.5, 0.25), True)
+    np.testing.assert_array_equal(read.values_MxC, np.eye(3))
     described = data.Description((D,), 3, (1, 2, 1))
     assert reading.read_condition(section(prior=True), described) == read
 
@@ -110,7 +111,7 @@ def test_an_experiment_has_y_in_encoder_decoder_and_prior():
         ({"evaluate.splits": ("test", "corrupted")}, "y would be corrupted too"),
         ({"model.prior.name": "vamp", "model.prior.num_components": 4}, "has pseudo-inputs x"),
         ({"encoder.network": "convolutional"}, "takes images alone, and y is beside x; take mlp"),
-        ({"model.condition.name": "class"}, "unknown; there are none, label"),
+        ({"model.condition.name": "class"}, "unknown; there are none, label, library_size"),
     ],
 )
 def test_what_has_no_meaning_beside_a_condition_is_refused(changes, says):
@@ -120,4 +121,40 @@ def test_what_has_no_meaning_beside_a_condition_is_refused(changes, says):
 def test_simulated_data_of_the_config_have_no_condition():
     config = linear_gaussian.get_config("smoke")
     changed(config, "model.condition", {"name": "label"})
-    refused(lambda: build(config), "condition.name='label': data.name=simulated has no labels; take none")
+    refused(lambda: build(config), "condition.name='label': data.name=simulated has none; take none")
+
+
+def counted(values=(), max_value=data.REAL):
+    """Counts of cells of 3 genes; values: of the last test cell."""
+    made = dataset()
+    for name, split in made.splits.items():
+        x_NxD = np.float32(split.pixels_NxD) + 1.0
+        if name == "test" and values:
+            x_NxD[-1] = values
+        made.splits[name] = split._replace(pixels_NxD=x_NxD)
+    return made._replace(max_value=max_value)
+
+
+def test_a_library_size_is_the_log_of_the_total_of_each_example():
+    made = counted()
+    read = reading.read_condition(section("library_size"), made)
+    totals_N = np.sum(made.splits["train"].pixels_NxD, axis=1)
+    assert (read.kind, read.data_dim, read.size, len(read.weight_M)) == ("library_size", D, 1, 100)
+    np.testing.assert_allclose(
+        np.exp([read.values_MxC[0][0], read.values_MxC[-1][0]]), np.sort(totals_N)[[0, -1]]
+    )
+    rows = reading.with_condition(section("library_size"), made, read)
+    np.testing.assert_allclose(np.exp(rows.splits["train"].pixels_NxD[:, D]), totals_N, rtol=1e-6)
+    assert reading.read_condition(section("library_size"), rows) == read  # of x alone, whatever stands beside
+
+
+@pytest.mark.parametrize(
+    ("made", "prior", "says"),
+    [
+        (counted((0.0, 0.0, 0.0)), False, "needs a count in each example, and 1 of test have none; leave"),
+        (counted(max_value=3), False, "is of counts, and these data are levels"),
+        (counted(), True, "is for labels: a library size scales x"),
+    ],
+)
+def test_a_library_size_that_cannot_be_is_one_line(made, prior, says):
+    refused(lambda: reading.read_condition(section("library_size", prior), made), says)

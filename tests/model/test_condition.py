@@ -13,13 +13,15 @@ from vaelab import model as models
 from vaelab import posterior
 from vaelab.inference.solver import natural_gradient, stochastic_gradient
 from vaelab.measure.fit import InferenceSettings, fit_locally
-from vaelab.model import Condition, conditioned, hierarchy, networks
+from vaelab.model import Condition, conditioned, hierarchy, networks, with_library_size
+from vaelab.model.counts import poisson
 from vaelab.model.latent import first_level, with_prior
 from vaelab.model.likelihood import gaussian_one_variance
 from vaelab.objective.elbo import stick_the_landing
 
 K, D, FREQUENCY = 3, 4, (0.5, 0.2, 0.3)
 C = len(FREQUENCY)
+CLASSES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 DENSITY = gaussian_one_variance(min_variance=1e-3)
 
 
@@ -27,7 +29,7 @@ def made(in_prior, K=K):
     decoder = networks.mlp_decoder(K + C, (), D, activation=jnp.tanh)
     decoder = networks.with_constants(decoder, jnp.array(DENSITY.learned))
     affine = models.decoder_model(K + C, decoder, DENSITY, affine=True)
-    return conditioned(affine, Condition(D, FREQUENCY, in_prior))
+    return conditioned(affine, Condition("label", D, CLASSES, FREQUENCY, in_prior))
 
 
 def moved(model, seed=1):
@@ -123,7 +125,7 @@ def solver(family):
 
 
 def test_the_gaps_are_those_of_the_closed_form_of_each_y():
-    """log p(x given y) - L[q*] = 1/2 (sum log Lam_ii - log|Lam|), Lam of this y: another s(y), another gap."""
+    """1/2 (sum log Lam_ii - log|Lam|), Lam of this y: another s(y), another gap."""
     model, family = made(True), posterior.diagonal(K)
     theta, random = moved(model), np.random.default_rng(6)
     row_NxR = np.float32([np.concatenate([random.normal(size=D), y_C]) for y_C in np.eye(C)])
@@ -162,3 +164,29 @@ def test_a_map_of_z_for_each_y_leaves_the_bounds_of_a_family_as_they_are(name):
     prior_covariance = np.diag(np.float64(scale_K) ** 2)
     kl = oracles.gaussian_kl(mean_z, scale_z @ scale_z.T, np.float64(shift_K), prior_covariance)
     np.testing.assert_allclose(elbo_u, log_p - kl, rtol=1e-4)
+
+
+def test_a_library_size_multiplies_parts_that_add_up_to_one():
+    network = networks.mlp_decoder(2, (4,), 2 * D, activation=jnp.tanh)
+    decoder = with_library_size(network, 2, D)
+    params, z_K = decoder.init(jax.random.key(0)), np.float32([0.3, -1.2])
+    own_Q = np.float64(network.apply(params, z_K))
+    for size in (1.0, 40.0, 3000.0):
+        out_Q = np.float64(decoder.apply(params, np.append(z_K, np.float32(np.log(size)))))
+        parts_D = np.exp(own_Q[:D]) / np.sum(np.exp(own_Q[:D]))
+        np.testing.assert_allclose(np.exp(out_Q[:D]), size * parts_D, rtol=1e-4)
+        np.testing.assert_allclose(out_Q[D:], own_Q[D:], rtol=1e-6)
+    density = poisson()
+    model = conditioned(
+        models.decoder_model(3, decoder._replace(apply=lambda p, zy: decoder.apply(p, zy)[:D]), density),
+        Condition("library_size", D, ((np.log(50.0),), (np.log(200.0),)), (0.5, 0.5)),
+    )
+    theta = model.init(jax.random.key(1))
+    keys = jax.random.split(jax.random.key(2), 2000)
+    row_SxR = np.float64(jax.jit(jax.vmap(lambda key: models.simulate(model, theta, key)[1]))(keys))
+    for size in (50.0, 200.0):
+        of_size = np.isclose(row_SxR[:, D], np.log(size))
+        assert 0.4 < np.mean(of_size) < 0.6
+        # The total of independent Poisson counts is Poisson of l, whatever z.
+        oracles.assert_mean(np.sum(row_SxR[of_size, :D], axis=1), size)
+        oracles.assert_mean((np.sum(row_SxR[of_size, :D], axis=1) - size) ** 2, size)

@@ -87,7 +87,7 @@ def test_what_is_loaded_takes_y_beside_x_and_z(loaded):
         (10, "y=10: a label is an integer from 0 to 9"),
         (-1, "y=-1: a label is an integer from 0 to 9"),
         (0.5, "a label is an integer from 0 to 9"),
-        ([1, 2, 3], "y has the shape (3,): give one label, or one for each datapoint"),
+        ([1, 2, 3], "y has the shape (3,): give one, or one for each datapoint"),
     ],
 )
 def test_labels_outside_of_the_range_of_y_are_one_line(loaded, y, says):
@@ -103,9 +103,9 @@ def test_labels_outside_of_the_range_of_y_are_one_line(loaded, y, says):
 
 
 def test_y_is_asked_for_where_there_is_one(loaded):
-    with pytest.raises(ConfigError, match="conditional on a label: give y=, from 0 to 9"):
+    with pytest.raises(ConfigError, match="conditional: give y=; a label is an integer from 0 to 9"):
         loaded.encode(np.zeros(64))
-    with pytest.raises(ConfigError, match="conditional on a label: give y=, from 0 to 9"):
+    with pytest.raises(ConfigError, match="conditional: give y=; a label is an integer from 0 to 9"):
         loaded.decode(np.zeros(2))
 
 

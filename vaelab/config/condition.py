@@ -13,25 +13,53 @@ from vaelab.config.section import Section
 from vaelab.data.rows import Rows
 from vaelab.model import Condition
 
-CONDITIONS = {"none": False, "label": True}
+CONDITIONS = {"none": None, "label": "label", "library_size": "library_size"}
+QUANTILES = 100  # of the library sizes of the training data, from which they are drawn
 Observe = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def read_condition(section: Section, described: Any) -> Condition | None:
     """The condition of a section `model`; None for none. described: the data, or what is known of them.
 
-    Raises ConfigError where the data have no labels, or one in another split that no training example has.
+    Raises ConfigError where the data have no labels, or one in another split that no training example has, or
+    have an example without any count.
     """
     own = section.section("condition")
-    of_label, in_prior = own.choice("name", CONDITIONS), own.boolean("prior")
-    if not of_label:
+    kind, in_prior = own.choice("name", CONDITIONS), own.boolean("prior")
+    if kind is None:
         return None
+    data_dim = math.prod(described.image_shape)
+    if kind == "library_size":
+        return _of_library_size(own, described, data_dim, in_prior=in_prior)
     counts = _counts(own, described) if isinstance(described, data.DataSet) else described.label_counts
     if len(counts) < 2:
         raise own.error("name", "needs labels of two classes or more", fix="take none, or data with labels")
-    total = sum(counts)
-    frequency_C = tuple(count / total for count in counts)
-    return Condition(math.prod(described.image_shape), frequency_C, in_prior)
+    total, classes = sum(counts), np.eye(len(counts))
+    values = tuple(map(tuple, classes.tolist()))
+    return Condition(kind, data_dim, values, tuple(count / total for count in counts), in_prior)
+
+
+def _of_library_size(section: Section, described: Any, data_dim: int, *, in_prior: bool) -> Condition:
+    """That of log l = log sum_j x_j; of a run that is loaded without the ones to draw from."""
+    if in_prior:
+        raise section.error("prior", "is for labels: a library size scales x, and says nothing of z")
+    if not isinstance(described, data.DataSet):
+        return Condition("library_size", data_dim, ((0.0,),), (1.0,))
+    if described.max_value != data.REAL:
+        raise section.error("name", "is of counts, and these data are levels", fix="take none")
+    for name, split in described.splits.items():
+        empty = int(np.sum(_totals(split, data_dim) <= 0.0))
+        if empty:
+            line = f"needs a count in each example, and {empty} of {name} have none"
+            raise section.error("name", line, fix="leave them out of the data")
+    quantiles = np.quantile(_totals(described.splits["train"], data_dim), np.linspace(0, 1, QUANTILES))
+    values = tuple((float(value),) for value in np.log(quantiles))
+    return Condition("library_size", data_dim, values, (1.0 / QUANTILES,) * QUANTILES)
+
+
+def _totals(split: data.Split, data_dim: int) -> np.ndarray:
+    """The sum of x of each example; its rows may have y already."""
+    return np.sum(np.asarray(split.pixels_NxD)[:, :data_dim], axis=1, dtype=np.float64)
 
 
 def _counts(section: Section, dataset: data.DataSet) -> list[int]:
@@ -59,7 +87,10 @@ def with_condition(section: Section, dataset: data.DataSet, condition: Condition
         if isinstance(split.pixels_NxD, Rows):
             line = "puts y beside x in the memory, and these data stay on the disk"
             raise section.section("condition").error("name", line, fix="raise data.memory_bytes")
-        y_NxC = np.eye(condition.size, dtype=split.pixels_NxD.dtype)[split.label_N]
+        if condition.kind == "label":
+            y_NxC = np.eye(condition.size, dtype=split.pixels_NxD.dtype)[split.label_N]
+        else:
+            y_NxC = np.float32(np.log(_totals(split, condition.data_dim)))[:, None]
         splits[name] = split._replace(pixels_NxD=np.concatenate([split.pixels_NxD, y_NxC], axis=1))
     return dataset._replace(splits=splits)
 

@@ -38,8 +38,8 @@ def linear_gaussian(section: Section) -> LatentModel:
         raise section.error("name", "data.name=simulated needs model.name=linear_gaussian")
     section.section("prior").choice("name", LINEAR_PRIORS)
     condition = section.section("condition")
-    if condition.choice("name", CONDITIONS):
-        raise condition.error("name", "data.name=simulated has no labels", fix="take none")
+    if condition.choice("name", CONDITIONS) is not None:
+        raise condition.error("name", "data.name=simulated has none", fix="take none")
     sizes, read = read_levels(section)
     singular_values = section.numbers("singular_values", 0.0)
     if len(singular_values) != read:
@@ -132,7 +132,8 @@ def decoder_model(
     density = _likelihood(section.section("likelihood"), observation, dataset)
     latent_dim, (_, read) = section.integer("latent_dim", 1), read_levels(section)
     condition = read_condition(section, dataset)
-    inputs = read + (0 if condition is None else condition.size)
+    of_library = condition is not None and condition.kind == "library_size"
+    inputs = read if condition is None or of_library else read + condition.size
     activation = section.choice("activation", networks.ACTIVATIONS)
     kind, layers = network(section, dataset.image_shape)
     shape, per_dim = dataset.image_shape, density.outputs_per_dim
@@ -140,7 +141,12 @@ def decoder_model(
     own.check_network(section, decoder, inputs, per_dim * math.prod(shape))
     if density.learned:
         decoder = networks.with_constants(decoder, jnp.array(density.learned))
-    affine = kind.affine_without_hidden and not layers.hidden
+    affine = kind.affine_without_hidden and not layers.hidden and not of_library
+    if of_library:
+        if density.name not in LIKELIHOODS or LIKELIHOODS[density.name].support != "counts":
+            line = f"needs a likelihood of counts, and {density.name} is none"
+            raise section.section("condition").error("name", line, fix="take negative_binomial")
+        decoder, inputs = model.with_library_size(decoder, read, math.prod(shape)), read + 1
     decoded = model.decoder_model(inputs, decoder, density, affine=affine)
     decoded = decoded if condition is None else model.conditioned(decoded, condition)
     return decoded if read == latent_dim else model.first_level(decoded, latent_dim)

@@ -27,8 +27,9 @@ def model() -> ConfigDict:
     config.likelihood.num_components = 5  # discretized_logistic_mixture only: for each dimension
     config.prior = prior()
     # p(x given y): y beside x in the encoder and beside z in the decoder
-    config.condition = ConfigDict({"name": "none"})  # none, label
-    config.condition.prior = False  # True: p(z given y) has a mean and a scale for each y
+    # none; label; library_size, the total of counts x, which the decoder's parts of it are multiplied with
+    config.condition = ConfigDict({"name": "none"})
+    config.condition.prior = False  # label only; True: p(z given y) has a mean and a scale for each y
     return config
 
 

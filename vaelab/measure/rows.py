@@ -165,9 +165,7 @@ def _beside(
     """What a row has beside its gaps: groups of datapoints, what its q carry, where its gaps sit, bits."""
     fitted, has_encoder = outcome.fits[name], name in subject.amortized
     measured = gap.Gap(fitted.elbo_start.value, fitted.elbo_optimal.value, outcome.evidence.log_evidence)
-    given = subject.model.given
-    data_dim = None if given is None else given.data_dim
-    made = by_group.groups(outcome.points, outcome.evidence.log_evidence, data_dim=data_dim)
+    made = by_group.groups(outcome.points, outcome.evidence.log_evidence, given=subject.model.given)
     errors = _errors(fitted, outcome.evidence)
     beside = by_group.entries(measured, averaged_N, made, has_encoder=has_encoder, errors=errors)
     if name in outcome.diagnostics:

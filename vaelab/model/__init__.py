@@ -7,7 +7,7 @@ from typing import NamedTuple
 from vaelab.model import convolutional, networks
 from vaelab.model.autoregressive import autoregressive
 from vaelab.model.bounded import beta, clipped_gaussian, continuous_bernoulli
-from vaelab.model.condition import Condition, conditioned
+from vaelab.model.condition import Condition, conditioned, with_library_size
 from vaelab.model.counts import LARGEST_COUNT, negative_binomial, poisson, zero_inflated_negative_binomial
 from vaelab.model.flow_prior import flow_prior
 from vaelab.model.hierarchy import hierarchy
@@ -201,5 +201,6 @@ __all__ = [
     "mixture_linear_gaussian_posterior",
     "simulate",
     "standard_normal_log_prob",
+    "with_library_size",
     "with_prior",
 ]

@@ -12,23 +12,40 @@ import jax
 import jax.numpy as jnp
 
 from vaelab.model.prior import standard_normal
-from vaelab.types import Array, Given, Key, LatentModel, Params
+from vaelab.types import Array, Given, Key, LatentModel, Network, Params
 
 
 class Condition(NamedTuple):
     """y of a data set: the first data_dim numbers of a row are x, the others y.
 
-    frequency_C: how often each class is in the training data, for y that are drawn; y is one-hot.
-    in_prior: whether p(z given y) has a mean and a scale for each y.
+    kind: label, one-hot, or library_size, the log of the total of x
+    values_MxC, weight_M: the y that are drawn with x, and how often each
+    in_prior: whether p(z given y) has a mean and a scale for each y
     """
 
+    kind: str
     data_dim: int
-    frequency_C: tuple[float, ...]
-    in_prior: bool
+    values_MxC: tuple[tuple[float, ...], ...]
+    weight_M: tuple[float, ...]
+    in_prior: bool = False
 
     @property
     def size(self) -> int:
-        return len(self.frequency_C)
+        return len(self.values_MxC[0])
+
+
+def with_library_size(network: Network, latent_dim: int, data_dim: int) -> Network:
+    """A decoder of [z_K, log l] for likelihoods of counts: log rate = log l + log softmax(its own of z).
+
+    l times a part of each dimension, and the parts add up to 1. (Lopez et al. 2018.)
+    """
+
+    def apply(params: Params, zy: Array) -> Array:
+        out_Q = network.apply(params, zy[:latent_dim])
+        log_rate_D = zy[latent_dim] + jax.nn.log_softmax(out_Q[:data_dim])
+        return jnp.concatenate([log_rate_D, out_Q[data_dim:]])
+
+    return network._replace(apply=apply)
 
 
 def conditioned(model: LatentModel, condition: Condition) -> LatentModel:
@@ -60,8 +77,8 @@ def conditioned(model: LatentModel, condition: Condition) -> LatentModel:
 
     def sample(theta: Params, key: Key, z_K: Array) -> Array:
         key_x, key_y = jax.random.split(key)
-        label = jax.random.categorical(key_y, jnp.log(jnp.array(condition.frequency_C)))
-        y_C = jax.nn.one_hot(label, size)
+        m = jax.random.categorical(key_y, jnp.log(jnp.array(condition.weight_M)))
+        y_C = jnp.array(condition.values_MxC)[m]
         return jnp.concatenate([sample_of(theta, key_x, z_K, y_C), y_C])
 
     return LatentModel(
@@ -75,5 +92,5 @@ def conditioned(model: LatentModel, condition: Condition) -> LatentModel:
         concavity=(lambda theta, row_R: jnp.eye(K)) if model.concavity else None,
         sample_prior=prior.sample,
         prior=prior.name,
-        given=Given(D, size, mean, sample_of),
+        given=Given(condition.kind, D, size, mean, sample_of),
     )

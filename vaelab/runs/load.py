@@ -69,18 +69,18 @@ class FinishedRun:
     def decode(self, z: Any, *, y: Any = None) -> Array:
         """E[x given z], [D] or [N, D], at z, [K] or [N, K]."""
         z = jnp.asarray(z, jnp.float32)
-        of_y = () if self.model.given is None and y is None else (self._one_hot(y, z),)
+        of_y = () if self.model.given is None and y is None else (self._as_y(y, z),)
         return _mapped(_decode, (self.model,), self.theta, z, *of_y)
 
     def sample(self, key: Key, n: int, *, y: Any = None) -> Array:
         """x_NxD: n draws from the model, z ~ p(z) and x ~ p(x given z).
 
-        y: a label, or [N]; without it a conditional model draws them, as often as in the training data.
+        y: one, or [N]; without labels a conditional model draws them, as often as in the training data.
         """
         keys_N = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(n))
-        if y is None:
+        if y is None and (self.model.given is None or self.model.given.kind == "label"):
             return _compiled(_sample, (self.model,), (None, 0))(self.theta, keys_N)
-        y_NxC = self._one_hot(y, keys_N[:, None])
+        y_NxC = self._as_y(y, keys_N[:, None])
         return _compiled(_sample_given, (self.model,), (None, 0, 0))(self.theta, keys_N, y_NxC)
 
     def log_likelihood(self, x: Any, z: Any, *, y: Any = None) -> Array:
@@ -97,21 +97,31 @@ class FinishedRun:
         x = self._flat(x)
         if self.model.given is None and y is None:
             return x
-        return jnp.concatenate([x, self._one_hot(y, x)], axis=-1)
+        return jnp.concatenate([x, self._as_y(y, x)], axis=-1)
 
-    def _one_hot(self, y: Any, like: Array) -> Array:
-        """y_C, or y_NxC where `like` has a leading N, of a label or N of them."""
+    def _as_y(self, y: Any, like: Array) -> Array:
+        """y_C, or y_NxC where `like` has a leading N, of one label, or library size, or N of them."""
         given = self.model.given
         if given is None:
             raise ConfigError("this model is not conditional on any y: leave it out")
+        of_label = given.kind == "label"
+        what = (
+            f"a label is an integer from 0 to {given.size - 1}" if of_label else "a library size is above 0"
+        )
         if y is None:
-            raise ConfigError(f"this model is conditional on a label: give y=, from 0 to {given.size - 1}")
-        label = np.asarray(y)
-        if label.dtype.kind not in "iu" or label.min() < 0 or label.max() >= given.size:
-            raise ConfigError(f"y={y!r}: a label is an integer from 0 to {given.size - 1}")
-        if label.ndim > like.ndim - 1 or label.shape not in ((), like.shape[:-1]):
-            raise ConfigError(f"y has the shape {label.shape}: give one label, or one for each datapoint")
-        return jnp.asarray(np.eye(given.size, dtype=np.float32)[np.broadcast_to(label, like.shape[:-1])])
+            raise ConfigError(
+                f"this model is conditional on a {given.kind.replace('_', ' ')}: give y=; {what}"
+            )
+        value = np.asarray(y)
+        if value.dtype.kind not in ("iu" if of_label else "iuf") or not np.all(
+            (value >= 0) & (value < given.size) if of_label else (value > 0) & np.isfinite(value)
+        ):
+            raise ConfigError(f"y={y!r}: {what}")
+        if value.ndim > like.ndim - 1 or value.shape not in ((), like.shape[:-1]):
+            raise ConfigError(f"y has the shape {value.shape}: give one, or one for each datapoint")
+        value = np.broadcast_to(value, like.shape[:-1])
+        y_C = np.eye(given.size)[value] if of_label else np.log(np.float64(value))[..., None]
+        return jnp.asarray(y_C, jnp.float32)
 
     def _flat(self, x: Any) -> Array:
         """x_D or x_NxD; images are flattened row by row."""

@@ -9,7 +9,12 @@ from vaelab.report.page.markup import Markup, join, table, tag
 from vaelab.report.page.summary import TITLES, Row, detailed, label, shown
 from vaelab.report.quantities import HTML, LEVEL_GAPS
 
-KINDS = {"label": "label", "log_evidence": "log p(x)", "brightness": "brightness, the mean of x"}
+KINDS = {
+    "label": "label",
+    "log_evidence": "log p(x)",
+    "library_size": "library size",
+    "brightness": "brightness, the mean of x",
+}
 GAPS = ("amortization_gap", "approximation_gap")
 
 
