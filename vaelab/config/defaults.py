@@ -174,7 +174,6 @@ def inference() -> ConfigDict:
     config.max_rounds = 3  # of the loop below, for datapoints that have not converged before
     config.tolerance = 0.05  # nats
     config.modes = modes()
-    # diagonal and per_level, which the posterior's correlations are slow for.
     config.diagonal = local_loop(40, "elbo", optimizer("quasi_newton", learning_rate=0.5, schedule="cosine"))
     # The other Gaussian families.
     config.gaussian = local_loop(

@@ -60,7 +60,7 @@ FAMILIES: dict[str, FamilyEntry] = {
     "householder": FamilyEntry(
         householder, "gaussian", 20, ("num_reflections",), sizes_up_to_latent_dim=True
     ),
-    "per_level": FamilyEntry(per_level, "diagonal", 25, outputs=lambda K: K + K**2 // 2, of_levels=True),
+    "per_level": FamilyEntry(per_level, "gaussian", 25, outputs=lambda K: K + K**2 // 2, of_levels=True),
     "real_nvp": FamilyEntry(real_nvp, "flow", 0, _FLOW_SIZES, min_latent_dim=2),
     "iaf": FamilyEntry(iaf, "flow", 0, _FLOW_SIZES, min_latent_dim=2),
     "bottom_up": FamilyEntry(bottom_up, "flow", 0, ("flow.hidden",), of_levels=True),
