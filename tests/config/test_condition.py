@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import digits_gap, linear_gaussian
+from experiments import counts, digits_gap, linear_gaussian
 from tests.support.configs import changed, refused
 from vaelab import data
 from vaelab.config import condition as reading
@@ -158,3 +158,27 @@ def test_a_library_size_is_the_log_of_the_total_of_each_example():
 )
 def test_a_library_size_that_cannot_be_is_one_line(made, prior, says):
     refused(lambda: reading.read_condition(section("library_size", prior), made), says)
+
+
+def test_logarithms_of_counts_are_for_counts():
+    refused(lambda: build(conditional(**{"encoder.log1p": True})), "log1p=True: is for likelihoods of counts")
+    simulated = changed(linear_gaussian.get_config("smoke"), "encoder.log1p", True)
+    refused(lambda: build(simulated), "log1p=True: is for likelihoods of counts; take False")
+
+
+def test_cells_have_their_library_size_in_encoder_and_decoder():
+    config = counts.get_config("smoke")
+    with config.unlocked():
+        del config["sweep"]
+    experiment = build(changed(config, "model.condition.name", "library_size"))
+    row_NxR = experiment.inputs["test"].x_NxD
+    np.testing.assert_allclose(np.exp(row_NxR[:, -1]), np.sum(row_NxR[:, :-1], axis=1), rtol=1e-5)
+    model, theta = experiment.latent_model, experiment.theta
+    y_C = row_NxR[0, -1:]
+    mean_D = np.float64(model.given.mean(theta, np.ones(10, np.float32), y_C))
+    assert np.sum(mean_D) == pytest.approx(np.exp(y_C[0]), rel=1e-4)
+    psi = experiment.stages[0].system.regime.init(jax.random.key(0))
+    assert psi["Dense_0"]["kernel"].shape == (81, 128)
+    changed(config, "model.likelihood.name", "gaussian")
+    config.encoder.log1p = False
+    refused(lambda: build(config), "needs a likelihood of counts, and gaussian is none; take negative_bin")

@@ -11,7 +11,7 @@ import numpy as np
 from vaelab import data
 from vaelab.config.section import Section
 from vaelab.data.rows import Rows
-from vaelab.model import Condition
+from vaelab.model import LIKELIHOODS, Condition
 
 CONDITIONS = {"none": None, "label": "label", "library_size": "library_size"}
 QUANTILES = 100  # of the library sizes of the training data, from which they are drawn
@@ -131,3 +131,14 @@ def check_condition(top: Section, condition: Condition | None) -> None:
         )
     if prior.value("name") == "vamp":
         raise prior.error("name", "has pseudo-inputs x, and with model.condition an encoder takes y too")
+
+
+def check_log1p(top: Section) -> None:
+    """Raises ConfigError where an encoder would take the logarithm of what is no count."""
+    section = top.section("encoder")
+    if not section.boolean("log1p"):
+        return
+    simulated = top.section("data").value("name") == "simulated"
+    name = "gaussian" if simulated else top.section("model").section("likelihood").value("name")
+    if name not in LIKELIHOODS or LIKELIHOODS[name].support != "counts":
+        raise section.error("log1p", "is for likelihoods of counts", fix="take False")

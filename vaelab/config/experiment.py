@@ -14,6 +14,7 @@ from vaelab import data
 from vaelab.config.condition import (
     beside,
     check_condition,
+    check_log1p,
     input_shape,
     read_condition,
     with_condition,
@@ -102,6 +103,7 @@ def build(config: Any, given: Any = None) -> Experiment:
         observe = observation(data_section, dataset)
     as_read = dataset
     latent_model = read_model(top, dataset, _as_it_is)
+    check_log1p(top)
     check_objective(top.section("objective"), latent_model)
     # Checked before any parameter is made, as there may be too many for the memory.
     train = train_settings(top)

@@ -78,6 +78,7 @@ def encoder(
     settings = {"activation": activation, "output_scale": output_scale}
     local = computed(kind.encoder(image_shape, layers, init_P[:size], **settings))
     own.check_network(section, local, math.prod(image_shape), size)
+    local = networks.of_log1p(local) if section.boolean("log1p") else local
     of_encoder = family.shared_size and family.shared_of is None
     return networks.with_shared(local, init_P[size:]) if of_encoder else local
 

@@ -43,6 +43,7 @@ LATER: dict[str, Any] = {
     "config.model.convolution": "products",
     "config.encoder.residual": 0,
     "config.encoder.convolution": "products",
+    "config.encoder.log1p": False,
     "config.model.prior.name": "standard_normal",
     "config.model.prior.num_components": 500,
     "config.model.prior.pseudo_inputs": "data",
