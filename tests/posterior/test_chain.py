@@ -160,7 +160,15 @@ def test_the_best_member_has_the_gap_of_its_closed_form(name):
     family = FAMILIES[name]
     phi_NxP = np.tile(np.asarray(ravel_pytree(of_model(family, THETA, family.init()))[0]), (N, 1))
     fit = fit_locally(
-        MODEL, family, settings(1500), THETA, (X_NxD, np.arange(N)), phi_NxP, jax.random.key(7), chunk_size=N
+        MODEL,
+        family,
+        settings(1500),
+        THETA,
+        (X_NxD, np.arange(N)),
+        phi_NxP,
+        jax.random.key(7),
+        starts=("prior",),
+        chunk_size=N,
     )
     log_evidence_N = np.array([EXACT.log_evidence(x_D) for x_D in X_NxD])
     gap_N = log_evidence_N - np.float64(fit.elbo_optimal.value)
