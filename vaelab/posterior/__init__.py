@@ -67,8 +67,12 @@ FAMILIES: dict[str, FamilyEntry] = {
     "top_down": FamilyEntry(top_down, "flow", 0, of_levels=True, of_prior=True),
 }
 
+OF_ANY_MODEL = {name: entry for name, entry in FAMILIES.items() if not entry.of_levels}
+"""The families that ask for nothing of the model but its latent_dim."""
+
 __all__ = [
     "FAMILIES",
+    "OF_ANY_MODEL",
     "FamilyEntry",
     "bottom_up",
     "cholesky",
