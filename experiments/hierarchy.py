@@ -23,7 +23,7 @@ datapoint, uses them as little, in the diagonal and in the full family. Nor do t
 0.04 ± 0.03 above one level's, within its interval of 0.12. What q loses across levels is a tenth of what it
 loses within z1, and the 0.002 of one level, where there is nothing across, is what fits are short of.
 
-Variants: smoke; top_down, an encoder that shares the prior's conditionals (Sonderby et al. 2016; not measured).
+Variants: smoke; top_down, an encoder that shares the conditionals (Sonderby et al. 2016; not measured).
 """
 
 from vaelab.config import defaults
