@@ -6,8 +6,9 @@ import pytest
 
 from experiments import digits_gap, linear_gaussian
 from tests.support.configs import changed, refused
+from vaelab import data
 from vaelab.config import defaults
-from vaelab.config.experiment import build
+from vaelab.config.experiment import build, read_model
 from vaelab.config.levels import Levels, read_levels
 from vaelab.config.section import Section
 
@@ -49,14 +50,17 @@ def test_levels_that_cannot_be_are_one_line(prior, says):
 
 def test_the_decoder_has_as_many_inputs_as_it_reads_and_the_families_all_of_z():
     families = {"inference.families": ("diagonal", "per_level"), "posterior.family": "per_level"}
-    for reads, size in (("first", 7), ("all", 10)):
-        experiment = build(hierarchical(**families, **{"model.prior.reads": reads}))
-        assert experiment.latent_model.levels == (7, 3)
-        assert experiment.theta["likelihood"]["Dense_0"]["kernel"].shape[0] == size
-        assert experiment.theta["prior"]["level_1"]["weight_JxK"].shape == (3, 7)
-        made = experiment.families
-        assert {name: family.latent_dim for name, family in made.items()} == {"per_level": 10, "diagonal": 10}
-        assert made["per_level"].param_size == 2 * 10 + 21 + 3
+    experiment = build(hierarchical(**families))
+    assert experiment.latent_model.levels == (7, 3)
+    assert experiment.theta["likelihood"]["Dense_0"]["kernel"].shape[0] == 7
+    assert experiment.theta["prior"]["level_1"]["weight_JxK"].shape == (3, 7)
+    made = experiment.families
+    assert {name: family.latent_dim for name, family in made.items()} == {"per_level": 10, "diagonal": 10}
+    assert made["per_level"].param_size == 2 * 10 + 21 + 3
+    top = Section(hierarchical(**{"model.prior.reads": "all"}))
+    model = read_model(top, data.describe("digits"), lambda network: network)
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    assert shapes["likelihood"]["Dense_0"]["kernel"].shape[0] == 10
 
 
 def test_an_affine_decoder_of_the_first_level_is_still_concave_and_its_mean_reads_nothing_else():

@@ -34,9 +34,9 @@ def test_its_parts_are_the_densities_of_the_levels_given_the_one_above():
     params, z_K = moved(), np.random.default_rng(2).normal(size=K)
     below = [factor(params[f"level_{l + 1}"], z_K[AT[l + 1]], z_K[AT[l]]) for l in range(2)]
     exact = [*below, oracles.log_normal(z_K[AT[2]], np.zeros(1), np.eye(1))]
-    got_L = PRIOR.log_prob_of_levels(params, np.float32(z_K))
+    got_L = jax.jit(PRIOR.log_prob_of_levels)(params, np.float32(z_K))
     np.testing.assert_allclose(got_L, exact, rtol=1e-5)
-    np.testing.assert_allclose(PRIOR.log_prob(params, np.float32(z_K)), np.sum(exact), rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(PRIOR.log_prob)(params, np.float32(z_K)), np.sum(exact), rtol=1e-5)
 
 
 def test_a_sample_is_drawn_from_the_top_down():
@@ -79,7 +79,7 @@ def test_one_level_is_standard_and_linear_levels_alone_are_concave():
     np.testing.assert_allclose(one.log_prob({}, z_K), standard_normal_log_prob(z_K), rtol=1e-6)
     linear = hierarchy(K, levels=LEVELS, hidden=0)
     params = moved(linear)
-    hessian = -jax.hessian(linear.log_prob, argnums=1)(params, jnp.ones(K))
+    hessian = -jax.jit(jax.hessian(linear.log_prob, argnums=1))(params, jnp.ones(K))
     np.testing.assert_allclose(linear.concavity(params), hessian, rtol=1e-4, atol=1e-4)
     assert PRIOR.concavity is None
 

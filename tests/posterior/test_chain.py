@@ -162,7 +162,7 @@ def test_the_best_member_has_the_gap_of_its_closed_form(name):
     fit = fit_locally(
         MODEL,
         family,
-        settings(1500),
+        settings(1500 if name == "top_down" else 700),
         THETA,
         (X_NxD, np.arange(N)),
         phi_NxP,

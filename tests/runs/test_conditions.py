@@ -13,6 +13,8 @@ from experiments import digits_gap
 from tests.support.configs import changed
 from vaelab.types import ConfigError
 
+pytestmark = pytest.mark.slow  # a training and a fit of every datapoint
+
 SETTINGS = {
     "model.condition.name": "label",
     "model.condition.prior": True,
