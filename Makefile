@@ -39,8 +39,8 @@ docs: $(READY)
 # JOBS at a time, one thread each, but for those that take times.
 # NAME@VARIANT goes to runs/NAME_VARIANT; the longest are first, so that the end is even.
 JOBS ?= 2
-SWEEPS = encoder_capacity decoder_capacity training_set_size posterior_family kl_warmup latent_dim priors rate_distortion \
-	mean_field_vs_encoder
+SWEEPS = encoder_capacity decoder_capacity training_set_size posterior_family kl_warmup latent_dim priors hierarchy counts \
+	rate_distortion mean_field_vs_encoder
 TIMING = mean_field_vs_encoder@timing
 STUDIES = inference_suboptimality \
 	$(addprefix mean_field_vs_encoder@,mnist mnist$(comma)equal_time equal_time stopped long full) $(SWEEPS) \

@@ -73,6 +73,22 @@ class Exact(NamedTuple):
     elbo: Callable[[Params, Array, Array, Array], Array]
 
 
+class Given(NamedTuple):
+    """What a model of x given y has beside: a datapoint of it is the row [x_D, y_C].
+
+    kind                                      label, y one-hot; library_size, y the log of a total
+    data_dim, size                            D and C
+    mean(theta, z_K, y_C) -> x_D              E[x given z, y]
+    sample(theta, key, z_K, y_C) -> x_D       x ~ p(x given z, y)
+    """
+
+    kind: str
+    data_dim: int
+    size: int
+    mean: Callable[[Params, Array, Array], Array]
+    sample: Callable[[Params, Key, Array, Array], Array]
+
+
 class LatentModel(NamedTuple):
     """p(x, z) = p(x given z) p(z), log-densities in nats.
 
@@ -92,6 +108,11 @@ class LatentModel(NamedTuple):
                                                where none is
     fast_log_prior(theta, z_K) -> []           log_prior with fewer digits in less time, for training alone;
                                                None for itself
+    levels                                     of a hierarchy, how many dimensions each level of z has, the
+                                               one next to x first; () where z is one level
+    log_prior_of_levels(theta, z_K) -> [L]     the parts of its log_prior, log p(z_l given z_{l+1}); or None
+    given                                      of a model of x given y, whose x_D here are rows [x_D, y_C] and
+                                               whose `sample` draws y too; else None
     """
 
     latent_dim: int
@@ -106,6 +127,9 @@ class LatentModel(NamedTuple):
     prior: str | None = None
     tie: Callable[[Params, Params], Params] | None = None
     fast_log_prior: Callable[[Params, Array], Array] | None = None
+    levels: tuple[int, ...] = ()
+    log_prior_of_levels: Callable[[Params, Array], Array] | None = None
+    given: Given | None = None
 
 
 class GaussianGeometry(NamedTuple):
@@ -153,6 +177,10 @@ class PosteriorFamily(NamedTuple):
                                                        None
     shared_size                                        how many numbers, the last of phi, all datapoints of
                                                        an encoder have in common (a flow's weights)
+    shared_of(theta) -> shared_R                       these, where they are numbers of the model and no
+                                                       encoder's; else None
+    log_q_of_levels(phi_P, eps_K) -> (z_K, log q_L)    z, and the parts of its log q by level of a z of
+                                                       levels, in a chain of its own; or None
     gaussian                                           the geometry of a Gaussian family; None for a flow
     """
 
@@ -168,6 +196,8 @@ class PosteriorFamily(NamedTuple):
     near: Callable[[Array, Array], Array] | None = None
     score_of_draw: Callable[[Array, Array], Array] | None = None
     gaussian: "GaussianGeometry | None" = None
+    shared_of: Callable[[Params], Array] | None = None
+    log_q_of_levels: Callable[[Array, Array], tuple[Array, Array]] | None = None
 
 
 Objective = Callable[[LogJoint, PosteriorFamily, Array, Key], Array]

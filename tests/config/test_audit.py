@@ -57,3 +57,10 @@ def test_both_bounds_need_a_gaussian_family_to_begin_at():
     audit_settings(config, 2, None, two_sided=False)
     with pytest.raises(ConfigError, match=r"anneals from a Gaussian family, not 'real_nvp'"):
         audit_settings(config_of("real_nvp"), 2, None, two_sided=True)
+
+
+@pytest.mark.parametrize("name", ["per_level", "bottom_up", "top_down"])
+def test_families_of_levels_are_not_for_a_model_of_which_none_are_known(name):
+    with pytest.raises(ConfigError, match="unknown; there are diagonal, full") as caught:
+        audit_settings(config_of("diagonal", name), 3, None, two_sided=False)
+    assert "\n" not in str(caught.value)

@@ -42,7 +42,13 @@ def read(described=None, latent_dim=K, **changes):
 
 @pytest.mark.parametrize("name", PRIORS)
 def test_a_prior_is_read_by_its_name_with_its_sizes(name):
-    prior = read(model__prior__name=name, model__prior__hidden=7, model__prior__num_layers=1)
+    prior = read(
+        model__prior__name=name,
+        model__prior__hidden=7,
+        model__prior__num_layers=1,
+        model__prior__levels=(1, 1),
+        model__latent_dim=K,
+    )
     if name == "standard_normal":
         assert prior is None
         return

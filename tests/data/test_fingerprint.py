@@ -59,4 +59,5 @@ def test_on_the_disk_or_of_the_other_byte_order_they_are_the_same():
 
 def test_what_a_reader_wants_stands_beside_it():
     dataset = made(label_names=("a", "b", "c"), notes=("brought to 1x3",))
-    assert data.described(dataset) == FIRST | {"label_names": ["a", "b", "c"], "notes": ["brought to 1x3"]}
+    beside = {"label_names": ["a", "b", "c"], "notes": ["brought to 1x3"], "label_counts": [4, 4, 4]}
+    assert data.described(dataset) == FIRST | beside

@@ -44,16 +44,18 @@ def test_every_data_set_is_what_its_entry_says(name, data_dir_of):
     data_dir = data_dir_of(name)
     dataset = data.load(name, data_dir=data_dir)
     assert dataset.name == name
-    assert data.describe(name) == (dataset.image_shape, dataset.max_value)
+    assert data.describe(name) == (dataset.image_shape, dataset.max_value, ())
+    stored = np.float32 if dataset.max_value == data.REAL else np.uint8
     assert tuple(dataset.splits) == data.SPLITS
     for split in dataset.splits.values():
         count = len(split.index_N)
         assert count > 0
-        assert [field.dtype for field in split] == [np.uint8, np.int32, np.int32]
+        assert [field.dtype for field in split] == [stored, np.int32, np.int32]
         assert split.pixels_NxD.shape == (count, math.prod(dataset.image_shape))
         assert split.label_N.shape == (count,)
         assert split.label_N.min() >= -1
-    assert max(split.pixels_NxD.max() for split in dataset.splits.values()) == dataset.max_value
+    if dataset.max_value != data.REAL:
+        assert max(split.pixels_NxD.max() for split in dataset.splits.values()) == dataset.max_value
     assert_same(data.load(name, data_dir=str(data_dir)), dataset)
 
 

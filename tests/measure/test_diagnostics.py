@@ -27,7 +27,7 @@ def subject(family, *, log_prior=standard_normal_log_prior, amortized=True):
         amortized={family.name: "encoder"} if amortized else {},
         settings=SimpleNamespace(diagnostics=DiagnosticsSettings(True, 1000, 4, 0, 2)),
         keys=SimpleNamespace(inference=jax.random.key(0)),
-        model=SimpleNamespace(log_prior=log_prior, prior=None, latent_dim=K),
+        model=SimpleNamespace(log_prior=log_prior, prior=None, latent_dim=K, log_prior_of_levels=None),
     )
 
 

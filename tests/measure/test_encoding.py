@@ -8,6 +8,7 @@ import pytest
 from tests.support import oracles
 from vaelab import posterior
 from vaelab.measure.encoding import encoded, moments, noise
+from vaelab.model import hierarchy
 from vaelab.types import PosteriorFamily
 
 K, N, R, S = 3, 5, 2, 4
@@ -87,3 +88,28 @@ def test_the_noise_of_a_datapoint_is_that_of_its_index():
     assert eps_NxSxK.shape == (3, S, K)
     np.testing.assert_array_equal(noise(key, np.array([9, 8]), **sizes)[0], eps_NxSxK[2])
     assert np.abs(eps_NxSxK[0] - eps_NxSxK[1]).max() > 0.1
+
+
+@pytest.mark.parametrize("name", ["bottom_up", "top_down"])
+def test_a_chain_of_levels_has_members_where_one_map_makes_all_of_them(name):
+    """z of bottom_up is one map of mu + sigma eps; that of top_down is another for each message."""
+    levels, prior = (2, 1), hierarchy(K, levels=(2, 1), hidden=2)
+    family = {
+        "bottom_up": lambda: posterior.bottom_up(K, hidden=2, levels=levels),
+        "top_down": lambda: posterior.top_down(
+            K, levels=levels, prior=jax.eval_shape(prior.init, jax.random.key(0))
+        ),
+    }[name]()
+    rng = np.random.default_rng(0)
+    shared_R = np.tile(0.5 * rng.normal(size=family.shared_size), (N, 1))
+    phi_NxP = np.float32(np.concatenate([0.5 * rng.normal(size=(N, 2 * K)), shared_R], axis=1))
+    seen = encoded(family, phi_NxP, EPS_RxSxK)
+    assert (seen.members is None) == (name == "top_down")
+    z_RxSxK = jax.vmap(jax.vmap(family.reparameterize, (None, 0)))(phi_NxP[:R], np.float32(EPS_RxSxK))
+    np.testing.assert_allclose(seen.draws.z_NxSxK, z_RxSxK, rtol=1e-5, atol=1e-6)
+    if name == "bottom_up":
+        # Two of one u have one z, whichever datapoint u is of.
+        same_P = np.concatenate([seen.draws.u_NxSxK[0, 0], np.zeros(K), shared_R[0]])
+        np.testing.assert_allclose(
+            family.reparameterize(np.float32(same_P), jnp.zeros(K)), z_RxSxK[0, 0], rtol=1e-4, atol=1e-5
+        )

@@ -31,7 +31,7 @@ SUBJECT = SimpleNamespace(
     families={"diagonal": FAMILY},
     amortized={"diagonal": "encoder"},
     settings=SimpleNamespace(inference={"diagonal": SETTINGS}),
-    model=SimpleNamespace(concavity=None, exact=None, prior="standard_normal"),
+    model=SimpleNamespace(concavity=None, exact=None, prior="standard_normal", levels=(), given=None),
     quantized=None,
 )
 

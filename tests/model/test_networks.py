@@ -31,3 +31,11 @@ def test_an_mlp_has_no_residual_blocks():
     layers = networks.Layers((4,), residual=1)
     assert networks.mlp_problem((4, 4), layers)[0] == "residual"
     assert networks.mlp_problem((4, 4), layers._replace(residual=0)) is None
+
+
+def test_a_network_of_log1p_sees_the_logarithm_of_one_more():
+    network = networks.mlp_encoder(3, (4,), jnp.zeros(2), activation=jnp.tanh, output_scale=1.0)
+    params, x_D = network.init(jax.random.key(0)), np.float32([0.0, 5.0, 4000.0])
+    of_log = networks.of_log1p(network)
+    np.testing.assert_allclose(of_log.apply(params, x_D), network.apply(params, np.log1p(x_D)), rtol=1e-6)
+    assert not np.allclose(of_log.apply(params, x_D), network.apply(params, x_D))

@@ -50,6 +50,8 @@ def make(case, K):
     given = {size: SIZES[size] for size in entry.sizes}
     if entry.is_flow:
         given["family"] = posterior.FAMILIES[case.of].make(K, **FLOW)
+    if entry.of_levels:
+        given["levels"] = (1,) * K
     if entry.of_encoder:
         family = posterior.FAMILIES[case.of].make(K)
         encoder = networks.mlp_encoder(4, (5,), family.init(), activation=jnp.tanh, output_scale=1.0)

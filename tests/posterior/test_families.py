@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support import oracles
-from vaelab.model import standard_normal_log_prob
+from vaelab.model import hierarchy, standard_normal_log_prob
 from vaelab.posterior import FAMILIES
 from vaelab.posterior.project import has_projection, searched_as
 
@@ -19,6 +19,11 @@ SMALL = {"rank": 2, "num_reflections": 2, "flow.num_layers": 2, "flow.hidden": 4
 def make(name, latent_dim=K, **changes):
     """The family at small sizes; a size that is not in SMALL is 2."""
     sizes = {size.split(".")[-1]: SMALL.get(size, 2) for size in FAMILIES[name].sizes}
+    if FAMILIES[name].of_levels:
+        sizes["levels"] = (latent_dim - 1, 1)
+    if FAMILIES[name].of_prior:
+        prior = hierarchy(latent_dim, levels=sizes["levels"], hidden=2)
+        sizes["prior"] = jax.eval_shape(prior.init, jax.random.key(0))
     return FAMILIES[name].make(latent_dim, **sizes | changes)
 
 
@@ -52,6 +57,8 @@ def test_samples_have_the_density_that_is_said_and_that_of_its_distribution(name
 
 def test_its_init_is_the_prior(name):
     family = make(name)
+    if family.shared_of is not None:
+        pytest.skip("N(0, I) is the limit of messages that say nothing")
     eps_SxK = jax.random.normal(jax.random.key(1), (20, K))
     z_SxK, log_q_S = jax.jit(jax.vmap(family.sample_and_log_prob, (None, 0)))(family.init(), eps_SxK)
     np.testing.assert_allclose(log_q_S, jax.vmap(standard_normal_log_prob)(z_SxK), rtol=1e-5)
@@ -70,8 +77,9 @@ def test_its_kl_is_that_of_its_samples(name):
 def test_every_size_is_a_keyword_that_changes_it(name):
     keywords = inspect.signature(FAMILIES[name].make).parameters.values()
     taken = [keyword.name for keyword in keywords if keyword.kind is keyword.KEYWORD_ONLY]
-    assert taken == [size.split(".")[-1] for size in FAMILIES[name].sizes]
-    for size in taken:
+    of_model = ["levels"] * FAMILIES[name].of_levels + ["prior"] * FAMILIES[name].of_prior
+    assert taken == [size.split(".")[-1] for size in FAMILIES[name].sizes] + of_model
+    for size in set(taken) - set(of_model):
         assert make(name, **{size: 1}).param_size < make(name, **{size: 3}).param_size
 
 
@@ -83,6 +91,9 @@ def test_sizes_that_cannot_be_are_refused(name):
         if entry.sizes_up_to_latent_dim:
             with pytest.raises(ValueError, match="latent_dim"):
                 make(name, **{size.split(".")[-1]: K + 1})
+    if entry.of_levels:
+        with pytest.raises(ValueError, match="latent_dim"):
+            make(name, levels=(K, 1))
     if entry.min_latent_dim > 1:
         with pytest.raises(ValueError, match="latent_dim"):
             make(name, latent_dim=entry.min_latent_dim - 1)

@@ -50,6 +50,27 @@ def test_the_table_counts_units_and_bits_where_there_are_any():
     assert labels(bare)[-1] == "Pareto k over 0.7"
 
 
+def test_the_parts_by_level_stand_below_the_gaps_they_are_of():
+    rows = given()["rows"]
+    for row in rows:
+        row |= {"num_unconverged": 0, "certificate": "bound", "num_negative": 0}
+        row |= {"decoder_evaluations_per_point": 1}
+    parts = {"num_points": 40, "within_level": stat(0.1111), "across_level": stat(0.2222)}
+    rows[0]["approximation_parts"] = parts
+    rows[0]["exact"] = {**rows[0], "approximation_parts": parts | {"across_level": stat(0.2345)}}
+    rows[0]["diagnostics"]["by_level"] = [{"kl": stat(3.21)}, {"kl": stat(0.4)}, {"kl": None}]
+    table = gap_table(rows)
+    names, first, closed, other = (list(column.cells) for column in table.columns)
+    at = names.index("within-level gap")
+    assert names[at - 1] == "inference gap"
+    assert names[at : at + 3] == ["within-level gap", "across-level gap", "non-Gaussian gap"]
+    assert first[at : at + 3] == [cell(stat(0.1111)), cell(stat(0.2222)), "-"]
+    assert closed[at : at + 3] == [cell(stat(0.1111)), cell(stat(0.2345)), "-"]
+    assert other[at : at + 3] == ["-"] * 3
+    assert first[names.index("KL by level, z1 first")] == "3.21, 0.40, not finite"
+    assert other[names.index("KL by level, z1 first")] == "-"
+
+
 def test_a_log_evidence_that_may_lack_modes_is_said_to_be_at_least_what_is_stated():
     rows = given(families=("diagonal",))["rows"]
     rows[0] |= {"num_unconverged": 0, "certificate": "bound", "num_negative": 0}

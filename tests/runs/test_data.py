@@ -14,7 +14,7 @@ from experiments import defaults, digits_gap, encoder_capacity
 from vaelab import data
 from vaelab.config.experiment import build
 from vaelab.runs import sweep as sweep_module
-from vaelab.runtime import directory as rundir
+from vaelab.runtime.later import LATER
 from vaelab.training import batches
 from vaelab.types import ConfigError
 
@@ -173,7 +173,7 @@ def test_a_run_of_before_there_were_such_settings_goes_on(tmp_path):
     """Its config.json has none of them, and there is no data.json."""
     rows = vaelab.run(tiny(), tmp_path / "run", QUIET)
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    for path in rundir.LATER:
+    for path in LATER:
         *sections, name = path.removeprefix("config.").split(".")
         del functools.reduce(dict.__getitem__, sections, config)[name]
     del config["model"]["prior"]  # a section of its own, of which nothing is left

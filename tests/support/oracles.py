@@ -219,3 +219,47 @@ class LinearGaussian(NamedTuple):
         if name == "diagonal":
             return np.concatenate([mean, -0.5 * np.log(np.diag(np.linalg.inv(covariance)))])
         return np.concatenate([mean, np.linalg.cholesky(covariance).reshape(-1)])
+
+
+class LinearHierarchy(NamedTuple):
+    """z of linear-Gaussian levels, and x: one Gaussian distribution, by moving noise from the top down."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    latent_dim: int
+
+    @classmethod
+    def of(cls, theta, sizes: tuple[int, ...]) -> "LinearHierarchy":
+        """From the top down: each part is affine in the one before, plus independent noise."""
+        likelihood = LinearGaussian.of(theta["likelihood"])
+        mean, root = [np.zeros(sizes[-1])], [np.eye(sizes[-1])]  # of each part, in the noise so far
+        for number in range(len(sizes) - 1, 0, -1):
+            level = theta["prior"][f"level_{number}"]
+            weight, bias, log_scale = (
+                np.asarray(level[name], np.float64) for name in ("weight_JxK", "bias_K", "log_scale_K")
+            )
+            _append(mean, root, weight.T, bias, np.exp(log_scale))
+        _append(mean, root, likelihood.weight, likelihood.bias, np.sqrt(likelihood.variance))
+        width = root[-1].shape[1]
+        padded = [np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in root]
+        *levels, x = range(len(padded))
+        order = [*reversed(levels), x]
+        whole = np.concatenate([padded[i] for i in order])
+        return cls(np.concatenate([mean[i] for i in order]), whole @ whole.T, sum(sizes))
+
+    def log_evidence(self, x: np.ndarray) -> float:
+        K = self.latent_dim
+        return log_normal(np.asarray(x, np.float64), self.mean[K:], self.covariance[K:, K:])
+
+    def posterior(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(mean, covariance) of z given x, by conditioning."""
+        K = self.latent_dim
+        gain = np.linalg.solve(self.covariance[K:, K:], self.covariance[K:, :K]).T
+        covariance = self.covariance[:K, :K] - gain @ self.covariance[K:, :K]
+        return self.mean[:K] + gain @ (x - self.mean[K:]), 0.5 * (covariance + covariance.T)
+
+
+def _append(mean: list, root: list, weight: np.ndarray, bias: np.ndarray, sd: np.ndarray) -> None:
+    """Puts weight times the last part, plus bias and independent noise, after it."""
+    mean.append(weight @ mean[-1] + bias)
+    root.append(np.concatenate([weight @ root[-1], np.diag(sd)], axis=1))

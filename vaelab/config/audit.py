@@ -7,9 +7,10 @@ from ml_collections import ConfigDict
 
 from vaelab.config import defaults
 from vaelab.config.evaluate import evaluate_settings, inference_settings
-from vaelab.config.posterior import FAMILIES, families
+from vaelab.config.posterior import families
 from vaelab.config.section import Section
 from vaelab.measure.subject import EvaluateSettings
+from vaelab.posterior import OF_ANY_MODEL
 from vaelab.types import ConfigError, PosteriorFamily, did_you_mean
 
 # Settings of an experiment, by what an audit has in their place.
@@ -75,7 +76,7 @@ def audit_settings(
     two_sided: whether log p(x) is bounded from above too, on a path from a Gaussian distribution.
     """
     top = Section(config)
-    names = top.section("inference").choices("families", FAMILIES)
+    names = top.section("inference").choices("families", OF_ANY_MODEL)
     made = families(top.section("posterior"), names, latent_dim)
     inference = inference_settings(top, made)
     settings = evaluate_settings(top, made, inference, (encoded,) if encoded else ())

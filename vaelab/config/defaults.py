@@ -70,6 +70,7 @@ def encoder() -> ConfigDict:
     config.hidden = (200, 200)  # () is an affine encoder
     config.activation = "relu"
     config.output_scale = 0.01  # variance scale of the last kernel; the last bias is the prior
+    config.log1p = False  # True, for likelihoods of counts: the network sees log(1 + x)
     return config
 
 
@@ -135,7 +136,8 @@ def learning() -> ConfigDict:
 def posterior() -> ConfigDict:
     """The families of q(z)."""
     config = ConfigDict()
-    # diagonal, full, cholesky, low_rank, householder, real_nvp, iaf
+    # diagonal, full, cholesky, low_rank, householder, real_nvp, iaf; of a hierarchy also per_level,
+    # bottom_up, top_down
     config.family = "diagonal"
     config.rank = 5  # low_rank only
     config.num_reflections = 5  # householder only

@@ -127,6 +127,8 @@ def _timed_loops(top: Section, family: PosteriorFamily) -> tuple[Loop, ...]:
     evaluate, fitted = top.section("evaluate"), searched_as(family)
     if not evaluate.value("inference_times"):
         return ()
+    if family.shared_of is not None:
+        raise evaluate.error("inference_times", f"cannot time {family.name}, whose q hang on the prior")
     if not set(SPLITS) & set(evaluate.value("splits")):
         raise evaluate.error("splits", f"for inference_times one of {', '.join(SPLITS)} must be among them")
     kind = FAMILIES[family.name].loop

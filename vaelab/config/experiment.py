@@ -11,6 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vaelab import data
+from vaelab.config.condition import (
+    beside,
+    check_condition,
+    check_log1p,
+    input_shape,
+    read_condition,
+    with_condition,
+)
 from vaelab.config.data import check_batch, check_validation, first, observation
 from vaelab.config.data import dataset as load_dataset
 from vaelab.config.evaluate import evaluate_settings, inference_settings
@@ -93,16 +101,20 @@ def build(config: Any, given: Any = None) -> Experiment:
     if not is_simulated:
         dataset = load_dataset(data_section, given)
         observe = observation(data_section, dataset)
+    as_read = dataset
     latent_model = read_model(top, dataset, _as_it_is)
+    check_log1p(top)
     check_objective(top.section("objective"), latent_model)
     # Checked before any parameter is made, as there may be too many for the memory.
     train = train_settings(top)
-    family_of = read_families(top, latent_model.latent_dim, train.batch_size)
+    family_of = read_families(top, latent_model, train.batch_size)
     theta = latent_model.init(keys.model)
     if is_simulated:
         dataset = simulated(data_section, latent_model, theta)
         # What is learned starts elsewhere than at the model that the data come from.
         theta = latent_model.init(keys.learned) if top.section("model").boolean("learn") else theta
+    else:
+        dataset, observe = _with_condition(top, dataset, observe)
     check_batch(top.section("train"), train.batch_size, len(dataset.splits["train"].index_N))
     check_validation(top.section("train"), train.stop_after, len(dataset.splits["validation"].index_N))
     observed = partial(_observed, named_key(data_section.integer("seed", 0), "observe"), observe)
@@ -136,10 +148,18 @@ def build(config: Any, given: Any = None) -> Experiment:
         order_seed=seed,
         keys=keys,
         smoke="smoke" in config and top.boolean("smoke"),
-        described=None if is_simulated else data.described(dataset),
+        described=None if is_simulated else data.described(as_read),
     )
     top.close()
     return experiment
+
+
+def _with_condition(top: Section, dataset: data.DataSet, observe: Observe) -> tuple[data.DataSet, Observe]:
+    """The data with y beside x in each example, where the model is conditional, and their observation."""
+    section = top.section("model")
+    condition = read_condition(section, dataset)
+    check_condition(top, condition)
+    return with_condition(section, dataset, condition), beside(observe, condition)
 
 
 def _plans(
@@ -152,7 +172,8 @@ def _plans(
     latent_model: LatentModel,
 ) -> tuple[list[Planned], list[Planned]]:
     """What is trained, in order, as it is measured and as training computes it: often the same."""
-    settings = dataset.splits["train"], dataset.image_shape, observe_training, train, family_of, inference
+    shape = read_input_shape(top, dataset)
+    settings = dataset.splits["train"], shape, observe_training, train, family_of, inference
     planned = plan(top, *settings, latent_model, _as_it_is)
     computed = top.section("train").choice("dtype", DTYPES)
     if computed is _as_it_is and latent_model.fast_log_prior is None:
@@ -171,14 +192,21 @@ def read_model(top: Section, described: Any, computed: Computed) -> LatentModel:
     return decoded if prior is None else with_prior(decoded, prior)
 
 
-def read_families(top: Section, latent_dim: int, batch_size: int) -> dict[str, PosteriorFamily]:
+def read_input_shape(top: Section, described: Any) -> tuple[int, ...]:
+    """The shape of what an encoder of a config takes. described: as of `read_model`."""
+    if top.section("data").value("name") == "simulated":
+        return described.image_shape
+    return input_shape(top.section("model"), described, top.section("encoder"))
+
+
+def read_families(top: Section, model: LatentModel, batch_size: int) -> dict[str, PosteriorFamily]:
     """The families that are fitted locally, the trained one first. Raises ConfigError."""
     names = top.section("inference").choices("families", FAMILIES)
     hidden = top.section("encoder").widths("hidden")
     for name in names:
         last_width = hidden[-1] if hidden else 1
-        check_memory(top.section("model"), name, latent_dim, last_width, batch_size)
-    return families(top.section("posterior"), names, latent_dim)
+        check_memory(top.section("model"), name, model.latent_dim, last_width, batch_size)
+    return families(top.section("posterior"), names, model.latent_dim, model)
 
 
 def renumbered(experiment: Experiment, seed: int, numbers: Mapping[str, float]) -> Experiment:

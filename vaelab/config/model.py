@@ -9,6 +9,8 @@ import numpy as np
 
 from vaelab import data, model
 from vaelab.config import own
+from vaelab.config.condition import CONDITIONS, read_condition
+from vaelab.config.levels import read_levels
 from vaelab.config.section import Section
 from vaelab.data.sources import SPLITS
 from vaelab.keys import named_key
@@ -16,6 +18,7 @@ from vaelab.model import (
     LARGEST_COUNT,
     LIKELIHOODS,
     NETWORKS,
+    PRIORS,
     Likelihood,
     LikelihoodEntry,
     NetworkEntry,
@@ -26,18 +29,29 @@ from vaelab.model.convolutional import ALIGNMENTS, CONVOLUTIONS
 from vaelab.model.networks import Layers
 from vaelab.types import LatentModel, Network, Params
 
+LINEAR_PRIORS = {name: PRIORS[name] for name in ("standard_normal", "hierarchy")}
+
 
 def linear_gaussian(section: Section) -> LatentModel:
-    """The linear-Gaussian model of the section. Raises ConfigError."""
+    """The linear-Gaussian model of the section, of linear levels where it has any. Raises ConfigError."""
     if section.value("name") != "linear_gaussian":
         raise section.error("name", "data.name=simulated needs model.name=linear_gaussian")
-    latent_dim = section.integer("latent_dim", 1)
+    section.section("prior").choice("name", LINEAR_PRIORS)
+    condition = section.section("condition")
+    if condition.choice("name", CONDITIONS) is not None:
+        raise condition.error("name", "data.name=simulated has none", fix="take none")
+    sizes, read = read_levels(section)
     singular_values = section.numbers("singular_values", 0.0)
-    if len(singular_values) != latent_dim:
-        raise section.error("singular_values", f"must be {latent_dim} numbers (latent_dim), 0 or more")
-    data_dim = section.integer("data_dim", latent_dim)
+    if len(singular_values) != read:
+        what = "the first of model.prior.levels" if sizes else "latent_dim"
+        raise section.error("singular_values", f"must be {read} numbers ({what}), 0 or more")
+    data_dim = section.integer("data_dim", read)
     noise, one_variance = section.number("noise", above=True), section.boolean("one_variance")
-    return model.linear_gaussian(latent_dim, singular_values, noise, data_dim, one_variance=one_variance)
+    if sizes:
+        return model.linear_gaussian_hierarchy(
+            sizes, singular_values, noise, data_dim, one_variance=one_variance
+        )
+    return model.linear_gaussian(read, singular_values, noise, data_dim, one_variance=one_variance)
 
 
 def simulated(section: Section, latent_model: LatentModel, theta: Params) -> data.DataSet:
@@ -116,16 +130,26 @@ def decoder_model(
     if section.value("name") != "decoder":
         raise section.error("name", "must be decoder, or linear_gaussian with data.name=simulated")
     density = _likelihood(section.section("likelihood"), observation, dataset)
-    latent_dim = section.integer("latent_dim", 1)
+    latent_dim, (_, read) = section.integer("latent_dim", 1), read_levels(section)
+    condition = read_condition(section, dataset)
+    of_library = condition is not None and condition.kind == "library_size"
+    inputs = read if condition is None or of_library else read + condition.size
     activation = section.choice("activation", networks.ACTIVATIONS)
     kind, layers = network(section, dataset.image_shape)
     shape, per_dim = dataset.image_shape, density.outputs_per_dim
-    decoder = computed(kind.decoder(latent_dim, shape, layers, per_dim, activation=activation))
-    own.check_network(section, decoder, latent_dim, per_dim * math.prod(shape))
+    decoder = computed(kind.decoder(inputs, shape, layers, per_dim, activation=activation))
+    own.check_network(section, decoder, inputs, per_dim * math.prod(shape))
     if density.learned:
         decoder = networks.with_constants(decoder, jnp.array(density.learned))
-    affine = kind.affine_without_hidden and not layers.hidden
-    return model.decoder_model(latent_dim, decoder, density, affine=affine)
+    affine = kind.affine_without_hidden and not layers.hidden and not of_library
+    if of_library:
+        if density.name not in LIKELIHOODS or LIKELIHOODS[density.name].support != "counts":
+            line = f"needs a likelihood of counts, and {density.name} is none"
+            raise section.section("condition").error("name", line, fix="take negative_binomial")
+        decoder, inputs = model.with_library_size(decoder, read, math.prod(shape)), read + 1
+    decoded = model.decoder_model(inputs, decoder, density, affine=affine)
+    decoded = decoded if condition is None else model.conditioned(decoded, condition)
+    return decoded if read == latent_dim else model.first_level(decoded, latent_dim)
 
 
 def network(section: Section, image_shape: tuple[int, ...]) -> tuple[NetworkEntry, Layers]:

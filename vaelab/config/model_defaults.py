@@ -28,18 +28,25 @@ def model() -> ConfigDict:
     config.likelihood.degrees_of_freedom = 5.0  # student_t only
     config.likelihood.num_components = 5  # discretized_logistic_mixture only: for each dimension
     config.prior = prior()
+    # p(x given y): y beside x in the encoder and beside z in the decoder
+    # none; label; library_size, the total of counts x, which the decoder's parts of it are multiplied with
+    config.condition = ConfigDict({"name": "none"})
+    config.condition.prior = False  # label only; True: p(z given y) has a mean and a scale for each y
     return config
 
 
 def prior() -> ConfigDict:
     """p(z)."""
     config = ConfigDict()
-    # standard_normal, N(0, I); learned with the model: mixture, vamp, flow, autoregressive
+    # standard_normal, N(0, I); learned with the model: mixture, vamp, flow, autoregressive, hierarchy
     config.name = "standard_normal"
     config.num_components = 500  # mixture, vamp
     config.pseudo_inputs = "data"  # vamp only, where they start: data (training examples), noise
     config.flow = "real_nvp"  # flow only: real_nvp, iaf
     config.num_layers = 4  # flow only
-    config.hidden = 64  # flow, autoregressive
+    config.hidden = 64  # flow, autoregressive, hierarchy
     config.num_gaussians = 5  # autoregressive only: components of each latent dimension, given those before
+    # hierarchy only: the dimensions of each level of z, the one next to x first; latent_dim in all.
+    config.levels = ()
+    config.reads = "first"  # hierarchy only, what p(x given z) reads: first (the first level), all
     return config

@@ -2,6 +2,9 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
+
+import jax
 
 from vaelab.config import own
 from vaelab.config.model import network
@@ -9,18 +12,23 @@ from vaelab.config.section import Section
 from vaelab.model import networks
 from vaelab.posterior import FAMILIES
 from vaelab.runtime.memory import of_machine
-from vaelab.types import Encoder, Network, PosteriorFamily
+from vaelab.types import Encoder, LatentModel, Network, PosteriorFamily
 
 
-def families(section: Section, names: tuple[str, ...], latent_dim: int) -> dict[str, PosteriorFamily]:
-    """Each named family at the sizes of the section; the section's family comes first."""
+def families(
+    section: Section, names: tuple[str, ...], latent_dim: int, model: LatentModel | None = None
+) -> dict[str, PosteriorFamily]:
+    """Each named family at the sizes of the section; the section's family comes first.
+
+    model: whose z they are of, for families that ask for its levels or its prior; None without any.
+    """
     section.choice("family", FAMILIES)
     trained = section.value("family")
     if trained not in names:
         raise section.error("family", f"must be one of --config.inference.families={names}")
     sizes = {name: _size(section, name) for entry in FAMILIES.values() for name in entry.sizes}
     ordered = sorted(names, key=lambda name: name != trained)
-    return {name: _family(section, name, latent_dim, sizes) for name in ordered}
+    return {name: _family(section, name, latent_dim, model, sizes) for name in ordered}
 
 
 def _size(section: Section, name: str) -> int:
@@ -30,14 +38,24 @@ def _size(section: Section, name: str) -> int:
     return section.integer(last, 1)
 
 
-def _family(section: Section, name: str, latent_dim: int, sizes: dict[str, int]) -> PosteriorFamily:
+def _family(
+    section: Section, name: str, latent_dim: int, model: LatentModel | None, sizes: dict[str, int]
+) -> PosteriorFamily:
     entry = FAMILIES[name]
     if latent_dim < entry.min_latent_dim:
         raise section.error("family", f"{name} needs model.latent_dim of {entry.min_latent_dim} or more")
     for size in entry.sizes:
         if entry.sizes_up_to_latent_dim and sizes[size] > latent_dim:
             raise section.error(size, f"must be at most model.latent_dim={latent_dim}")
-    return entry.make(latent_dim, **{size.split(".")[-1]: sizes[size] for size in entry.sizes})
+    given: dict[str, Any] = {size.split(".")[-1]: sizes[size] for size in entry.sizes}
+    if not entry.of_levels:
+        return entry.make(latent_dim, **given)
+    if model is None or not model.levels:
+        fix = "take --config.model.prior.name=hierarchy, or another family"
+        raise section.error("family", f"{name} is for a z of levels, and this one has none", fix=fix)
+    if entry.of_prior:
+        given["prior"] = jax.eval_shape(model.init, jax.random.key(0))["prior"]
+    return entry.make(latent_dim, levels=model.levels, **given)
 
 
 def encoder(
@@ -47,6 +65,8 @@ def encoder(
     computed: Callable[[Network], Network],
 ) -> Encoder:
     """x -> phi; what a flow shares among datapoints is learned beside the network.
+
+    Without the numbers that a family shares with the model.
 
     computed: how the network itself is, `in_bfloat16` say.
     """
@@ -58,7 +78,9 @@ def encoder(
     settings = {"activation": activation, "output_scale": output_scale}
     local = computed(kind.encoder(image_shape, layers, init_P[:size], **settings))
     own.check_network(section, local, math.prod(image_shape), size)
-    return networks.with_shared(local, init_P[size:]) if family.shared_size else local
+    local = networks.of_log1p(local) if section.boolean("log1p") else local
+    of_encoder = family.shared_size and family.shared_of is None
+    return networks.with_shared(local, init_P[size:]) if of_encoder else local
 
 
 def check_memory(section: Section, name: str, latent_dim: int, last_width: int, batch_size: int) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from vaelab import data
 from vaelab.config.data import OBSERVATIONS
+from vaelab.config.levels import read_levels
 from vaelab.config.posterior import encoder, families
 from vaelab.config.section import Section
 from vaelab.data.observe import observe_all
@@ -40,7 +41,9 @@ def read_prior(
         return None
     if latent_dim < entry.min_latent_dim:
         raise section.error("name", f"needs model.latent_dim of {entry.min_latent_dim} or more")
-    given = {size: sizes[size] for size in entry.sizes}
+    given: dict[str, Any] = {size: sizes[size] for size in entry.sizes}
+    if entry.of_levels:
+        given["levels"] = read_levels(top.section("model")).sizes
     if entry.is_flow:
         given["family"] = flow.make(latent_dim, **of_flow)
     if entry.of_encoder:

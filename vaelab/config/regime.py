@@ -55,6 +55,10 @@ def training_regime(
     unrolled = section.boolean("unrolled")
     visits = -(-num_steps * batch_size // len(split.index_N))
     steps = {"mean_field": expect_steps, "semi_amortized": refinements}.get(name, 1)
+    if family.shared_of is not None and name != "amortized":
+        raise section.error(
+            "regime", f"cannot learn {family.name}, whose q hang on the prior: take amortized"
+        )
     fitted = searched_as(family)
     make: Callable = gaussian_loop if family.gaussian else flow_loop
     if name == "amortized":

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from vaelab.runtime.directory import LATER
+from vaelab.runtime.later import LATER
 from vaelab.types import ConfigError, did_you_mean
 
 

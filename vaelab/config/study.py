@@ -8,7 +8,7 @@ import jax
 from vaelab import study
 from vaelab.config.section import Section
 from vaelab.keys import named_key
-from vaelab.posterior import FAMILIES
+from vaelab.posterior import OF_ANY_MODEL
 from vaelab.study.family_cost import Sizes
 from vaelab.study.finding import Finding
 
@@ -45,7 +45,7 @@ def _reparameterization(key: jax.Array, section: Section) -> Callable[[], Findin
 
 def _family_cost(key: jax.Array, section: Section) -> Callable[[], Finding]:
     numbers = {
-        "families": section.choices("families", FAMILIES),
+        "families": section.choices("families", OF_ANY_MODEL),
         "latent_dims": section.numbers("latent_dims", 2, integers=True),
         "repeats": section.integer("repeats", 1),
         "sizes": Sizes(**{name: section.integer(name, 1) for name in Sizes._fields}),

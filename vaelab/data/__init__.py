@@ -6,9 +6,9 @@ of a path, or of another library, need none: `load_own`, `from_arrays`.
 
 import os
 
-from vaelab.data import celeba, cifar10, digits, photo_patches, svhn, tfds
+from vaelab.data import celeba, cifar10, digits, made_cells, photo_patches, svhn, tfds
 from vaelab.data.arrays import from_arrays
-from vaelab.data.fingerprint import changes, described, fingerprint
+from vaelab.data.fingerprint import changes, described, fingerprint, label_counts
 from vaelab.data.observe import batch_indices, binarize, dequantize, identity, rescale
 from vaelab.data.own import OF_PYTHON, given, is_own, load_own, prepare_own
 from vaelab.data.rows import Examples
@@ -27,6 +27,7 @@ from vaelab.types import did_you_mean
 
 SOURCES: dict[str, Source] = {
     "digits": Source(digits.load, image_shape=(8, 8), max_value=16),
+    "made_cells": Source(made_cells.load, image_shape=(made_cells.NUM_GENES,), max_value=REAL),
     "photo_patches": photo_patches.source(16, name="photo_patches"),
     "photo_patches_32": photo_patches.source(32, name="photo_patches_32"),
     "cifar10": cifar10.in_levels(),
@@ -55,7 +56,7 @@ mnist, fashion_mnist, kmnist: 55,000, 5,000 and 10,000 images. omniglot: white s
 28x28. binarized_mnist: pixels 0 and 1, with a validation split from the start. photo_patches: 16x16x3, and
 photo_patches_32: 32x32x3, of two photographs that come with scikit-learn. cifar10: 45,000, 5,000 and 10,000
 images of 32x32x3, and cifar10_3bit: each channel of them 0 or 1. svhn_cropped: 65,932, 7,325 and 26,032 of
-32x32x3. celeba: 162,770, 19,867 and 19,962 of 64x64x3.
+32x32x3. celeba: 162,770, 19,867 and 19,962 of 64x64x3. made_cells: made counts of 80 genes in 2,000 cells.
 """
 
 
@@ -104,6 +105,7 @@ __all__ = [
     "given",
     "identity",
     "is_own",
+    "label_counts",
     "load",
     "load_own",
     "prepare_own",

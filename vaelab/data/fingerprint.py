@@ -61,6 +61,16 @@ def _sha256(numbers_N: np.ndarray) -> str:
 
 
 def described(dataset: DataSet) -> dict[str, Any]:
-    """The fingerprint with what a reader of the run may want beside it: names of classes, notes."""
+    """The fingerprint with what a reader of the run may want beside it: classes, notes."""
     words = {"label_names": list(dataset.label_names), "notes": list(dataset.notes)}
-    return fingerprint(dataset) | words
+    return fingerprint(dataset) | words | {"label_counts": label_counts(dataset)}
+
+
+def label_counts(dataset: DataSet) -> list[int]:
+    """How many training examples each class has, 0, 1, ...; none where there are no labels, or too many."""
+    label_N = dataset.splits["train"].label_N
+    known_N = label_N[label_N >= 0]
+    return np.bincount(known_N).tolist() if known_N.size and known_N.max() < MOST_CLASSES else []
+
+
+MOST_CLASSES = 10_000

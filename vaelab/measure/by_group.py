@@ -14,6 +14,7 @@ import numpy as np
 
 from vaelab.measure.gap import Gap, mean_and_stderr
 from vaelab.measure.subject import Measured
+from vaelab.types import Given
 
 MOST_GROUPS = 50  # for which means are made
 NUM_BINS = 5  # of log p(x) and of brightness, of equally many datapoints
@@ -29,11 +30,20 @@ class Groups(NamedTuple):
     code_N: np.ndarray
 
 
-def groups(points: Measured, log_evidence_N: np.ndarray) -> dict[str, Groups]:
-    """The groups by what they are made: label, log_evidence, brightness; those that can be made."""
+def groups(points: Measured, log_evidence_N: np.ndarray, *, given: Given | None = None) -> dict[str, Groups]:
+    """The groups by what they are made: label, log_evidence, library_size, brightness; those that can be.
+
+    given: what the rows [x, y] of a conditional model are.
+    """
+    sizes_N = None
+    if given is not None:
+        row_NxR = points.inputs.x_NxD
+        points = points._replace(inputs=points.inputs._replace(x_NxD=row_NxR[:, : given.data_dim]))
+        sizes_N = np.exp(np.float64(row_NxR[:, -1])) if given.kind == "library_size" else None
     made = {
         "label": None if points.label_N is None else by_label(points.label_N),
         "log_evidence": by_quantile(log_evidence_N),
+        "library_size": None if sizes_N is None else by_quantile(sizes_N),
         "brightness": None if (mean_N := brightness(points)) is None else by_quantile(mean_N),
     }
     return {name: groups for name, groups in made.items() if groups is not None}

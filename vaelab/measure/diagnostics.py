@@ -8,6 +8,8 @@ import numpy as np
 
 from vaelab.keys import purpose_key
 from vaelab.measure import aggregate, units
+from vaelab.measure.by_level import ByLevel, by_level
+from vaelab.measure.by_level import entry as entry_of_levels
 from vaelab.measure.encoding import Encoded, encoded, noise
 from vaelab.measure.fit import LocalFit
 from vaelab.measure.gap import mean_and_stderr
@@ -29,6 +31,8 @@ class Diagnostics(NamedTuple):
     densities: of the aggregate at these draws; None without members, or with fewer than two of them
     prior: its name; None where it is not known. The KL of `encoded` is that to it, where it is known
     rate_by: how that KL is computed
+    levels: its parts by level; None for a prior without levels, or a q without such a chain
+    optimal_levels: those of q* beside an encoder's; None likewise
     """
 
     of: str
@@ -37,6 +41,8 @@ class Diagnostics(NamedTuple):
     densities: aggregate.Densities | None
     prior: str | None
     rate_by: str
+    levels: ByLevel | None = None
+    optimal_levels: ByLevel | None = None
 
 
 def num_detailed(subject: Subject, count: int) -> int:
@@ -71,10 +77,15 @@ def diagnose(subject: Subject, points: Measured, name: str, fit: LocalFit) -> Di
     num_draws = seen.draws.z_NxSxK.shape[1]
     rate_by = "closed form" if seen.exact else f"{num_draws} draws a datapoint"
     prior = STANDARD if has_known_prior(subject.model) else None
+    levels, optimal = by_level(subject, name, phi_NxP, index_N, seen, eps_RxSxK), None
+    if levels is not None and of != "q*":
+        phi_NxP_optimal = fit.inference.phi_P
+        best = encoded(subject.families[name], phi_NxP_optimal, eps_RxSxK)
+        optimal = by_level(subject, name, phi_NxP_optimal, index_N, best, eps_RxSxK)
     if is_learned(subject.model):
         seen, densities, rate_by = _of_learned(subject, points, name, phi_NxP, seen, densities)
         prior = subject.model.prior
-    return Diagnostics(of, np.float64(elbo.value), seen, densities, prior, rate_by)
+    return Diagnostics(of, np.float64(elbo.value), seen, densities, prior, rate_by, levels, optimal)
 
 
 STANDARD = "standard_normal"
@@ -115,6 +126,10 @@ def columns(diagnosed: Diagnostics) -> dict[str, np.ndarray]:
         measured |= {"rate": seen.kl_N, "distortion": -diagnosed.elbo_N - seen.kl_N}
         if seen.kl_NxK is not None:
             measured["kl_by_dimension"] = seen.kl_NxK
+    if diagnosed.levels is not None:
+        measured["kl_by_level"] = diagnosed.levels.kl_NxL
+    if diagnosed.optimal_levels is not None:
+        measured["optimal_kl_by_level"] = diagnosed.optimal_levels.kl_NxL
     if diagnosed.densities is not None:
         values = diagnosed.densities
         information_N = np.full(len(seen.kl_N), np.nan)
@@ -148,6 +163,9 @@ def entry(diagnosed: Diagnostics) -> dict[str, Any]:
             "variance_of_means": variances,
             "active_units": {"by_variance": by_variance, "by_kl": by_kl},
         }
+    if diagnosed.levels is not None:
+        variances = result.get("variance_of_means")
+        result["by_level"] = entry_of_levels(diagnosed.levels, variances, diagnosed.optimal_levels)
     result["aggregate"] = _aggregate(diagnosed)
     return result
 

@@ -96,7 +96,8 @@ def _flow(family: PosteriorFamily, phi_NxP: np.ndarray, eps_RxSxK: np.ndarray) -
     kl_N[rows_M] = np.mean(log_q_MxS + 0.5 * np.sum(z_MxSxK**2 + LOG_2PI, axis=2), axis=1)
     members, draws = None, Draws(z_MxSxK, z_MxSxK, np.zeros_like(log_q_MxS))
     local, shared = np.float64(phi_NxP[rows_M, : 2 * K]), phi_NxP[rows_M, 2 * K :]
-    if family.shared_size == family.param_size - 2 * K and (shared == shared[:1]).all():
+    of_encoder = family.shared_of is None  # else T is another for each datapoint
+    if of_encoder and family.shared_size == family.param_size - 2 * K and (shared == shared[:1]).all():
         mean_MxK, log_sd_MxK = local[:, :K], local[:, K:]
         members = Members(mean_MxK, np.exp(log_sd_MxK)[:, :, None] * np.eye(K))
         u_MxSxK = mean_MxK[:, None] + np.exp(log_sd_MxK)[:, None] * eps_MxSxK

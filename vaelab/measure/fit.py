@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from vaelab.inference.loop import Inference, infer
 from vaelab.inference.solver import SolverOf
 from vaelab.model.latent import bind
 from vaelab.objective.draws import Estimate, elbo_pairs, estimate_mean
+from vaelab.posterior.chain import of_model
 from vaelab.posterior.project import same_distribution, searched_as
 from vaelab.runtime.devices import Progress, map_runs, rows_at_a_time, take
 from vaelab.runtime.memory import Memory
@@ -155,7 +157,8 @@ def fit_runs(
 
 def _starting_phi(family: PosteriorFamily, start: str, problem: Problem) -> np.ndarray:
     if start == "prior":
-        return np.broadcast_to(np.asarray(family.init()), problem.phi_start_NxP.shape)
+        init_P = ravel_pytree(of_model(family, problem.theta, family.init()))[0]
+        return np.broadcast_to(np.asarray(init_P), problem.phi_start_NxP.shape)
     return problem.phi_start_NxP
 
 

@@ -10,12 +10,13 @@ from vaelab.evidence.bdmc import temperatures_for
 from vaelab.evidence.weights import HEAVY
 from vaelab.inference import certificate
 from vaelab.inference.loop import evaluations
-from vaelab.measure import by_group, diagnostics, ended, gap, other_modes, pairs, remarks, split_gap
+from vaelab.measure import by_group, diagnostics, ended, gap, nested, other_modes, pairs, remarks, split_gap
 from vaelab.measure.fit import LocalFit
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.objective.draws import Estimate
 from vaelab.posterior.project import has_projection
 from vaelab.runtime.devices import take
+from vaelab.types import PosteriorFamily
 
 
 def rows(subject: Subject, split: str, outcome: Outcome) -> list[dict[str, Any]]:
@@ -109,12 +110,13 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
         "num_negative": int(np.sum(measured.amortization < 0)) if has_encoder else None,
         "decoder_evaluations_per_point": round(evaluations_a_round * float(np.mean(fitted.rounds))),
         "seconds": outcome.seconds[name],
-        **_orders(name, outcome, has_encoder=has_encoder),
+        **_orders(family, name, outcome, has_encoder=has_encoder),
         "notes": remarks.suspects(name, outcome) + remarks.about_modes(name, outcome),
     }
     row["log_evidence"] |= _about_evidence(outcome)
     if outcome.others is not None:
         row |= _modes(subject, name, outcome)
+    row |= nested.entries(subject, name, outcome, averaged_N)
     row |= _beside(subject, name, outcome, row, averaged_N)
     if outcome.bidirectional is not None:
         row["two_sided"] = _two_sided(subject, outcome)
@@ -125,6 +127,7 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
         exact = gap.exact_gap(subject.model, family, subject.theta, x_NxD, fitted.phi_start)
         closed_forms = dict.fromkeys(errors, np.zeros(np.sum(averaged_N)))
         row["exact"] = gap.summarize(take(exact, averaged_N), has_encoder=has_encoder, errors=closed_forms)
+        row["exact"] |= nested.exact(subject, name, outcome, averaged_N)
     row["notes"] = _left_out(outcome.points.inputs.index_N, averaged_N) + row["notes"]
     return row
 
@@ -162,7 +165,7 @@ def _beside(
     """What a row has beside its gaps: groups of datapoints, what its q carry, where its gaps sit, bits."""
     fitted, has_encoder = outcome.fits[name], name in subject.amortized
     measured = gap.Gap(fitted.elbo_start.value, fitted.elbo_optimal.value, outcome.evidence.log_evidence)
-    made = by_group.groups(outcome.points, outcome.evidence.log_evidence)
+    made = by_group.groups(outcome.points, outcome.evidence.log_evidence, given=subject.model.given)
     errors = _errors(fitted, outcome.evidence)
     beside = by_group.entries(measured, averaged_N, made, has_encoder=has_encoder, errors=errors)
     if name in outcome.diagnostics:
@@ -214,16 +217,13 @@ def _errors(fitted: LocalFit, evidence: Evidence) -> dict[str, np.ndarray]:
     }
 
 
-def _orders(name: str, outcome: Outcome, *, has_encoder: bool) -> dict[str, Any]:
-    """Which of the orders that theory asks for are broken: in the mean, and at how many datapoints.
-
-    Every family has the diagonal one in it.
-    """
+def _orders(family: PosteriorFamily, name: str, outcome: Outcome, *, has_encoder: bool) -> dict[str, Any]:
+    """Which of the orders that theory asks for are broken: in the mean, and at how many datapoints."""
     fits, evidence = outcome.fits, outcome.evidence
     optimum, log_evidence = fits[name].elbo_optimal, Estimate(evidence.log_evidence, evidence.stderr)
     chain = {f"L[q*_{name}]": optimum, f"log p(x) ({outcome.estimator.name})": log_evidence}
-    if name != "diagonal" and "diagonal" in fits:
-        chain = {"L[q*_diagonal]": fits["diagonal"].elbo_optimal, **chain}
+    smaller = {f"L[q*_{other}]": fits[other].elbo_optimal for other in nested.nested_in(family, fits)}
+    chain = {**smaller, **chain}
     if outcome.bidirectional is not None:
         upper = outcome.bidirectional.upper
         chain["log p(x) from above (two-sided)"] = Estimate(upper.log_evidence, upper.stderr)

@@ -7,9 +7,11 @@ from typing import NamedTuple
 from vaelab.model import convolutional, networks
 from vaelab.model.autoregressive import autoregressive
 from vaelab.model.bounded import beta, clipped_gaussian, continuous_bernoulli
+from vaelab.model.condition import Condition, conditioned, with_library_size
 from vaelab.model.counts import LARGEST_COUNT, negative_binomial, poisson, zero_inflated_negative_binomial
 from vaelab.model.flow_prior import flow_prior
-from vaelab.model.latent import bind, decoder_model, in_training, simulate, with_prior
+from vaelab.model.hierarchy import hierarchy
+from vaelab.model.latent import bind, decoder_model, first_level, in_training, simulate, with_prior
 from vaelab.model.levels import categorical, ordinal
 from vaelab.model.likelihood import (
     Likelihood,
@@ -28,6 +30,7 @@ from vaelab.model.linear_gaussian import (
     linear_gaussian_mean_field,
     linear_gaussian_posterior,
 )
+from vaelab.model.linear_gaussian_hierarchy import linear_gaussian_hierarchy
 from vaelab.model.mixture import mixture
 from vaelab.model.mixture_linear_gaussian import (
     mixture_linear_gaussian,
@@ -149,6 +152,7 @@ class PriorEntry(NamedTuple):
     of_encoder: whether make takes family=, encoder= and inputs=, the trained family with its encoder and a
         `PseudoInputs` of num_components training examples or more.
     min_latent_dim: the fewest latent dimensions that it is for.
+    of_levels: whether make takes levels=, the dimensions of each level of z.
     """
 
     make: Callable[..., Prior]
@@ -156,6 +160,7 @@ class PriorEntry(NamedTuple):
     is_flow: bool = False
     of_encoder: bool = False
     min_latent_dim: int = 1
+    of_levels: bool = False
 
 
 PRIORS: dict[str, PriorEntry] = {
@@ -164,6 +169,7 @@ PRIORS: dict[str, PriorEntry] = {
     "vamp": PriorEntry(vamp, ("num_components",), of_encoder=True),
     "flow": PriorEntry(flow_prior, is_flow=True, min_latent_dim=2),
     "autoregressive": PriorEntry(autoregressive, ("hidden", "num_gaussians")),
+    "hierarchy": PriorEntry(hierarchy, ("hidden",), of_levels=True),
 }
 
 __all__ = [
@@ -171,6 +177,7 @@ __all__ = [
     "LIKELIHOODS",
     "NETWORKS",
     "PRIORS",
+    "Condition",
     "Likelihood",
     "LikelihoodEntry",
     "LinearGaussianParams",
@@ -178,10 +185,13 @@ __all__ = [
     "Prior",
     "PriorEntry",
     "bind",
+    "conditioned",
     "decoder_model",
+    "first_level",
     "in_training",
     "linear_gaussian",
     "linear_gaussian_elbo",
+    "linear_gaussian_hierarchy",
     "linear_gaussian_log_evidence",
     "linear_gaussian_mean_field",
     "linear_gaussian_posterior",
@@ -191,5 +201,6 @@ __all__ = [
     "mixture_linear_gaussian_posterior",
     "simulate",
     "standard_normal_log_prob",
+    "with_library_size",
     "with_prior",
 ]

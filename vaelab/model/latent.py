@@ -30,6 +30,30 @@ def decoder_model(
     )
 
 
+def first_level(model: LatentModel, latent_dim: int) -> LatentModel:
+    """A model whose p(x given z) reads the first of latent_dim dimensions alone, under N(0, I) of all."""
+    size, prior = model.latent_dim, standard_normal(latent_dim)
+
+    def concavity(theta: Params, x_D: Array) -> Array:
+        return jnp.eye(latent_dim).at[:size, :size].set(model.concavity(theta, x_D))
+
+    mean, given = model.mean, model.given
+    return model._replace(
+        latent_dim=latent_dim,
+        log_likelihood=lambda theta, x_D, z_K: model.log_likelihood(theta, x_D, z_K[:size]),
+        mean=None if mean is None else lambda theta, z_K: mean(theta, z_K[:size]),
+        sample=lambda theta, key, z_K: model.sample(theta, key, z_K[:size]),
+        concavity=concavity if model.concavity else None,
+        exact=None,
+        sample_prior=prior.sample,
+        given=given
+        and given._replace(
+            mean=lambda theta, z_K, y_C: given.mean(theta, z_K[:size], y_C),
+            sample=lambda theta, key, z_K, y_C: given.sample(theta, key, z_K[:size], y_C),
+        ),
+    )
+
+
 def with_prior(model: LatentModel, prior: Prior) -> LatentModel:
     """The model of this p(x given z) with another prior than its N(0, I).
 
@@ -46,7 +70,7 @@ def with_prior(model: LatentModel, prior: Prior) -> LatentModel:
         return whole_KxK + own_KxK - jnp.eye(model.latent_dim)
 
     mean, sample, draw, tie = model.mean, model.sample, prior.sample, prior.tie
-    fast = prior.fast_log_prob
+    fast, of_levels, given = prior.fast_log_prob, prior.log_prob_of_levels, model.given
     return LatentModel(
         latent_dim=model.latent_dim,
         init=init,
@@ -59,6 +83,13 @@ def with_prior(model: LatentModel, prior: Prior) -> LatentModel:
         prior=prior.name,
         tie=None if tie is None else lambda theta, psi: theta | {"prior": tie(theta["prior"], psi)},
         fast_log_prior=None if fast is None else lambda theta, z_K: fast(theta["prior"], z_K),
+        levels=prior.levels,
+        log_prior_of_levels=None if of_levels is None else lambda theta, z_K: of_levels(theta["prior"], z_K),
+        given=given
+        and given._replace(
+            mean=lambda theta, z_K, y_C: given.mean(theta["likelihood"], z_K, y_C),
+            sample=lambda theta, key, z_K, y_C: given.sample(theta["likelihood"], key, z_K, y_C),
+        ),
     )
 
 

@@ -20,7 +20,8 @@ class LinearGaussianParams(NamedTuple):
     log_variance_D: Array
 
 
-def _log_variance_D(theta: LinearGaussianParams) -> Array:
+def log_variances(theta: LinearGaussianParams) -> Array:
+    """The log of the variance of each dimension of x."""
     return jnp.broadcast_to(theta.log_variance_D, theta.bias_D.shape)
 
 
@@ -53,12 +54,12 @@ def linear_gaussian(
         return theta.weight_DxK @ z_K + theta.bias_D
 
     def log_likelihood(theta: LinearGaussianParams, x_D: Array, z_K: Array) -> Array:
-        square_D = (x_D - mean(theta, z_K)) ** 2 * jnp.exp(-_log_variance_D(theta))
-        return -0.5 * jnp.sum(square_D + _log_variance_D(theta) + LOG_2PI)
+        square_D = (x_D - mean(theta, z_K)) ** 2 * jnp.exp(-log_variances(theta))
+        return -0.5 * jnp.sum(square_D + log_variances(theta) + LOG_2PI)
 
     def sample(theta: LinearGaussianParams, key: Key, z_K: Array) -> Array:
         eps_D = jax.random.normal(key, (data_dim,))
-        return mean(theta, z_K) + jnp.exp(0.5 * _log_variance_D(theta)) * eps_D
+        return mean(theta, z_K) + jnp.exp(0.5 * log_variances(theta)) * eps_D
 
     prior = standard_normal(latent_dim)
     return LatentModel(
@@ -81,7 +82,7 @@ def linear_gaussian(
 
 def linear_gaussian_posterior(theta: LinearGaussianParams, x_D: Array) -> tuple[Array, Array]:
     """(mean_K, precision_KxK): precision = I + W' Psi^-1 W, mean = precision^-1 W' Psi^-1 (x - b)."""
-    scaled_DxK = theta.weight_DxK * jnp.exp(-_log_variance_D(theta))[:, None]
+    scaled_DxK = theta.weight_DxK * jnp.exp(-log_variances(theta))[:, None]
     precision_KxK = jnp.eye(theta.weight_DxK.shape[1]) + scaled_DxK.T @ theta.weight_DxK
     mean_K = jnp.linalg.solve(precision_KxK, scaled_DxK.T @ (x_D - theta.bias_D))
     return mean_K, precision_KxK
@@ -93,9 +94,9 @@ def linear_gaussian_log_evidence(theta: LinearGaussianParams, x_D: Array) -> Arr
     residual_D = x_D - theta.bias_D - theta.weight_DxK @ mean_K
     # (x - b)' C^-1 (x - b) is the least of (x - b - W z)' Psi^-1 (x - b - W z) + z' z, at z = m: two sums of
     # squares, where other forms subtract numbers as large as the squared ratio of signal to noise.
-    square = jnp.sum(residual_D**2 * jnp.exp(-_log_variance_D(theta))) + jnp.sum(mean_K**2)
+    square = jnp.sum(residual_D**2 * jnp.exp(-log_variances(theta))) + jnp.sum(mean_K**2)
     # |C| = |Psi| |precision|.
-    log_det = jnp.sum(_log_variance_D(theta)) + jnp.linalg.slogdet(precision_KxK)[1]
+    log_det = jnp.sum(log_variances(theta)) + jnp.linalg.slogdet(precision_KxK)[1]
     return -0.5 * (residual_D.size * LOG_2PI + log_det + square)
 
 
@@ -104,14 +105,22 @@ def linear_gaussian_elbo(theta: LinearGaussianParams, x_D: Array, mean_K: Array,
 
     KL = 1/2 (mean - m)' precision (mean - m) + 1/2 (tr(S' precision S) - K - log|S' precision S|).
     """
-    posterior_mean_K, precision_KxK = linear_gaussian_posterior(theta, x_D)
+    log_evidence, posterior = linear_gaussian_log_evidence(theta, x_D), linear_gaussian_posterior(theta, x_D)
+    return gaussian_elbo(log_evidence, posterior, mean_K, scale_KxK)
+
+
+def gaussian_elbo(
+    log_evidence: Array, posterior: tuple[Array, Array], mean_K: Array, scale_KxK: Array
+) -> Array:
+    """The bound of `linear_gaussian_elbo` from log p(x) and the posterior's (mean_K, precision_KxK)."""
+    posterior_mean_K, precision_KxK = posterior
     delta_K = mean_K - posterior_mean_K
     # With precision = C C', everything is in C' S: the trace is its squared norm, so nothing cancels.
     factor_KxK = jnp.linalg.cholesky(precision_KxK)
     product_KxK = factor_KxK.T @ scale_KxK
     kl = 0.5 * jnp.sum((factor_KxK.T @ delta_K) ** 2)
     kl += 0.5 * jnp.sum(product_KxK**2 - jnp.eye(delta_K.size)) - jnp.linalg.slogdet(product_KxK)[1]
-    return linear_gaussian_log_evidence(theta, x_D) - kl
+    return log_evidence - kl
 
 
 def linear_gaussian_mean_field(theta: LinearGaussianParams, x_D: Array) -> tuple[Array, Array]:

@@ -100,6 +100,11 @@ def in_bfloat16(network: Network) -> Network:
     return network._replace(apply=apply)
 
 
+def of_log1p(network: Network) -> Network:
+    """The network of log(1 + x), for x of 0 or more whose dimensions differ by orders of magnitude."""
+    return network._replace(apply=lambda params, x: network.apply(params, jnp.log1p(x)))
+
+
 def with_constants(network: Network, values_R: Array) -> Network:
     """The network's output followed by R learned numbers that no input moves, starting at these values."""
     return Network(

@@ -21,6 +21,9 @@ class Prior(NamedTuple):
                                  log p(z) is not known to be concave
     tie(params, psi) -> params   with what is a function of an encoder's parameters; None where nothing is
     fast_log_prob                log_prob with fewer digits in less time, for training alone; None for itself
+    levels                       of a hierarchy, how many dimensions each level of z has; () of any other
+    log_prob_of_levels(params, z_K) -> [L]
+                                 its parts, log p(z_l given z_{l+1}), whose sum is log p(z); None likewise
     """
 
     name: str
@@ -30,6 +33,8 @@ class Prior(NamedTuple):
     concavity: Callable[[Params], Array] | None = None
     tie: Callable[[Params, Params], Params] | None = None
     fast_log_prob: Callable[[Params, Array], Array] | None = None
+    levels: tuple[int, ...] = ()
+    log_prob_of_levels: Callable[[Params, Array], Array] | None = None
 
 
 def standard_normal_log_prob(z_K: Array) -> Array:

@@ -4,7 +4,7 @@ The one file of vaelab that imports distrax when it is imported itself, which ta
 it where it is made, and not where its distribution is, which may be inside a function that JAX traces.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import distrax
 import jax
@@ -134,6 +134,44 @@ class InverseAutoregressive(distrax.Bijector):
 
         (jacobian_KxK, grad_K), z_K = jax.jacfwd(forward, has_aux=True)(u_K)
         return z_K, solve_triangular(jacobian_KxK, score_K - grad_K, trans=1, lower=self._lower)
+
+
+class LevelByLevel(distrax.Bijector):
+    """eps_K -> z_K, z_l = mean_l + exp(log sd_l) eps_l with both functions of the levels before it.
+
+    conditional(l, z_K) -> (mean, log sd) of level l, at[l] of z; order: of the levels, the first first.
+    """
+
+    def __init__(
+        self,
+        conditional: Callable[[int, Array], tuple[Array, Array]],
+        at: Sequence[slice],
+        order: Sequence[int],
+    ):
+        super().__init__(event_ndims_in=1)
+        self._conditional, self._at, self._order = conditional, at, order
+
+    def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
+        def one(eps_K: Array) -> tuple[Array, Array]:
+            z_K, log_det = jnp.zeros_like(eps_K), jnp.zeros(())
+            for l in self._order:
+                mean, log_sd = self._conditional(l, z_K)
+                z_K = z_K.at[self._at[l]].set(mean + jnp.exp(log_sd) * eps_K[self._at[l]])
+                log_det += jnp.sum(log_sd)
+            return z_K, log_det
+
+        return jnp.vectorize(one, signature="(k)->(k),()")(x)
+
+    def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
+        def one(z_K: Array) -> tuple[Array, Array]:
+            parts = [self._conditional(l, z_K) for l in range(len(self._at))]
+            mean_K, log_sd_K = (jnp.concatenate(part) for part in zip(*parts, strict=True))
+            return (z_K - mean_K) * jnp.exp(-log_sd_K), -jnp.sum(log_sd_K)
+
+        return jnp.vectorize(one, signature="(k)->(k),()")(y)
+
+    def same_as(self, other: distrax.Bijector) -> bool:
+        return self is other
 
 
 def coupling(mask_K: np.ndarray, parameters: Callable[[Array], tuple[Array, Array]]) -> distrax.Bijector:

@@ -33,6 +33,13 @@ QUANTITIES = (
 MEASURED = {q.name: q.title for q in QUANTITIES if q.title is not None}
 """name -> title of what every row of `gap.json` has; the generalization gap needs several rows."""
 
+LEVEL_GAPS = {
+    "within_level": "within-level gap",
+    "across_level": "across-level gap",
+    "non_gaussian": "non-Gaussian gap",
+}
+"""name -> title of the parts of an approximation gap where z has levels; see `measure.nested`."""
+
 SWEPT = {q.name: q.short for q in QUANTITIES if q.short is not None}
 """name -> title of what the table of a sweep shows."""
 

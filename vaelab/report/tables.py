@@ -8,7 +8,7 @@ from typing import Any
 from rich.markup import escape
 
 from vaelab.report.fitted import FittedTable
-from vaelab.report.quantities import MEASURED
+from vaelab.report.quantities import LEVEL_GAPS, MEASURED
 
 HEAVY_TAILED = "num_heavy_tailed"  # under log_evidence in a row
 
@@ -49,6 +49,18 @@ def at_least(row: Mapping[str, Any], name: str) -> str:
     return "≥ " if lacks else ""
 
 
+def level_gap(row: Mapping[str, Any], name: str) -> str:
+    """A part of the approximation gap by level, of a row or of its closed forms; "-" where there is none."""
+    value = cell((row.get("approximation_parts") or {}).get(name))
+    return ("≥ " if name == "non_gaussian" and at_least(row, "approximation_gap") else "") + value
+
+
+def kl_by_level(row: Mapping[str, Any]) -> str:
+    """The KL of each level, the one next to x first, as "3.21, 0.40"; "-" where there is none."""
+    parts = [part["kl"] for part in (row.get("diagnostics") or {}).get("by_level") or ()]
+    return ", ".join("not finite" if kl is None else f"{kl['mean']:.2f}" for kl in parts) or "-"
+
+
 def gap_table(rows: list[dict[str, Any]], *, smoke: bool = False) -> FittedTable:
     """The rows of `gap.json` as columns: mean ± standard error over datapoints, nats per datapoint.
 
@@ -57,11 +69,14 @@ def gap_table(rows: list[dict[str, Any]], *, smoke: bool = False) -> FittedTable
     caption = "nats per datapoint: mean ± standard error over datapoints" + f"\n{OF_NO_VALUE}" * smoke
     table = FittedTable(caption=caption)
     table.add_column("")
-    labels = [_label(name, rows) for name in MEASURED] + list(COUNTS)
+    level_gaps = LEVEL_GAPS if any(row.get("approximation_parts") for row in rows) else {}
+    labels = [_label(name, rows) for name in MEASURED] + list(level_gaps.values()) + list(COUNTS)
     modes = any(row.get("modes", {}).get("num_several") for row in rows)
     labels += ["lost at a lesser mode", "with several modes"] if modes else []
     units = any(_active_units(row) is not None for row in rows)
     labels += ["active units"] if units else []
+    by_level = any(kl_by_level(row) != "-" for row in rows)
+    labels += ["KL by level, z1 first"] if by_level else []
     in_bits = any(row.get("bits_per_dim") for row in rows)
     labels += list(BITS) if in_bits else []
     two_sided = any("two_sided" in row for row in rows)
@@ -71,16 +86,19 @@ def gap_table(rows: list[dict[str, Any]], *, smoke: bool = False) -> FittedTable
         table.add_column(f"{row['split']}, {row['family']}", justify="right")
         bounds = [cell(row.get("two_sided", {}).get(key)) for key in ("lower", "upper", "width")]
         bounds.append(_plain(row.get("calibration", {}).get("p_value")))
-        cells = [at_least(row, name) + cell(row[name]) for name in MEASURED] + _counts(row)
+        cells = [at_least(row, name) + cell(row[name]) for name in MEASURED]
+        cells += [level_gap(row, name) for name in level_gaps] + _counts(row)
         if modes:
             several = row.get("modes", {}).get("num_several")
             cells += [cell(row.get("wrong_mode_gap")), "-" if several is None else f"{several:,}"]
         cells += [_active_units(row) or "-"] if units else []
+        cells += [kl_by_level(row)] if by_level else []
         cells += [cell(row.get("bits_per_dim", {}).get(name)) for name in BITS.values()] if in_bits else []
         columns.append(cells + (bounds if two_sided else []))
         if "exact" in row:
             table.add_column("closed form", justify="right")
             cells = [cell(row["exact"][name]) for name in MEASURED]
+            cells += [level_gap(row["exact"], name) for name in level_gaps]
             columns.append(cells + [""] * (len(labels) - len(cells)))
     for label, *cells in zip(labels, *columns, strict=True):
         table.add_row(label, *cells)

@@ -15,10 +15,11 @@ from jax.flatten_util import ravel_pytree
 from ml_collections import ConfigDict
 
 from vaelab import data
-from vaelab.config.experiment import read_families, read_model
+from vaelab.config.experiment import read_families, read_input_shape, read_model
 from vaelab.config.section import Section
 from vaelab.config.train import read_encoders, train_settings
 from vaelab.model.latent import bind, simulate
+from vaelab.posterior.chain import of_model
 from vaelab.report.weights import FILE, fill, read_weights
 from vaelab.runs.data import read as read_data
 from vaelab.runtime.directory import as_directory
@@ -48,12 +49,13 @@ class FinishedRun:
     rows: list[dict[str, Any]]
     per_datapoint: Mapping[str, np.ndarray] = field(repr=False)
 
-    def encode(self, x: Any, *, family: str | None = None) -> Any:
+    def encode(self, x: Any, *, y: Any = None, family: str | None = None) -> Any:
         """q(z given x) of a family's encoder, the trained family's by default.
 
-        Args: x, [D] or [N, D], as the run observed it (binarised, say). Returns (mu_K, sigma_K) for the
-        diagonal family, (mu_K, S_KxK) with z = mu + S eps for the other Gaussian ones, phi_P for a flow; with
-        a leading N for several. Steps that followed the encoder in semi-amortized learning are not taken.
+        Args: x, [D] or [N, D], as the run observed it (binarised, say); y, its label, or [N] of them, for a
+        model that is conditional on it, here and below. Returns (mu_K, sigma_K) for the diagonal family,
+        (mu_K, S_KxK) with z = mu + S eps for the other Gaussian ones, phi_P for a flow; with a leading N for
+        several. Steps that followed the encoder in semi-amortized learning are not taken.
         Raises ConfigError for a family without an encoder.
         """
         names = list(self.encoders)
@@ -62,25 +64,64 @@ class FinishedRun:
             has = f"there are {', '.join(names)}" if names else "no family has one"
             raise ConfigError(f"{self.directory} has no encoder of the family {name!r}: {has}")
         encoder, psi = self.encoders[name]
-        return _mapped(_encode, (encoder, self.families[name]), psi, self._flat(x))
+        return _mapped(_encode, (encoder, self.families[name]), (self.theta, psi), self._row(x, y))
 
-    def decode(self, z: Any) -> Array:
+    def decode(self, z: Any, *, y: Any = None) -> Array:
         """E[x given z], [D] or [N, D], at z, [K] or [N, K]."""
-        return _mapped(_decode, (self.model,), self.theta, jnp.asarray(z, jnp.float32))
+        z = jnp.asarray(z, jnp.float32)
+        of_y = () if self.model.given is None and y is None else (self._as_y(y, z),)
+        return _mapped(_decode, (self.model,), self.theta, z, *of_y)
 
-    def sample(self, key: Key, n: int) -> Array:
-        """x_NxD: n draws from the model, z ~ p(z) and x ~ p(x given z)."""
+    def sample(self, key: Key, n: int, *, y: Any = None) -> Array:
+        """x_NxD: n draws from the model, z ~ p(z) and x ~ p(x given z).
+
+        y: one, or [N]; without labels a conditional model draws them, as often as in the training data.
+        """
         keys_N = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(n))
-        return _compiled(_sample, (self.model,), (None, 0))(self.theta, keys_N)
+        if y is None and (self.model.given is None or self.model.given.kind == "label"):
+            return _compiled(_sample, (self.model,), (None, 0))(self.theta, keys_N)
+        y_NxC = self._as_y(y, keys_N[:, None])
+        return _compiled(_sample_given, (self.model,), (None, 0, 0))(self.theta, keys_N, y_NxC)
 
-    def log_likelihood(self, x: Any, z: Any) -> Array:
+    def log_likelihood(self, x: Any, z: Any, *, y: Any = None) -> Array:
         """log p(x given z) in nats, [] at x_D and z_K, [N] at x_NxD and z_NxK."""
-        rows = self._flat(x), jnp.asarray(z, jnp.float32)
+        rows = self._row(x, y), jnp.asarray(z, jnp.float32)
         return _mapped(_log_likelihood, (self.model,), self.theta, *rows)
 
-    def log_joint(self, x: Any, z: Any) -> Array:
+    def log_joint(self, x: Any, z: Any, *, y: Any = None) -> Array:
         """log p(x, z) in nats, [] at x_D and z_K, [N] at x_NxD and z_NxK."""
-        return _mapped(_log_joint, (self.model,), self.theta, self._flat(x), jnp.asarray(z, jnp.float32))
+        return _mapped(_log_joint, (self.model,), self.theta, self._row(x, y), jnp.asarray(z, jnp.float32))
+
+    def _row(self, x: Any, y: Any) -> Array:
+        """x as a datapoint of the model: with y beside it where that is conditional on it."""
+        x = self._flat(x)
+        if self.model.given is None and y is None:
+            return x
+        return jnp.concatenate([x, self._as_y(y, x)], axis=-1)
+
+    def _as_y(self, y: Any, like: Array) -> Array:
+        """y_C, or y_NxC where `like` has a leading N, of one label, or library size, or N of them."""
+        given = self.model.given
+        if given is None:
+            raise ConfigError("this model is not conditional on any y: leave it out")
+        of_label = given.kind == "label"
+        what = (
+            f"a label is an integer from 0 to {given.size - 1}" if of_label else "a library size is above 0"
+        )
+        if y is None:
+            raise ConfigError(
+                f"this model is conditional on a {given.kind.replace('_', ' ')}: give y=; {what}"
+            )
+        value = np.asarray(y)
+        if value.dtype.kind not in ("iu" if of_label else "iuf") or not np.all(
+            (value >= 0) & (value < given.size) if of_label else (value > 0) & np.isfinite(value)
+        ):
+            raise ConfigError(f"y={y!r}: {what}")
+        if value.ndim > like.ndim - 1 or value.shape not in ((), like.shape[:-1]):
+            raise ConfigError(f"y has the shape {value.shape}: give one, or one for each datapoint")
+        value = np.broadcast_to(value, like.shape[:-1])
+        y_C = np.eye(given.size)[value] if of_label else np.log(np.float64(value))[..., None]
+        return jnp.asarray(y_C, jnp.float32)
 
     def _flat(self, x: Any) -> Array:
         """x_D or x_NxD; images are flattened row by row."""
@@ -93,20 +134,27 @@ class FinishedRun:
         return x
 
 
-def _encode(encoder: Encoder, family: PosteriorFamily, psi: Params, x_D: Array) -> Any:
-    phi_P = ravel_pytree(encoder.apply(psi, x_D))[0]
+def _encode(encoder: Encoder, family: PosteriorFamily, parameters: tuple[Params, Params], x_D: Array) -> Any:
+    theta, psi = parameters
+    phi_P = ravel_pytree(of_model(family, theta, encoder.apply(psi, x_D)))[0]
     if family.gaussian is None:
         return phi_P
     mu_K, scale_KxK = family.gaussian.location_scale(phi_P)
     return (mu_K, jnp.diag(scale_KxK)) if family.name == "diagonal" else (mu_K, scale_KxK)
 
 
-def _decode(model: LatentModel, theta: Params, z_K: Array) -> Array:
-    return model.mean(theta, z_K)
+def _decode(model: LatentModel, theta: Params, z_K: Array, *y: Array) -> Array:
+    return model.given.mean(theta, z_K, *y) if y else model.mean(theta, z_K)
 
 
 def _sample(model: LatentModel, theta: Params, key: Key) -> Array:
-    return simulate(model, theta, key)[1]
+    x_D = simulate(model, theta, key)[1]
+    return x_D if model.given is None else x_D[: model.given.data_dim]
+
+
+def _sample_given(model: LatentModel, theta: Params, key: Key, y_C: Array) -> Array:
+    key_z, key_x = jax.random.split(key)
+    return model.given.sample(theta, key_x, model.sample_prior(theta, key_z), y_C)
 
 
 def _log_likelihood(model: LatentModel, theta: Params, x_D: Array, z_K: Array) -> Array:
@@ -153,8 +201,9 @@ def load(workdir: str | Path) -> FinishedRun:
             described = _described(directory, config.data.name)
         model = read_model(top, described, lambda network: network)
         image_shape = described.image_shape if described else (config.model.data_dim,)
-        families = read_families(top, model.latent_dim, train_settings(top).batch_size)
-        encoders = read_encoders(top, families, image_shape, lambda network: network)
+        families = read_families(top, model, train_settings(top).batch_size)
+        taken = read_input_shape(top, described) if described else image_shape
+        encoders = read_encoders(top, families, taken, lambda network: network)
         weights = _weights(directory)
         theta = fill(jax.eval_shape(model.init, jax.random.key(0)), "theta", weights)
         trained = {}
@@ -177,7 +226,8 @@ def _described(directory: Path, name: str) -> data.Description:
     stored = read_data(directory)
     if stored is None:
         return data.describe(name)
-    return data.Description(tuple(stored["image_shape"]), stored["max_value"])
+    counts = tuple(stored.get("label_counts", ()))
+    return data.Description(tuple(stored["image_shape"]), stored["max_value"], counts)
 
 
 def read_finished(directory: Path) -> tuple[ConfigDict, list[dict[str, Any]]]:

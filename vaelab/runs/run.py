@@ -229,8 +229,8 @@ def _write_results(one: Run, trained: Trained, results: Results, made_with: list
 
 
 def _drawn(experiment: Experiment, results: Results) -> Pictures | None:
-    """What the model makes of z, on data that it was not trained on; None where x is no image."""
-    if not drawable(experiment.image_shape):
+    """What the model makes of z, on data that it was not trained on; None where x is no image, or has a y."""
+    if not drawable(experiment.image_shape) or experiment.latent_model.given is not None:
         return None
     split = held_out(results.measured)
     subject, outcome = results.measured[split]

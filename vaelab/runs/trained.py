@@ -11,6 +11,7 @@ from vaelab.config.experiment import Experiment
 from vaelab.config.train import Stage
 from vaelab.measure.datapoints import datapoints
 from vaelab.measure.subject import Inputs, Measured, Subject
+from vaelab.posterior.chain import of_model
 from vaelab.posterior.project import project, same_distribution
 from vaelab.runtime.devices import map_datapoints
 from vaelab.training.regime import Regime, Table
@@ -115,7 +116,8 @@ def _starts(experiment: Experiment, split: str, trained: Trained, name: str, inp
         return _rows_of_table(experiment, trained.table, inputs.index_N)
     encoder = trained.encoders[name] if how else next(iter(trained.encoders.values()), None)
     if encoder is None:
-        return np.tile(np.asarray(target.init()), (len(inputs.index_N), 1))
+        init_P = ravel_pytree(of_model(target, trained.theta, target.init()))[0]
+        return np.tile(np.asarray(init_P), (len(inputs.index_N), 1))
     shared = (trained.theta, encoder.psi, experiment.keys.recognise)
     static = encoder.regime, encoder.family, target
     return map_datapoints(_recognise, shared, tuple(inputs), static=static, chunk_size=1000)
@@ -130,7 +132,7 @@ def _recognise(
 ) -> Array:
     (theta, psi, key), (x_D, index) = shared, row
     phi = regime.recognise(theta, psi, x_D, jax.random.fold_in(key, index))
-    return ravel_pytree(phi)[0] if source is target else project(phi, source, target)
+    return ravel_pytree(phi if source is target else of_model(target, theta, project(phi, source, target)))[0]
 
 
 def _rows_of_table(experiment: Experiment, table: Table, index_N: np.ndarray) -> np.ndarray:

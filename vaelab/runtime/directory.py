@@ -23,40 +23,12 @@ import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 
+from vaelab.runtime.later import LATER
 from vaelab.runtime.processes import is_first, of_first
 from vaelab.types import ConfigError
 
 # What a run that was killed early, or the system, may have put where there is no config.json yet.
 ONLY_MARKS = {"lock", "config.json.partial", "lost+found", ".DS_Store"}
-
-
-LATER: dict[str, Any] = {
-    "config.data.path": "",
-    "config.data.fractions": [0.8, 0.1, 0.1],
-    "config.data.image_shape": [],
-    "config.data.max_value": 0,
-    "config.data.label": "",
-    "config.data.memory_bytes": 2**28,
-    "config.model.likelihood.num_components": 5,
-    "config.model.likelihood.degrees_of_freedom": 5.0,
-    "config.model.residual": 0,
-    "config.model.convolution": "products",
-    "config.encoder.residual": 0,
-    "config.encoder.convolution": "products",
-    "config.model.alignment": "corner",
-    "config.encoder.alignment": "corner",
-    "config.model.prior.name": "standard_normal",
-    "config.model.prior.num_components": 500,
-    "config.model.prior.pseudo_inputs": "data",
-    "config.model.prior.flow": "real_nvp",
-    "config.model.prior.num_layers": 4,
-    "config.model.prior.hidden": 64,
-    "config.model.prior.num_gaussians": 5,
-    "config.train.stop_after": 0,
-    "config.train.keep_best": "",
-}
-"""Settings that were added since runs were first kept, with the value that leaves all as it was: a config
-without them is the same config."""
 
 
 class DirectoryError(ConfigError):

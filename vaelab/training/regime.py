@@ -21,6 +21,7 @@ from jax.flatten_util import ravel_pytree
 
 from vaelab.inference.loop import Loop, ascend
 from vaelab.model.latent import bind
+from vaelab.posterior.chain import of_model
 from vaelab.posterior.project import same_distribution
 from vaelab.types import Array, Encoder, Key, LatentModel, Params, PosteriorFamily
 
@@ -47,7 +48,8 @@ class Regime(NamedTuple):
     init(key) -> psi
     phi(theta, psi, x_D, row, key) -> phi_P     of a training datapoint: where the bound is taken
     recognise(theta, psi, x_D, key) -> phi_P    of any datapoint, in the coordinates of the family learned
-    encode(psi, x_D) -> phi_P                   of the encoder alone; None where there is none
+    encode(psi, x_D) -> phi_P                   of the encoder alone; None where there is none, or where phi
+                                                hangs on theta too
     start(psi, x_D) -> phi_P                    where psi learns, with theta held fixed, if not through `phi`
     expect(theta, psi, batch, key) -> psi       the E-steps of a batch; None where psi learns by gradient
     model_steps                                 gradient steps on theta for each batch
@@ -68,13 +70,17 @@ class Regime(NamedTuple):
 
 
 def amortized(encoder: Encoder, family: PosteriorFamily) -> Regime:
-    """phi = encoder(x). (Kingma & Welling 2014.)"""
+    """phi = encoder(x), with what the family shares with the model. (Kingma & Welling 2014.)"""
+
+    def recognise(theta: Params, psi: Params, x_D: Array) -> Array:
+        return of_model(family, theta, encoder.apply(psi, x_D))
+
     return Regime(
         family=family,
         init=encoder.init,
-        phi=lambda theta, psi, x_D, row, key: encoder.apply(psi, x_D),
-        recognise=lambda theta, psi, x_D, key: encoder.apply(psi, x_D),
-        encode=encoder.apply,
+        phi=lambda theta, psi, x_D, row, key: recognise(theta, psi, x_D),
+        recognise=lambda theta, psi, x_D, key: recognise(theta, psi, x_D),
+        encode=encoder.apply if family.shared_of is None else None,
     )
 
 

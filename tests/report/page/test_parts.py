@@ -43,6 +43,19 @@ def test_the_split_of_the_gap_and_the_pairs_are_what_the_rows_have(rows):
         assert cell(rows[0]["correlations"][name]) in text
 
 
+def test_the_parts_by_level_are_what_the_rows_have_and_their_closed_forms(rows):
+    assert parts.of_levels(rows) == ""
+    entry = {"num_points": 40, "across_level": stat(0.3417), "non_gaussian": stat(0.0123)}
+    rows[0]["approximation_parts"] = entry
+    rows[0]["exact"] = {"approximation_parts": entry | {"across_level": stat(0.3399)}}
+    rows[0]["modes"] = {"may_lack": True}
+    text = parts.of_levels(rows)
+    for part in (entry["across_level"], stat(0.3399)):
+        assert f"<td>{cell(part)}</td>" in text
+    assert f"≥ {cell(entry['non_gaussian'])}" in text
+    assert text.count("<tr>") == 3
+
+
 def test_rows_without_them_have_no_such_parts():
     rows = [
         {k: v for k, v in row.items() if not k.startswith(("by_", "extremes"))} for row in given()["rows"]

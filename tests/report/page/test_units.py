@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.diagnostics import stat
 from tests.support.page import given
 from vaelab.report.page import units
 from vaelab.report.tables import cell
@@ -22,6 +23,19 @@ def test_what_the_latents_carry_is_what_the_row_has(rows):
     assert "3 of 3 units are active; undecided: z3." in text
     assert "of 256 levels, by dequantised densities" in text
     assert cell(rows[0]["bits_per_dim"]["log_evidence"]) in text
+
+
+def test_the_levels_are_named_with_what_each_costs(rows):
+    assert "By level of z" not in units.latents_used(rows)
+    counted = rows[0]["diagnostics"]["active_units"]["by_variance"]
+    rows[0]["diagnostics"]["by_level"] = [
+        {"level": 1, "dimensions": 2, "kl": stat(3.217), "active_units": counted | {"count": 2, "of": 2}},
+        {"level": 2, "dimensions": 1, "kl": None, "active_units": None},
+    ]
+    text = units.latents_used(rows)
+    assert "By level of z" in text
+    for said in (cell(stat(3.217)), "2 of 2", "z2"):
+        assert f">{said}</t" in text
 
 
 def test_the_bounds_of_the_aggregate_say_which_side_they_are_of(rows):

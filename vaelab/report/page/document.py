@@ -44,6 +44,7 @@ def write_page(
     sections = {
         "What inference loses": summary.decomposition(rows),
         "Where the amortization gap sits": parts.of_the_encoder(rows),
+        "What the levels leave out": parts.of_levels(rows),
         "What the diagonal family leaves out": parts.of_the_diagonal(rows),
         "What the latents carry": units.latents_used(rows),
         "Aggregate posterior against prior": units.aggregate(rows),

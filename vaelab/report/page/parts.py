@@ -3,12 +3,18 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vaelab.report import level_gap
 from vaelab.report.page import plots
 from vaelab.report.page.markup import Markup, join, table, tag
 from vaelab.report.page.summary import TITLES, Row, detailed, label, shown
-from vaelab.report.quantities import HTML
+from vaelab.report.quantities import HTML, LEVEL_GAPS
 
-KINDS = {"label": "label", "log_evidence": "log p(x)", "brightness": "brightness, the mean of x"}
+KINDS = {
+    "label": "label",
+    "log_evidence": "log p(x)",
+    "library_size": "library size",
+    "brightness": "brightness, the mean of x",
+}
 GAPS = ("amortization_gap", "approximation_gap")
 
 
@@ -116,6 +122,24 @@ def _by_dimension(number: int, name: str, entry: Mapping[str, Any]) -> list[Mark
     left = tag("figcaption", f"Remainder {shown(entry['remainder'])} nats, the noise of the draws in it.")
     panels = tag("div", *(tag("figure", one) for one in drawn), class_="panels")
     return [tag("h3", name), panels, left, tag("details", tag("summary", "In numbers"), numbers)]
+
+
+def of_levels(rows: Sequence[Row]) -> Markup:
+    """The approximation gap by level, where z has levels, beside closed forms where there are any."""
+    lines = []
+    for row in rows:
+        for name, entry in ((label(row), row), ("closed form", row.get("exact") or {})):
+            if entry.get("approximation_parts"):
+                lines.append([name, *(level_gap(entry, part) for part in LEVEL_GAPS)])
+    if not lines:
+        return Markup()
+    text = (
+        "The levels of z in nested families, each with its best q of the same datapoint: independent"
+        " dimensions, correlations within a level alone, correlations across levels too. From the row of a"
+        " family on, the parts add up to its approximation gap. The last one is what no Gaussian q has."
+    )
+    caption = "The approximation gap in parts, nats: mean ± standard error over datapoints"
+    return join(tag("p", text), table(caption, ["split, family", *LEVEL_GAPS.values()], lines))
 
 
 def of_the_diagonal(rows: Sequence[Row]) -> Markup:

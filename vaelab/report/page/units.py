@@ -28,7 +28,35 @@ def latents_used(rows: Sequence[Row]) -> Markup:
         "[z] is above 0.01; where that is within two standard errors of 0.01, the unit is named as"
         " undecided.",
     )
-    return join(tag("p", text), others, _rates(chosen), _bits(chosen), *figures)
+    return join(tag("p", text), others, _rates(chosen), _levels(chosen), _bits(chosen), *figures)
+
+
+def _levels(rows: Sequence[Row]) -> Markup:
+    """The KL and the active units of each level of z."""
+    lines = [
+        [
+            label(row),
+            f"z{part['level']}",
+            part["dimensions"],
+            *(shown(part.get(name)) for name in ("kl", "optimal_kl")),
+            _count(part["active_units"]),
+        ]
+        for row in rows
+        for part in row["diagnostics"].get("by_level") or ()
+    ]
+    if not lines:
+        return Markup()
+    caption = (
+        "By level of z, the one next to x first: its part of the KL of q, and of that of q*, nats, mean ±"
+        " standard error over datapoints; the parts add up to the rate. Where q* has more of a level than q,"
+        " the encoder does not use it"
+    )
+    head = ["split, family", "level", "dimensions", "KL", "KL of q*", "active units"]
+    return table(caption, head, lines, words=(1,))
+
+
+def _count(counted: Entry | None) -> str:
+    return f"{counted['count']} of {counted['of']}" if counted else "-"
 
 
 def _bits(rows: Sequence[Row]) -> Markup:
