@@ -87,6 +87,8 @@ def test_examples_that_stay_on_the_disk_are_refused():
     made.splits["train"] = train._replace(pixels_NxD=unread)
     condition = reading.read_condition(section(), made)
     refused(lambda: reading.with_condition(section(), made, condition), "raise data.memory_bytes")
+    real = made._replace(max_value=data.REAL)
+    refused(lambda: reading.read_condition(section("library_size"), real), "raise data.memory_bytes")
 
 
 def test_an_experiment_has_y_in_encoder_decoder_and_prior():

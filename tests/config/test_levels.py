@@ -81,6 +81,13 @@ def test_a_family_of_levels_needs_some():
     refused(lambda: build(config), line)
 
 
+def test_the_prior_s_numbers_in_a_q_do_not_decay():
+    config = hierarchical(**{"posterior.family": "top_down", "objective.name": "elbo_from_draws"})
+    changed(config, "inference.families", ("top_down",))
+    changed(config, "inference.flow.optimizer.name", "adamw")
+    refused(lambda: build(config), "name='adamw': decays the prior's numbers in the q of top_down; take adam")
+
+
 def test_a_linear_gaussian_model_may_have_levels():
     config = linear_gaussian.get_config("hierarchy,smoke")
     experiment = build(config)

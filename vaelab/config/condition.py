@@ -48,6 +48,7 @@ def _of_library_size(section: Section, described: Any, data_dim: int, *, in_prio
     if described.max_value != data.REAL:
         raise section.error("name", "is of counts, and these data are levels", fix="take none")
     for name, split in described.splits.items():
+        _check_memory(section, split)
         empty = int(np.sum(_totals(split, data_dim) <= 0.0))
         if empty:
             line = f"needs a count in each example, and {empty} of {name} have none"
@@ -55,6 +56,12 @@ def _of_library_size(section: Section, described: Any, data_dim: int, *, in_prio
     quantiles = np.quantile(_totals(described.splits["train"], data_dim), np.linspace(0, 1, QUANTILES))
     values = tuple((float(value),) for value in np.log(quantiles))
     return Condition("library_size", data_dim, values, (1.0 / QUANTILES,) * QUANTILES)
+
+
+def _check_memory(section: Section, split: data.Split) -> None:
+    if isinstance(split.pixels_NxD, Rows):
+        line = "puts y beside x in the memory, and these data stay on the disk"
+        raise section.error("name", line, fix="raise data.memory_bytes")
 
 
 def _totals(split: data.Split, data_dim: int) -> np.ndarray:
@@ -84,9 +91,7 @@ def with_condition(section: Section, dataset: data.DataSet, condition: Condition
         return dataset
     splits = {}
     for name, split in dataset.splits.items():
-        if isinstance(split.pixels_NxD, Rows):
-            line = "puts y beside x in the memory, and these data stay on the disk"
-            raise section.section("condition").error("name", line, fix="raise data.memory_bytes")
+        _check_memory(section.section("condition"), split)
         if condition.kind == "label":
             y_NxC = np.eye(condition.size, dtype=split.pixels_NxD.dtype)[split.label_N]
         else:

@@ -56,6 +56,9 @@ def inference_settings(top: Section, families: dict[str, PosteriorFamily]) -> di
     for name, family in families.items():
         section = inference.section(FAMILIES[name].loop)
         check_pair(section.section("objective"), family)
+        optimizer = section.section("optimizer")
+        if family.shared_of is not None and optimizer.value("name") == "adamw":
+            raise optimizer.error("name", f"decays the prior's numbers in the q of {name}", fix="take adam")
         check_steps(section, settings[FAMILIES[name].loop].solver, searched_as(family))
     return {name: settings[FAMILIES[name].loop] for name in families}
 
