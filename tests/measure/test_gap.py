@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support.oracles import EPS
+from vaelab import posterior
 from vaelab.measure import gap, rows
 from vaelab.objective.draws import Estimate
 
@@ -102,7 +103,8 @@ def test_a_row_counts_the_optima_below_their_start_by_the_error_of_the_differenc
         bidirectional=None,
         points=SimpleNamespace(inputs=SimpleNamespace(index_N=np.arange(4))),
     )
-    counts = rows._orders("diagonal", outcome, has_encoder=True)["num_broken_orders"]
+    orders = rows._orders(posterior.diagonal(2), "diagonal", outcome, has_encoder=True)
+    counts = orders["num_broken_orders"]
     assert counts["L[q_phi] (diagonal) <= L[q*_diagonal]"] == 2
     assert counts["L[q*_diagonal] <= log p(x) (importance)"] == 0
 
