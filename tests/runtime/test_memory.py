@@ -2,7 +2,9 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from vaelab.runtime import memory
@@ -24,3 +26,21 @@ def test_a_container_may_take_less_than_the_machine_has(content, limit, tmp_path
     monkeypatch.setattr(memory, "LIMITS", (str(tmp_path / "memory.max"), str(tmp_path / "absent")))
     monkeypatch.setattr("os.sysconf", lambda name: whole if name == "SC_PHYS_PAGES" else 1)
     assert memory.of_machine() == (limit or whole)
+
+
+def test_the_most_resident_memory_is_that_of_the_kernel_and_only_grows():
+    before = memory.most_resident()
+    status = Path("/proc/self/status")
+    if status.exists():
+        peak = int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024
+        assert before == pytest.approx(peak, rel=0.02)
+    held = np.ones(60_000_000, np.uint8)
+    assert memory.most_resident() >= before
+    assert held.sum() == 60_000_000
+
+
+@pytest.mark.parametrize(("stats", "most"), [([None, None], None), ([{"peak_bytes_in_use": 5}, {}], 5)])
+def test_what_devices_count_is_the_most_of_any(stats, most, monkeypatch):
+    devices = [SimpleNamespace(memory_stats=lambda one=one: one) for one in stats]
+    monkeypatch.setattr("jax.local_devices", lambda: devices)
+    assert memory.most_on_a_device() == most

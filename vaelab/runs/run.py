@@ -8,6 +8,7 @@ import io
 import json
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from vaelab.measure.time import inference_time
 from vaelab.report import page, weights
 from vaelab.report.log import log_results
 from vaelab.report.time import flat, plot
+from vaelab.runs.closing import closing_line
 from vaelab.runs.data import check_finished, keep, show_notes, with_data, with_reading
 from vaelab.runs.origin import read_origin
 from vaelab.runs.trained import Trained, points_of, subject_of
@@ -73,11 +75,13 @@ def run(
 
     Raises ConfigError, DataError, CheckpointError or NonFiniteError, each with one line that says what to do.
     """
+    began = time.perf_counter()
     console, directory, config = console or Console(), as_directory(workdir), with_data(config, data)
     if "study" in config:
         if start is not None:
             raise ConfigError(f"--from={start}: a study trains nothing")
         _study(config, directory, console)
+        console.print(closing_line(directory, began, page="study.png"), highlight=False, markup=False)
         return []
     asked, origin = config, None
     if start is not None:
@@ -103,7 +107,7 @@ def run(
     if isinstance(results, str):
         raise NonFiniteError(results)
     _show(results, console, smoke=one.experiment.smoke)
-    console.print(f"results are in {directory}", highlight=False)
+    console.print(closing_line(directory, began), highlight=False, markup=False)
     return results
 
 
@@ -204,7 +208,6 @@ def _study(config: ConfigDict, directory: Path, console: Console) -> None:
             write_whole(results, (json.dumps(tables, indent=2) + "\n").encode())
     for title, entries in tables.items():
         console.print(report.plain_table(title, entries, smoke=config.get("smoke", False)))
-    console.print(f"results are in {directory}", highlight=False)
 
 
 def _write_results(one: Run, trained: Trained, results: Results, made_with: list[Versions]) -> None:

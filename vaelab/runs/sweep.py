@@ -12,6 +12,7 @@ everything is done again with other weights, batches and draws, on the same data
 
 import shlex
 import sys
+import time
 from contextlib import ExitStack
 from functools import partial
 from itertools import count
@@ -26,6 +27,7 @@ from vaelab.config.experiment import Experiment, build, renumbered
 from vaelab.config.sweep import Point, Sweep, read_sweep
 from vaelab.report import page, rate_distortion
 from vaelab.report import sweep as sweep_report
+from vaelab.runs.closing import closing_line
 from vaelab.runs.data import check_finished, keep, show_notes, with_data
 from vaelab.runs.run import Rows, complete
 from vaelab.runs.sweep_rows import rows_of, to_csv
@@ -51,6 +53,7 @@ def run_sweep(
 
     Raises ConfigError, DataError or CheckpointError, each with one line that says what to do.
     """
+    began = time.perf_counter()
     console, directory, config = console or Console(), as_directory(workdir), with_data(config, data)
     same = partial(_check_finished, directory, config, data, console)
     done = finished(directory / "sweep.json", config, console, same)
@@ -83,7 +86,7 @@ def run_sweep(
             page.write_sweep_page(directory / "report.html", rows=rows, **about)
         write_whole(directory / "sweep.json", report.to_json(rows, smoke=smoke))
     _show(rows, console, smoke=smoke)
-    console.print(f"results are in {directory}", highlight=False)
+    console.print(closing_line(directory, began), highlight=False, markup=False)
     return rows
 
 

@@ -6,6 +6,8 @@ And how much this machine has.
 import gc
 import math
 import os
+import resource
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,6 +36,18 @@ def of_machine() -> int:
         except (OSError, ValueError):  # "max" is no limit
             continue
     return least
+
+
+def most_resident() -> int:
+    """The most bytes of memory that this process has had resident at once, so far."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most  # kibibytes but on macOS
+
+
+def most_on_a_device() -> int | None:
+    """The most bytes in use at once on a device of this process; None where it does not count them."""
+    counts = [(device.memory_stats() or {}).get("peak_bytes_in_use") for device in jax.local_devices()]
+    return max((count for count in counts if count is not None), default=None)
 
 
 def bytes_per_row(function: Callable[..., Any], shared: Any, rows: Any) -> int:
