@@ -7,7 +7,18 @@ Made counts of 80 genes in 2,000 cells of five types; negative binomial, the enc
 decoder's, and not one of each gene. With the library size given, as there, and without; three seeds of each.
 200 test cells. The two log p(x) are of different things: given its total x has less to be told.
 
-Not measured yet.
+Measured on two CPU cores beside other work, 20 minutes for the six runs; means over three seeds, nats:
+
+                                     without                library size given
+    amortized L[q_phi]               -202.38 ± 0.16         -199.82 ± 0.05
+    log p(x), or given its total >=  -199.43 ± 0.10         -197.57 ± 0.03
+    amortization gap, diagonal       2.42 ± 0.11            1.80 ± 0.02
+    approximation gap, diagonal      0.53 ± 0.01            0.45 ± 0.01
+    approximation gap, full          0.161 ± 0.003          0.155 ± 0.005
+
+Given the library size the encoder loses 0.61 ± 0.13 nats less (interval ± 0.54); in both the amortization gap
+is four times the diagonal family's. In one seed of each 11 and 16 of the 200 cells have a posterior of two
+modes, and log p(x) is at least what is stated.
 
 Variants: smoke.
 """

@@ -13,8 +13,17 @@ optima; in 3,000 steps only the diagonal one is reached. Measured on two CPU cor
 Every fit is certified, by the proved bound, to be within 0.001 nats of its optimum. 38 s beside other work.
 With :prior_start the loop starts at the prior: the same within 0.0001 nats.
 
-Variants: smoke, prior_start; hierarchy, two linear levels of z (docs/derivations.md, section 13), with the
-per-level family between the other two, and its gaps in closed form.
+With :hierarchy, two linear levels of z of 3 and 2 dimensions (docs/derivations.md, section 13), 500 points,
+seed 0, 47 s beside other work:
+
+                          measured            closed form
+    within-level gap      0.1520 ± 0.0009     0.1521
+    across-level gap      0.3483 ± 0.0011     0.3475
+    non-Gaussian gap      -0.0003 ± 0.0003    0.0000
+
+Here 477 of the 500 fits of the per-level family are not certified to be within 0.001 nats; they lack 0.0009.
+
+Variants: smoke, prior_start, hierarchy.
 """
 
 from ml_collections import ConfigDict
@@ -59,3 +68,5 @@ def hierarchy(config):
     config.model.prior = ConfigDict({"name": "hierarchy", "levels": (3, 2)})
     config.model.singular_values = (3.0, 2.0, 1.0)
     config.inference.families = ("diagonal", "per_level", "full")
+    # The natural gradient of independent levels is slow along the correlations across them.
+    config.inference.gaussian.num_steps = 800

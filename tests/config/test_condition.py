@@ -45,7 +45,7 @@ def test_classes_are_those_of_the_training_data_as_often_as_they_are_there():
     read = reading.read_condition(section(prior=True), dataset())
     assert (read.kind, read.data_dim, read.weight_M, read.in_prior) == ("label", D, (0.25, 0.5, 0.25), True)
     np.testing.assert_array_equal(read.values_MxC, np.eye(3))
-    described = data.Description((D,), 3, (1, 2, 1))
+    described = data.Known((D,), 3, (1, 2, 1))
     assert reading.read_condition(section(prior=True), described) == read
 
 

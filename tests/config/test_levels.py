@@ -58,7 +58,7 @@ def test_the_decoder_has_as_many_inputs_as_it_reads_and_the_families_all_of_z():
     assert {name: family.latent_dim for name, family in made.items()} == {"per_level": 10, "diagonal": 10}
     assert made["per_level"].param_size == 2 * 10 + 21 + 3
     top = Section(hierarchical(**{"model.prior.reads": "all"}))
-    model = read_model(top, data.describe("digits"), lambda network: network)
+    model = read_model(top, data.Known((8, 8), 16), lambda network: network)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     assert shapes["likelihood"]["Dense_0"]["kernel"].shape[0] == 10
 

@@ -44,7 +44,7 @@ def test_every_data_set_is_what_its_entry_says(name, data_dir_of):
     data_dir = data_dir_of(name)
     dataset = data.load(name, data_dir=data_dir)
     assert dataset.name == name
-    assert data.describe(name) == (dataset.image_shape, dataset.max_value, ())
+    assert data.describe(name) == (dataset.image_shape, dataset.max_value)
     stored = np.float32 if dataset.max_value == data.REAL else np.uint8
     assert tuple(dataset.splits) == data.SPLITS
     for split in dataset.splits.values():

@@ -105,9 +105,9 @@ def test_labels_outside_of_the_range_of_y_are_one_line(loaded, y, says):
 
 
 def test_y_is_asked_for_where_there_is_one(loaded):
-    with pytest.raises(ConfigError, match="conditional: give y=; a label is an integer from 0 to 9"):
+    with pytest.raises(ConfigError, match="conditional on a label: give y=; a label is"):
         loaded.encode(np.zeros(64))
-    with pytest.raises(ConfigError, match="conditional: give y=; a label is an integer from 0 to 9"):
+    with pytest.raises(ConfigError, match="conditional on a label: give y=; a label is"):
         loaded.decode(np.zeros(2))
 
 

@@ -20,6 +20,7 @@ from vaelab.data.sources import (
     DataError,
     DataSet,
     Description,
+    Known,
     Source,
     Split,
 )
@@ -91,6 +92,7 @@ __all__ = [
     "DataSet",
     "Description",
     "Examples",
+    "Known",
     "Settings",
     "Source",
     "Split",

@@ -62,10 +62,14 @@ class Source(NamedTuple):
 
 
 class Description(NamedTuple):
-    """The shape of one example, and the largest value of a pixel, REAL for real numbers.
+    """The shape of one example, and the largest value of a pixel, REAL for real numbers."""
 
-    label_counts: the training examples of each class, where that is known.
-    """
+    image_shape: tuple[int, ...]
+    max_value: int
+
+
+class Known(NamedTuple):
+    """What a run has kept of its data: their `Description`, and the training examples of each class."""
 
     image_shape: tuple[int, ...]
     max_value: int

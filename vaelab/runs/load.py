@@ -221,13 +221,13 @@ def load(workdir: str | Path) -> FinishedRun:
     return FinishedRun(directory, config, model, theta, families, trained, image_shape, rows, per_datapoint)
 
 
-def _described(directory: Path, name: str) -> data.Description:
+def _described(directory: Path, name: str) -> data.Known:
     """The shape and range of the data, as the run has kept them; it did not always."""
     stored = read_data(directory)
     if stored is None:
-        return data.describe(name)
+        return data.Known(*data.describe(name))
     counts = tuple(stored.get("label_counts", ()))
-    return data.Description(tuple(stored["image_shape"]), stored["max_value"], counts)
+    return data.Known(tuple(stored["image_shape"]), stored["max_value"], counts)
 
 
 def read_finished(directory: Path) -> tuple[ConfigDict, list[dict[str, Any]]]:
