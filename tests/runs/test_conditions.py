@@ -9,8 +9,7 @@ import pytest
 from rich.console import Console
 
 import vaelab
-from experiments import digits_gap
-from tests.support.configs import changed
+from tests.support.configs import smoke_with
 from vaelab.types import ConfigError
 
 pytestmark = pytest.mark.slow  # a training and a fit of every datapoint
@@ -37,10 +36,7 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "conditional"
-    made = digits_gap.get_config("smoke")
-    for name, value in SETTINGS.items():
-        changed(made, name, value)
-    vaelab.run(made, path, Console(quiet=True))
+    vaelab.run(smoke_with(SETTINGS), path, Console(quiet=True))
     return path
 
 

@@ -8,8 +8,7 @@ import pytest
 from rich.console import Console
 
 import vaelab
-from experiments import digits_gap
-from tests.support.configs import changed, learned_in, refused
+from tests.support.configs import learned_in, refused, smoke_with
 from vaelab import posterior, report
 from vaelab.config.experiment import build
 
@@ -36,17 +35,10 @@ SETTINGS = {
 }
 
 
-def config():
-    made = digits_gap.get_config("smoke")
-    for name, value in SETTINGS.items():
-        changed(made, name, value)
-    return made
-
-
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "hierarchy"
-    vaelab.run(config(), path, QUIET)
+    vaelab.run(smoke_with(SETTINGS), path, QUIET)
     return path
 
 
@@ -104,9 +96,7 @@ def test_what_hangs_on_the_prior_is_amortized_alone():
     for regime in ("mean_field", "semi_amortized"):
         config = learned_in(regime, **own, **{"objective.name": "elbo_from_draws"})
         refused(lambda config=config: build(config), "cannot learn top_down, whose q hang on the prior")
-    config = digits_gap.get_config("smoke")
-    for name, value in {**own, "objective.name": "elbo_from_draws", "evaluate.inference_times": (5,)}.items():
-        changed(config, name, value)
+    config = smoke_with({**own, "objective.name": "elbo_from_draws", "evaluate.inference_times": (5,)})
     refused(lambda: build(config), "cannot time top_down, whose q hang on the prior")
 
 

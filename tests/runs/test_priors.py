@@ -8,8 +8,7 @@ import pytest
 from rich.console import Console
 
 import vaelab
-from experiments import digits_gap
-from tests.support.configs import changed
+from tests.support.configs import smoke_with
 
 QUIET = Console(quiet=True)
 M = 6
@@ -25,17 +24,10 @@ SETTINGS = {
 }
 
 
-def config():
-    made = digits_gap.get_config("smoke")
-    for name, value in SETTINGS.items():
-        changed(made, name, value)
-    return made
-
-
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "vamp"
-    vaelab.run(config(), path, QUIET)
+    vaelab.run(smoke_with(SETTINGS), path, QUIET)
     return path
 
 
@@ -73,5 +65,5 @@ def test_rows_and_page_name_the_prior_and_what_is_left_out(directory):
 
 def test_the_same_command_again_does_nothing_twice(directory):
     before = (directory / "gap.json").stat().st_mtime_ns
-    vaelab.run(config(), directory, QUIET)
+    vaelab.run(smoke_with(SETTINGS), directory, QUIET)
     assert (directory / "gap.json").stat().st_mtime_ns == before

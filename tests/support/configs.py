@@ -19,11 +19,16 @@ def changed(config, key, value):
     return config
 
 
-def learned_in(regime, **changes):
+def smoke_with(settings):
+    """The smoke of the demo with these settings, by their dotted names."""
     config = digits_gap.get_config("smoke")
-    for key, value in {"learning.regime": regime, "data.observe": "once", **changes}.items():
+    for key, value in settings.items():
         changed(config, key, value)
     return config
+
+
+def learned_in(regime, **changes):
+    return smoke_with({"learning.regime": regime, "data.observe": "once", **changes})
 
 
 def refused(read: Callable[[], Any], says: str) -> None:
