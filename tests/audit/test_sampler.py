@@ -115,6 +115,21 @@ WRONG = {
         },
         r"log_joint looks unnormalised: .* exp\(-\d.* add its constants$",
     ),
+    "one x whatever the key": (
+        {"sample": lambda key, z_K: jnp.ones(D)},
+        r"the same x with 3,000 keys at one z, and exp\(log_likelihood\) is not 1 there but exp\(-?\d",
+    ),
+    "a tail that the sampler does not reach": (
+        # From 8 standard deviations on, where jax.random.truncated_normal gives one number.
+        {
+            "log_likelihood": lambda x_D, z_K: (
+                jnp.sum(jax.scipy.stats.norm.logpdf(x_D) - jax.scipy.special.log_ndtr(-8.0)) + 1e-6 * z_K[0]
+            ),
+            "sample": lambda key, z_K: jax.random.truncated_normal(key, 8.0, 12.0, (D,)),
+            "encode": None,
+        },
+        r"one and the same x with 3,000 keys",
+    ),
     "NaN at its own draws": (
         {
             "log_likelihood": lambda x_D, z_K: jnp.where(x_D[0] > points()[:, 0].max(), jnp.nan, 0.0),

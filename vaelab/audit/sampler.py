@@ -99,6 +99,11 @@ def _normalised(given: Given, x_D: Any, z_K: Array, key: Key) -> LogConstant:
             f"{name} is {what} at {max(constant.no_number, constant.impossible):,} of {DRAWS:,} draws of "
             "sample: the two must be of the same distribution"
         )
+    if constant.looks_wrong() and not constant.dims:
+        raise AuditError(
+            f"sample gives one and the same x with {FITTED + DRAWS:,} keys at one z, and exp({name}) is not "
+            f"1 there but exp({constant.value:.1f}): it must draw from its key, and vary in float32"
+        )
     if constant.looks_wrong():
         too_small = constant.too_small()
         value, stderr = (constant.value, constant.stderr)
