@@ -5,6 +5,7 @@ XLA's emitters of fused operations, which take the most of what is left: the ope
 made of them slower.
 """
 
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -29,6 +30,10 @@ import pytest
 
 from vaelab.config import defaults
 from vaelab.runtime.memory import release_programs
+
+# Tracing makes many small objects that live, and the collector's looks through all of them took a twelfth.
+gc.set_threshold(100_000, 50, 50)
+gc.freeze()
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", os.environ["VAELAB_TEST_CACHE"])
