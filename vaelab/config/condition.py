@@ -44,7 +44,7 @@ def _of_library_size(section: Section, described: Any, data_dim: int, *, in_prio
     if in_prior:
         raise section.error("prior", "is for labels: a library size scales x, and says nothing of z")
     if not isinstance(described, data.DataSet):
-        return Condition("library_size", data_dim, ((0.0,),), (1.0,))
+        return Condition("library_size", data_dim, (), ())
     if described.max_value != data.REAL:
         raise section.error("name", "is of counts, and these data are levels", fix="take none")
     for name, split in described.splits.items():
