@@ -185,7 +185,7 @@ class PosteriorFamily(NamedTuple):
     shared_of(theta) -> shared_R                       these, where they are numbers of the model and no
                                                        encoder's; else None
     log_q_of_levels(phi_P, eps_K) -> (z_K, log q_L)    z, and the parts of its log q by level of a z of
-                                                       levels, in a chain of its own; or None
+                                                       levels, where q is a chain from the top down; or None
     gaussian                                           the geometry of a Gaussian family; None for a flow
     """
 

@@ -194,6 +194,8 @@ def test_cells_have_their_library_size_in_encoder_and_decoder():
     assert np.sum(mean_D) == pytest.approx(np.exp(y_C[0]), rel=1e-4)
     psi = experiment.stages[0].system.regime.init(jax.random.key(0))
     assert psi["Dense_0"]["kernel"].shape == (81, 128)
+    changed(config, "train.dtype", "bfloat16")
+    assert build(config).stages[0].system.model.given.size == 1
     changed(config, "model.likelihood.name", "gaussian")
     config.encoder.log1p = False
     refused(lambda: build(config), "needs a likelihood of counts, and gaussian is none; take negative_bin")

@@ -122,6 +122,7 @@ def test_the_model_of_a_config_has_the_prior_beside_the_decoder():
         ({"num_components": 0}, "num_components=0: must be an integer of 1 or more"),
         ({"pseudo_inputs": "test"}, "unknown; there are data, noise"),
         ({"flow": "diagonal"}, "unknown; there are real_nvp, iaf"),
+        ({"flow": "bottom_up"}, "unknown; there are real_nvp, iaf"),
     ],
 )
 def test_a_prior_that_cannot_be_is_one_line(changes, says):
@@ -133,7 +134,9 @@ def test_a_prior_that_cannot_be_is_one_line(changes, says):
 def test_a_vamp_prior_is_of_gaussian_q_of_an_encoder():
     flow = {"model__prior__name": "vamp", "posterior__family": "iaf"}
     refused(
-        lambda: read(**flow), "is a mixture of Gaussian q, and posterior.family=iaf is a flow; take one of"
+        lambda: read(**flow),
+        "is a mixture of Gaussian q, and posterior.family=iaf is a flow; take one of "
+        "cholesky, diagonal, full",
     )
     config = learned_in("mean_field", **{"model.prior.name": "vamp", "model.prior.num_components": 5})
     refused(lambda: build(config), "is made of an encoder, and learning.regime=mean_field has none")

@@ -129,6 +129,26 @@ def test_the_inner_loop_of_a_flow_goes_on_after_a_gradient_of_1e20():
         np.testing.assert_allclose(mean_K, 1.0, atol=0.25)
 
 
+def test_steps_without_the_inner_loop_go_on_too_and_can_be_differentiated():
+    """As training takes them: a gradient of 1e20 leaves out its own step, and NaN is still seen."""
+    guarded = refuse_overflow(adam(OPTIMIZER, 60))
+
+    def ended(phi, height):
+        def step(carry, t):
+            phi, state = carry
+            gradient = jnp.where(t == 3, phi.at[0].set(height), phi)
+            updates, state = guarded.update(gradient, state, phi)
+            return (optax.apply_updates(phi, updates), state), None
+
+        return jax.lax.scan(step, (phi, guarded.init(phi)), jnp.arange(60))[0][0]
+
+    start = jnp.full(2, 3.0)
+    usual, spiked = (jax.jit(ended)(start, height) for height in (3.0, 1e20))
+    np.testing.assert_allclose(spiked, usual, atol=0.2)
+    assert np.all(np.isfinite(jax.jit(jax.jacobian(ended))(start, 1e20)))
+    assert np.isnan(jax.jit(ended)(start, jnp.nan)).any()
+
+
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_record_is_a_solver_with_its_samples_and_equal_records_are_one(name):
     bound = LocalObjective("elbo", 4, True)

@@ -82,3 +82,14 @@ def test_a_log_evidence_that_may_lack_modes_is_said_to_be_at_least_what_is_state
     for before, after, label in zip(without, now, labels, strict=True):
         low = any(word in label for word in ("log p(x)", "approximation", "inference gap"))
         assert after == ("≥ " + before if low and "bits" not in label else before), label
+
+
+def test_what_is_conditional_is_said_below_the_table():
+    rows = given()["rows"]
+    for row in rows:
+        row |= {"num_unconverged": 0, "certificate": "bound", "num_negative": 0}
+        row |= {"decoder_evaluations_per_point": 1, "given": "library_size"}
+    assert gap_table(rows).caption.endswith("all given y, the library size: log p(x) is log p(x given y)")
+    for row in rows:
+        row["given"] = None
+    assert "given y" not in gap_table(rows).caption

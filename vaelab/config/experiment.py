@@ -123,7 +123,8 @@ def build(config: Any, given: Any = None) -> Experiment:
         x_NxD, _ = observed(train_split, 0)
         train_split, observe_training = train_split._replace(pixels_NxD=x_NxD), data.identity
     inference = inference_settings(top, family_of)
-    planned, trained = _plans(top, dataset, observe_training, train, family_of, inference, latent_model)
+    of_data = dataset, as_read, observe_training
+    planned, trained = _plans(top, *of_data, train, family_of, inference, latent_model)
     regime = learned_in(top.section("learning"))
     encoded = tuple(
         dict.fromkeys(one.family for one in planned if one.name != "train" or regime != "mean_field")
@@ -165,6 +166,7 @@ def _with_condition(top: Section, dataset: data.DataSet, observe: Observe) -> tu
 def _plans(
     top: Section,
     dataset: data.DataSet,
+    as_read: data.DataSet | None,
     observe_training: Observe,
     train: TrainSettings,
     family_of: dict[str, PosteriorFamily],
@@ -178,7 +180,8 @@ def _plans(
     computed = top.section("train").choice("dtype", DTYPES)
     if computed is _as_it_is and latent_model.fast_log_prior is None:
         return planned, planned
-    trained = latent_model if computed is _as_it_is else read_model(top, dataset, computed)
+    # As it was read: a condition is beside x in the other, and is none of its values.
+    trained = latent_model if computed is _as_it_is else read_model(top, as_read, computed)
     return planned, plan(top, *settings, in_training(trained), computed)
 
 

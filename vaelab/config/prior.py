@@ -21,7 +21,7 @@ from vaelab.posterior import FAMILIES
 from vaelab.types import LatentModel, Network
 
 STARTS = {"data": True, "noise": False}
-FLOWS = {name: entry for name, entry in FAMILIES.items() if entry.loop == "flow"}
+FLOWS = {name: entry for name, entry in FAMILIES.items() if entry.loop == "flow" and not entry.of_levels}
 CHOICE = 4  # times as many training examples as pseudo-inputs, of which each seed takes some
 
 
@@ -64,8 +64,10 @@ def _of_encoder(
     if top.section("learning").value("regime") == "mean_field":
         raise section.error("name", "is made of an encoder, and learning.regime=mean_field has none")
     trained = top.section("posterior").value("family")
-    if trained in FLOWS:
-        gaussian = ", ".join(sorted(FAMILIES.keys() - FLOWS.keys()))
+    if FAMILIES[trained].loop == "flow":
+        gaussian = ", ".join(
+            sorted(name for name in FAMILIES.keys() - FLOWS.keys() if not FAMILIES[name].of_levels)
+        )
         line = f"is a mixture of Gaussian q, and posterior.family={trained} is a flow"
         raise section.error("name", line, fix=f"take one of {gaussian}")
     family = families(top.section("posterior"), (trained,), latent_dim)[trained]

@@ -143,17 +143,21 @@ def _adam(loop: InnerLoop, family: PosteriorFamily) -> Solver:
 
 
 def refuse_overflow(steps: optax.GradientTransformation) -> optax.GradientTransformation:
-    """The same steps, and NaN, which the inner loop does not take, for a gradient whose square overflows.
+    """The same steps, but none for a gradient that is finite and whose square is not.
 
-    Adam turns such a gradient, finite itself, into an infinite second moment, and never moves that coordinate
-    again (optax 0.2.8). Training makes NaN of it in its step, by the norm that it reports.
+    Adam turns such a gradient into an infinite second moment, and never moves that coordinate again (optax
+    0.2.8). Training leaves such a step out by the norm that it reports.
     """
 
     def update(
         updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
     ) -> tuple[optax.Updates, optax.OptState]:
-        fits = jnp.isfinite(optax.tree.norm(updates, squared=True))
-        return steps.update(jax.tree.map(lambda g: jnp.where(fits, g, jnp.nan), updates), state, params)
+        finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(updates)]))
+        overflows = finite & ~jnp.isfinite(optax.tree.norm(updates, squared=True))
+        # The step that is not taken is one of 0: where it is differentiated nothing of it is infinite.
+        moved = steps.update(jax.tree.map(lambda g: jnp.where(overflows, 0.0, g), updates), state, params)
+        none = jax.tree.map(jnp.zeros_like, updates)
+        return jax.tree.map(lambda kept, new: jnp.where(overflows, kept, new), (none, state), moved)
 
     return optax.GradientTransformation(steps.init, update)
 

@@ -1,9 +1,10 @@
 """The KL of q to a prior of levels, level by level, and the units of each; nats.
 
-    KL(q || p) = sum_l E_q[ log q(z_l given other levels) - log p(z_l given z_{l+1}) ],
+    KL(q || p) = sum_l E_q[ KL( q(z_l given all levels above) || p(z_l given z_{l+1}) ) ],
 
-the first density by the chain in which q is made: for a Gaussian q from the top level down, z_l given all
-levels above it. A level whose part is 0 costs nothing and says nothing of x.
+for a q that is known from the top level down: Gaussian ones, and chains in that order. A level whose part is
+0 costs nothing and says nothing of x. The parts of a chain from below are no KL, can be below 0, and are left
+out: with q equal to the prior they are -I(z_1; z_2) and I(z_1; z_2).
 """
 
 from typing import Any, NamedTuple
@@ -33,7 +34,7 @@ class ByLevel(NamedTuple):
 def by_level(
     subject: Subject, name: str, phi_NxP: np.ndarray, index_N: np.ndarray, seen: Encoded, eps: np.ndarray
 ) -> ByLevel | None:
-    """The parts of the KL of the datapoints in detail; None for a prior without levels, or a q of no chain.
+    """The parts of the KL of the datapoints in detail; None for a prior without levels, or another q.
 
     eps: eps_RxSxK, the noise of the draws in `seen`. For a Gaussian q in closed form, but for
     E_q[log N(z_l; 0, I) - log p(z_l given z_{l+1})], which is from the draws of
@@ -60,7 +61,7 @@ def by_level(
 
 
 def _of_chain(model: LatentModel, family: PosteriorFamily, theta: Params, row: Any) -> Array:
-    """The mean over the draws of log q(z_l given the level before it) - log p(z_l given z_{l+1}), `[L]`."""
+    """The mean over the draws of log q(z_l given z_{l+1}) - log p(z_l given z_{l+1}), `[L]`."""
     phi_P, eps_SxK = row
 
     def one(eps_K: Array) -> Array:
@@ -105,16 +106,19 @@ def entry(
 ) -> list[dict[str, Any]]:
     """What the diagnostics say of each level: its dimensions, its part of the KL, its active units.
 
-    optimal: the parts at q*, beside those of an encoder: what these lack of them at a level, the encoder does
-    not use. Means are over the datapoints at which both are finite.
+    optimal: the parts at q*, beside those of an encoder, and by how much these are more. Means are over the
+    num_points datapoints at which both are finite, of those in detail, and add up to the rate over them.
     """
     both = [of_levels] if optimal is None else [of_levels, optimal]
     finite_N = np.logical_and.reduce([np.isfinite(one.kl_NxL).all(axis=1) for one in both])
     result = []
     for number, at in enumerate(slices(of_levels.levels)):
-        part = {"level": number + 1, "dimensions": at.stop - at.start}
-        for name, one in zip(("kl", "optimal_kl"), both, strict=False):
-            part[name] = mean_and_stderr(one.kl_NxL[finite_N, number]) if finite_N.any() else None
+        part = {"level": number + 1, "dimensions": at.stop - at.start, "num_points": int(finite_N.sum())}
+        of_q_N, *of_optimum_N = (one.kl_NxL[finite_N, number] for one in both)
+        part["kl"] = mean_and_stderr(of_q_N) if finite_N.any() else None
+        for kl_N in of_optimum_N:
+            part["optimal_kl"] = mean_and_stderr(kl_N) if finite_N.any() else None
+            part["optimal_less_kl"] = mean_and_stderr(kl_N - of_q_N) if finite_N.any() else None
         part["active_units"] = None if variances is None else units.active(variances[at])
         result.append(part)
     return result

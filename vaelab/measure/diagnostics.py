@@ -43,6 +43,7 @@ class Diagnostics(NamedTuple):
     rate_by: str
     levels: ByLevel | None = None
     optimal_levels: ByLevel | None = None
+    given: str | None = None
 
 
 def num_detailed(subject: Subject, count: int) -> int:
@@ -72,7 +73,9 @@ def diagnose(subject: Subject, points: Measured, name: str, fit: LocalFit) -> Di
     eps_RxSxK = eps_RxSxK[: num_detailed(subject, len(index_N)), : settings.num_draws]
     seen = encoded(subject.families[name], phi_NxP, eps_RxSxK)
     densities = None
-    if seen.members is not None and len(seen.rows_M) > 1:
+    given = subject.model.given.kind if subject.model.given else None
+    # Under a condition q(z) of all y is not what stands against p(z given y).
+    if seen.members is not None and len(seen.rows_M) > 1 and given is None:
         densities = aggregate.densities(seen.members, seen.draws)
     num_draws = seen.draws.z_NxSxK.shape[1]
     rate_by = "closed form" if seen.exact else f"{num_draws} draws a datapoint"
@@ -85,7 +88,7 @@ def diagnose(subject: Subject, points: Measured, name: str, fit: LocalFit) -> Di
     if is_learned(subject.model):
         seen, densities, rate_by = _of_learned(subject, points, name, phi_NxP, seen, densities)
         prior = subject.model.prior
-    return Diagnostics(of, np.float64(elbo.value), seen, densities, prior, rate_by, levels, optimal)
+    return Diagnostics(of, np.float64(elbo.value), seen, densities, prior, rate_by, levels, optimal, given)
 
 
 STANDARD = "standard_normal"
@@ -192,6 +195,8 @@ def _rate(seen: Encoded, elbo_N: np.ndarray, used_N: np.ndarray) -> dict[str, An
 def _aggregate(diagnosed: Diagnostics) -> dict[str, Any]:
     """The bounds of `aggregate.against_prior`, or why there are none."""
     if diagnosed.densities is None:
+        if diagnosed.given is not None:
+            return {"none": "q(z) over all y does not stand against p(z) given one y"}
         few = len(diagnosed.encoded.rows_M) < 2
         why = "one datapoint" if few else "the transformation of the flow is not the same for all datapoints"
         return {"none": why}

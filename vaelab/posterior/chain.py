@@ -60,7 +60,9 @@ def bottom_up(latent_dim: int, *, hidden: int, levels: tuple[int, ...]) -> Poste
         # With m = 0 and s = 1 the mean-field optimum of N(mu, S S').
         return jnp.concatenate([mu_K, mean_field_log_sd(scale_KxK), flat_R])
 
-    return _chain("bottom_up", at, range(len(at)), flat_R, conditionals)._replace(near=near)
+    # Its order is not the prior's: its log q by level, less the prior's, would be no KL of that level.
+    made = _chain("bottom_up", at, range(len(at)), flat_R, conditionals)
+    return made._replace(near=near, log_q_of_levels=None)
 
 
 def top_down(latent_dim: int, *, levels: tuple[int, ...], prior: Params) -> PosteriorFamily:

@@ -38,7 +38,7 @@ def to_arviz(
     Returns: an InferenceData, a DataTree from ArviZ 1.0 on, or one for each name, with the groups
         `posterior` (z: chain, draw, datapoint, latent), `log_likelihood` (x: log p(x given z), the likelier
         the higher), `sample_stats` (log_weight: log p(x, z) - log q(z), whose mean over the samples is the
-        ELBO) and `observed_data`. ArviZ's `psislw` takes log-likelihoods and turns their sign: give it minus
+        ELBO) and `observed_data`. From 1.0 on ArviZ's `psislw` turns the sign of what it takes: give it minus
         log_weight. Its `loo` is log p(x) of a datapoint only where the samples are of p(z given x) itself.
 
     Raises:

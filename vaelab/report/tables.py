@@ -67,6 +67,8 @@ def gap_table(rows: list[dict[str, Any]], *, smoke: bool = False) -> FittedTable
     Where a row has closed forms (`exact`), they stand in a column beside it.
     """
     caption = "nats per datapoint: mean ± standard error over datapoints" + f"\n{OF_NO_VALUE}" * smoke
+    for given in dict.fromkeys(row["given"] for row in rows if row.get("given")):
+        caption += f"\nall given y, the {given.replace('_', ' ')}: log p(x) is log p(x given y)"
     table = FittedTable(caption=caption)
     table.add_column("")
     level_gaps = LEVEL_GAPS if any(row.get("approximation_parts") for row in rows) else {}

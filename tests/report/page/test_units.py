@@ -29,12 +29,20 @@ def test_the_levels_are_named_with_what_each_costs(rows):
     assert "By level of z" not in units.latents_used(rows)
     counted = rows[0]["diagnostics"]["active_units"]["by_variance"]
     rows[0]["diagnostics"]["by_level"] = [
-        {"level": 1, "dimensions": 2, "kl": stat(3.217), "active_units": counted | {"count": 2, "of": 2}},
-        {"level": 2, "dimensions": 1, "kl": None, "active_units": None},
+        {
+            "level": 1,
+            "dimensions": 2,
+            "num_points": 1234,
+            "kl": stat(3.217),
+            "optimal_kl": stat(3.333),
+            "optimal_less_kl": stat(0.116),
+            "active_units": counted | {"count": 2, "of": 2},
+        },
+        {"level": 2, "dimensions": 1, "num_points": 0, "kl": None, "active_units": None},
     ]
     text = units.latents_used(rows)
     assert "By level of z" in text
-    for said in (cell(stat(3.217)), "2 of 2", "z2"):
+    for said in (cell(stat(3.217)), cell(stat(0.116)), "1,234", "2 of 2", "z2"):
         assert f">{said}</t" in text
 
 

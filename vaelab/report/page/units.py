@@ -38,7 +38,8 @@ def _levels(rows: Sequence[Row]) -> Markup:
             label(row),
             f"z{part['level']}",
             part["dimensions"],
-            *(shown(part.get(name)) for name in ("kl", "optimal_kl")),
+            *(shown(part.get(name)) for name in ("kl", "optimal_kl", "optimal_less_kl")),
+            f"{part['num_points']:,}",
             _count(part["active_units"]),
         ]
         for row in rows
@@ -48,10 +49,10 @@ def _levels(rows: Sequence[Row]) -> Markup:
         return Markup()
     caption = (
         "By level of z, the one next to x first: its part of the KL of q, and of that of q*, nats, mean ±"
-        " standard error over datapoints; the parts add up to the rate. Where q* has more of a level than q,"
-        " the encoder does not use it"
+        " standard error over these datapoints, at which the parts add up to the rate. What q* has more of a"
+        " level than q is what the encoder uses it less by"
     )
-    head = ["split, family", "level", "dimensions", "KL", "KL of q*", "active units"]
+    head = ["split, family", "level", "dimensions", "KL", "KL of q*", "more", "datapoints", "active units"]
     return table(caption, head, lines, words=(1,))
 
 
