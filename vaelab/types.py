@@ -80,6 +80,8 @@ class Given(NamedTuple):
     data_dim, size                            D and C
     mean(theta, z_K, y_C) -> x_D              E[x given z, y]
     sample(theta, key, z_K, y_C) -> x_D       x ~ p(x given z, y)
+    weight_M                                  how often each y is drawn with x: of labels, one for each class,
+                                              0 of one that no training example has
     """
 
     kind: str
@@ -87,6 +89,7 @@ class Given(NamedTuple):
     size: int
     mean: Callable[[Params, Array, Array], Array]
     sample: Callable[[Params, Key, Array, Array], Array]
+    weight_M: tuple[float, ...] = ()
 
 
 class LatentModel(NamedTuple):
@@ -112,7 +115,8 @@ class LatentModel(NamedTuple):
                                                one next to x first; () where z is one level
     log_prior_of_levels(theta, z_K) -> [L]     the parts of its log_prior, log p(z_l given z_{l+1}); or None
     given                                      of a model of x given y, whose x_D here are rows [x_D, y_C] and
-                                               whose `sample` draws y too; else None
+                                               whose `sample` draws y too, or is None where a
+                                               loaded run has no y to draw; else None
     """
 
     latent_dim: int
@@ -165,7 +169,8 @@ class PosteriorFamily(NamedTuple):
 
     name                                               the name in FAMILIES
     latent_dim, param_size                             K, and P, the size of phi
-    init() -> phi_P                                    the member equal to the prior N(0, I)
+    init() -> phi_P                                    the member equal to N(0, I), but of top_down, where
+                                                       the messages are N(0, 1)
     reparameterize(phi_P, eps_K) -> z_K                z ~ q when eps ~ N(0, I); differentiable in phi
     sample_and_log_prob(phi_P, eps_K) -> (z_K, log q)  z and its own density in one pass
     dist(phi_P) -> distrax distribution                q itself, built where it is used

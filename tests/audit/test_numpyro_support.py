@@ -40,6 +40,11 @@ CASES = {
         0.5,
     ),
 }
+# Without validation, the density that its formula gives outside of the support.
+LEFT = {
+    "exponential": (lambda z: dist.Exponential(jnp.exp(z), validate_args=False), np.float32([0, 3, 2, 1])),
+    "bernoulli": (lambda z: dist.Bernoulli(logits=z, validate_args=False), np.float32([0.5, 1, 0, 1])),
+}
 # Supports with parameters, which may depend on z: of the uniform x lies outside at most z.
 FREE = {
     "uniform": (lambda z: dist.Uniform(0.0, jnp.exp(z)), np.float32([0.5, 3.0, 2.0, 1.0, 0.1, 9.0])),
@@ -61,7 +66,7 @@ def test_a_value_outside_of_the_support_is_named_and_one_inside_is_not(case):
 
 
 @pytest.mark.filterwarnings("ignore:Out-of-support values:UserWarning")
-@pytest.mark.parametrize("case", FREE)
-def test_a_support_with_parameters_is_left_to_the_density(case):
-    likelihood, x = FREE[case]
+@pytest.mark.parametrize("case", FREE | LEFT)
+def test_a_support_that_depends_and_one_without_validation_are_left_to_the_density(case):
+    likelihood, x = (FREE | LEFT)[case]
     assert vaelab.from_numpyro(observed(likelihood), x=x)["latent_dim"] == 1

@@ -57,10 +57,20 @@ def test_classes_are_those_of_the_training_data_as_often_as_they_are_there():
         ({"validation": [0, -1]}, "needs a label of each example, and 1 of validation have none; take none"),
         ({name: [-1, -1] for name in ("train", "validation", "test")}, "needs a label of each example"),
         ({name: [0, 0] for name in ("train", "validation", "test")}, "needs labels of two classes or more"),
+        ({"train": [0, 1, 10_001]}, "is of labels from 0 to 9,999; number the classes 0, 1, ..."),
+        ({"test": [0, 10_000]}, "is of labels from 0 to 9,999; number the classes 0, 1, ..."),
     ],
 )
 def test_labels_that_cannot_be_a_condition_are_one_line(labels, says):
     refused(lambda: reading.read_condition(section(), dataset(**labels)), says)
+
+
+def test_a_prior_given_y_needs_a_label():
+    says = "prior=True: needs model.condition.name=label; take False"
+    refused(lambda: reading.read_condition(section("none", prior=True), dataset()), says)
+    config = linear_gaussian.get_config("smoke")
+    changed(config, "model.condition", {"name": "none", "prior": True})
+    refused(lambda: build(config), says)
 
 
 def test_rows_are_x_as_it_is_observed_without_a_condition_and_y_beside_it():
@@ -142,8 +152,11 @@ def test_a_library_size_is_the_log_of_the_total_of_each_example():
     read = reading.read_condition(section("library_size"), made)
     totals_N = np.sum(made.splits["train"].pixels_NxD, axis=1)
     assert (read.kind, read.data_dim, read.size, len(read.weight_M)) == ("library_size", D, 1, 100)
-    np.testing.assert_allclose(
-        np.exp([read.values_MxC[0][0], read.values_MxC[-1][0]]), np.sort(totals_N)[[0, -1]]
+    # Four totals, each as often as it is there; between them only what interpolation gives.
+    size_M, least, largest = np.exp(read.values_MxC)[:, 0], np.min(totals_N), np.max(totals_N)
+    assert least < size_M[0] < size_M[-1] < largest
+    assert np.mean(size_M) == pytest.approx(
+        np.mean(np.quantile(totals_N, np.linspace(0, 1, 10_001))), rel=1e-3
     )
     rows = reading.with_condition(section("library_size"), made, read)
     np.testing.assert_allclose(np.exp(rows.splits["train"].pixels_NxD[:, D]), totals_N, rtol=1e-6)

@@ -35,6 +35,11 @@ def test_levels_are_read_with_what_the_likelihood_reads():
     assert read_levels(section(name="hierarchy", levels=[6, 3, 1], reads="all")) == Levels((6, 3, 1), 10)
 
 
+def test_simulated_levels_read_the_first_alone():
+    config = changed(linear_gaussian.get_config("hierarchy"), "model.prior.reads", "all")
+    refused(lambda: build(config), "reads='all': is for decoders, and linear_gaussian reads the first level")
+
+
 @pytest.mark.parametrize(
     ("prior", "says"),
     [

@@ -19,6 +19,7 @@ from vaelab.model.counts import poisson
 from vaelab.model.latent import first_level, with_prior
 from vaelab.model.likelihood import gaussian_one_variance
 from vaelab.objective.elbo import stick_the_landing
+from vaelab.types import ConfigError
 
 K, D, FREQUENCY = 3, 4, (0.5, 0.2, 0.3)
 C = len(FREQUENCY)
@@ -200,3 +201,16 @@ def test_a_library_size_multiplies_parts_that_add_up_to_one():
         # The total of independent Poisson counts is Poisson of l, whatever z.
         oracles.assert_mean(np.sum(row_SxR[of_size, :D], axis=1), size)
         oracles.assert_mean((np.sum(row_SxR[of_size, :D], axis=1) - size) ** 2, size)
+
+
+MIXTURE = models.mixture(5, num_components=2)
+
+
+@pytest.mark.parametrize("wrapped", [lambda m: m, lambda m: with_prior(first_level(m, 5), MIXTURE)])
+def test_without_library_sizes_nothing_is_drawn_without_y(wrapped):
+    network = networks.mlp_decoder(2, (4,), D, activation=jnp.tanh)
+    decoded = models.decoder_model(3, with_library_size(network, 2, D), poisson())
+    model = wrapped(conditioned(decoded, Condition("library_size", D, (), ())))
+    assert (model.given.size, model.sample) == (1, None)
+    with pytest.raises(ConfigError, match="no `sample` without y: give a y to"):
+        models.simulate(model, model.init(jax.random.key(0)), jax.random.key(1))

@@ -10,10 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from rich.console import Console
 
 import vaelab
 from experiments import defaults, digits_gap, linear_gaussian
+from vaelab import model as models
+from vaelab.model import networks
 from vaelab.report.weights import FILE, read_weights
 from vaelab.runs import load as load_module
 from vaelab.runs.run import run
@@ -208,3 +211,39 @@ def test_a_program_is_compiled_once(loaded):
     before = load_module._compiled.cache_info().misses
     loaded.decode(np.ones((3, 10)))
     assert load_module._compiled.cache_info().misses == before
+
+
+@pytest.fixture(scope="module")
+def conditional():
+    """A model of labels 1 and 2, of which 0 has no training example, as `load` makes it, unfitted."""
+    decoder = networks.mlp_decoder(2 + 3, (), 4, activation=jnp.tanh)
+    bernoulli = models.decoder_model(5, decoder, models.LIKELIHOODS["bernoulli"].make(2))
+    model = models.conditioned(
+        bernoulli, models.Condition("label", 4, tuple(map(tuple, np.eye(3))), (0.0, 0.5, 0.5))
+    )
+    theta = model.init(jax.random.key(0))
+    return load_module.FinishedRun(Path("run"), ConfigDict(), model, theta, {}, {}, (4,), [], {})
+
+
+def test_a_label_that_no_training_example_has_is_refused(conditional):
+    for call in (
+        lambda y: conditional.sample(jax.random.key(0), 2, y=y),
+        lambda y: conditional.decode(np.zeros((2, 2)), y=y),
+        lambda y: conditional.log_joint(np.zeros((2, 4)), np.zeros((2, 2)), y=y),
+    ):
+        call([2, 1])
+        for y in (0, [0, 2]):
+            with pytest.raises(ConfigError, match="no training example has the label 0"):
+                call(y)
+
+
+def test_samples_given_y_take_keys_of_both_kinds(conditional):
+    for key in (jax.random.key(0), jax.random.PRNGKey(0)):
+        one = conditional.sample(key, 3, y=1)
+        np.testing.assert_array_equal(one, conditional.sample(key, 3, y=[1, 1, 1]))
+        np.testing.assert_array_equal(one, conditional.sample(jax.random.key(0), 3, y=1))
+
+
+def test_a_ragged_y_is_one_line(conditional):
+    with pytest.raises(ConfigError, match="give one, or one for each datapoint; a label is an integer"):
+        conditional.sample(jax.random.key(0), 2, y=[[1], [1, 2]])

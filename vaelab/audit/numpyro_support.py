@@ -1,6 +1,7 @@
 """Whether what a NumPyro model observes lies in the support of its distribution.
 
-NumPyro gives -inf where it does not, inside of jit without a warning. It is imported inside the functions.
+NumPyro gives -inf where it does not, inside of jit without a warning, but for a distribution with
+validate_args=False, whose density there is what its formula gives. It is imported inside the functions.
 """
 
 from typing import Any
@@ -17,6 +18,8 @@ from vaelab.types import Array, Params
 
 def check_observed(program: Program, sites: Sites, values: Params, x: Any) -> None:
     """Raises AuditError where a datapoint has a value outside of a support that depends on nothing.
+
+    A density that is not 0 there is left to itself.
 
     A support that has parameters may depend on z, and is left to the density.
     """
@@ -58,4 +61,5 @@ def _inside(site: dict[str, Any]) -> Array:
     masked = isinstance(unwrapped(site["fn"]), dist.MaskedDistribution)
     if masked or not any(support is one for one in fixed_supports):
         return jnp.array(True)
-    return jnp.all(support(site["value"]))
+    some = ~jnp.any(site["fn"].log_prob(site["value"]) == -jnp.inf)
+    return some | jnp.all(support(site["value"]))

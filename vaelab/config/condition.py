@@ -27,6 +27,8 @@ def read_condition(section: Section, described: Any) -> Condition | None:
     own = section.section("condition")
     kind, in_prior = own.choice("name", CONDITIONS), own.boolean("prior")
     if kind is None:
+        if in_prior:
+            raise own.error("prior", "needs model.condition.name=label", fix="take False")
         return None
     data_dim = math.prod(described.image_shape)
     if kind == "library_size":
@@ -44,7 +46,7 @@ def _of_library_size(section: Section, described: Any, data_dim: int, *, in_prio
     if in_prior:
         raise section.error("prior", "is for labels: a library size scales x, and says nothing of z")
     if not isinstance(described, data.DataSet):
-        return Condition("library_size", data_dim, ((0.0,),), (1.0,))
+        return Condition("library_size", data_dim, (), ())
     if described.max_value != data.REAL:
         raise section.error("name", "is of counts, and these data are levels", fix="take none")
     for name, split in described.splits.items():
@@ -53,7 +55,9 @@ def _of_library_size(section: Section, described: Any, data_dim: int, *, in_prio
         if empty:
             line = f"needs a count in each example, and {empty} of {name} have none"
             raise section.error("name", line, fix="leave them out of the data")
-    quantiles = np.quantile(_totals(described.splits["train"], data_dim), np.linspace(0, 1, QUANTILES))
+    # Midpoints: with 0 and 1 among them the least and the largest total would come as often as all others.
+    middles = (np.arange(QUANTILES) + 0.5) / QUANTILES
+    quantiles = np.quantile(_totals(described.splits["train"], data_dim), middles)
     values = tuple((float(value),) for value in np.log(quantiles))
     return Condition("library_size", data_dim, values, (1.0 / QUANTILES,) * QUANTILES)
 
@@ -71,6 +75,9 @@ def _totals(split: data.Split, data_dim: int) -> np.ndarray:
 
 def _counts(section: Section, dataset: data.DataSet) -> list[int]:
     """The training examples of each class. Raises ConfigError."""
+    if any((split.label_N >= data.MOST_CLASSES).any() for split in dataset.splits.values()):
+        line = f"is of labels from 0 to {data.MOST_CLASSES - 1:,}"
+        raise section.error("name", line, fix="number the classes 0, 1, ...")
     counts = data.label_counts(dataset)
     for name, split in dataset.splits.items():
         if (split.label_N < 0).any():

@@ -70,7 +70,7 @@ def encoder() -> ConfigDict:
     config.hidden = (200, 200)  # () is an affine encoder
     config.activation = "relu"
     config.output_scale = 0.01  # variance scale of the last kernel; the last bias is the prior
-    config.log1p = False  # True, for likelihoods of counts: the network sees log(1 + x)
+    config.log1p = False  # True, for likelihoods of counts: the network sees log(1 + .) of x, and y
     return config
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from vaelab import data, model
 from vaelab.config import own
 from vaelab.config.condition import CONDITIONS, read_condition
-from vaelab.config.levels import read_levels
+from vaelab.config.levels import READS, read_levels
 from vaelab.config.section import Section
 from vaelab.data.sources import SPLITS
 from vaelab.keys import named_key
@@ -40,7 +40,11 @@ def linear_gaussian(section: Section) -> LatentModel:
     condition = section.section("condition")
     if condition.choice("name", CONDITIONS) is not None:
         raise condition.error("name", "data.name=simulated has none", fix="take none")
+    read_condition(section, None)
     sizes, read = read_levels(section)
+    if sizes and section.section("prior").choice("reads", READS):
+        line = "is for decoders, and linear_gaussian reads the first level"
+        raise section.section("prior").error("reads", line, fix="take first")
     singular_values = section.numbers("singular_values", 0.0)
     if len(singular_values) != read:
         what = "the first of model.prior.levels" if sizes else "latent_dim"

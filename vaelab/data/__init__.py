@@ -8,7 +8,7 @@ import os
 
 from vaelab.data import celeba, cifar10, digits, made_cells, photo_patches, svhn, tfds
 from vaelab.data.arrays import from_arrays
-from vaelab.data.fingerprint import changes, described, fingerprint, label_counts
+from vaelab.data.fingerprint import MOST_CLASSES, changes, described, fingerprint, label_counts
 from vaelab.data.observe import batch_indices, binarize, dequantize, identity, rescale
 from vaelab.data.own import OF_PYTHON, given, is_own, load_own, prepare_own
 from vaelab.data.rows import Examples
@@ -84,6 +84,7 @@ def describe(name: str) -> Description:
 
 __all__ = [
     "DEFAULT_DATA_DIR",
+    "MOST_CLASSES",
     "OF_PYTHON",
     "REAL",
     "SOURCES",

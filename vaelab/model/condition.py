@@ -19,7 +19,8 @@ class Condition(NamedTuple):
     """y of a data set: the first data_dim numbers of a row are x, the others y.
 
     kind: label, one-hot, or library_size, the log of the total of x
-    values_MxC, weight_M: the y that are drawn with x, and how often each
+    values_MxC, weight_M: the y that are drawn with x, and how often each; () of a library size where a loaded
+        run has none to draw from, and its model no `sample`
     in_prior: whether p(z given y) has a mean and a scale for each y
     """
 
@@ -31,7 +32,7 @@ class Condition(NamedTuple):
 
     @property
     def size(self) -> int:
-        return len(self.values_MxC[0])
+        return 1 if self.kind == "library_size" else len(self.values_MxC[0])
 
 
 def with_library_size(network: Network, latent_dim: int, data_dim: int) -> Network:
@@ -87,10 +88,10 @@ def conditioned(model: LatentModel, condition: Condition) -> LatentModel:
         log_prior=prior.log_prob,
         log_likelihood=log_likelihood,
         mean=None,
-        sample=sample,
+        sample=sample if condition.weight_M else None,
         # Under p(u) = N(0, I), and a decoder that is affine in m + s u.
         concavity=(lambda theta, row_R: jnp.eye(K)) if model.concavity else None,
         sample_prior=prior.sample,
         prior=prior.name,
-        given=Given(condition.kind, D, size, mean, sample_of),
+        given=Given(condition.kind, D, size, mean, sample_of, condition.weight_M),
     )

@@ -37,12 +37,12 @@ def first_level(model: LatentModel, latent_dim: int) -> LatentModel:
     def concavity(theta: Params, x_D: Array) -> Array:
         return jnp.eye(latent_dim).at[:size, :size].set(model.concavity(theta, x_D))
 
-    mean, given = model.mean, model.given
+    mean, sample, given = model.mean, model.sample, model.given
     return model._replace(
         latent_dim=latent_dim,
         log_likelihood=lambda theta, x_D, z_K: model.log_likelihood(theta, x_D, z_K[:size]),
         mean=None if mean is None else lambda theta, z_K: mean(theta, z_K[:size]),
-        sample=lambda theta, key, z_K: model.sample(theta, key, z_K[:size]),
+        sample=None if sample is None else lambda theta, key, z_K: sample(theta, key, z_K[:size]),
         concavity=concavity if model.concavity else None,
         exact=None,
         sample_prior=prior.sample,
@@ -116,4 +116,5 @@ def check_sampled(model: LatentModel) -> None:
     parts = {f"the prior {model.prior}": model.sample_prior, "the likelihood": model.sample}
     for part, function in parts.items():
         if function is None:
-            raise ConfigError(f"no datapoint can be simulated: {part} has no `sample`")
+            given = "" if model.given is None else " without y: give a y to `model.given.sample`"
+            raise ConfigError(f"no datapoint can be simulated: {part} has no `sample`{given}")

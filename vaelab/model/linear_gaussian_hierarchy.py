@@ -17,7 +17,7 @@ from vaelab.model.likelihood import LOG_2PI
 from vaelab.model.linear_gaussian import LinearGaussianParams, gaussian_elbo, linear_gaussian, log_variances
 from vaelab.types import Array, Exact, Key, LatentModel, Params
 
-SPREAD = 0.8  # of the means of a level, in each dimension, of a variance of 1 in all
+SPREAD = 0.8  # of the means of a level, in each dimension, of a variance of 1 under N(0, I) above it
 
 
 def linear_gaussian_hierarchy(
@@ -28,10 +28,12 @@ def linear_gaussian_hierarchy(
     *,
     one_variance: bool = False,
 ) -> LatentModel:
-    """x given z_1 is that of `linear_gaussian` in the K_1 numbers of the first level; z_1 is N(0, 1) in each.
+    """x given z_1 is that of `linear_gaussian` in the K_1 numbers of the first level.
 
-    theta has both as "likelihood" and "prior". A level has the part SPREAD^2 of its variance from the one
-    above, along random directions, so that levels are correlated, and within each too.
+    theta has both as "likelihood" and "prior". With two levels z_1 is N(0, 1) in each number, with the
+    part SPREAD^2 of its variance from z_2, along random directions, so that levels are correlated, and within
+    each too. With more it is not: z_2 has a covariance C with correlations then, and a number of z_1 the
+    variance 1 + w' (C - I) w, w its column of W_1.
     """
     likelihood = linear_gaussian(levels[0], singular_values, noise, data_dim, one_variance=one_variance)
     latent_dim = sum(levels)

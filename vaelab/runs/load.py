@@ -80,7 +80,7 @@ class FinishedRun:
         keys_N = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(n))
         if y is None and (self.model.given is None or self.model.given.kind == "label"):
             return _compiled(_sample, (self.model,), (None, 0))(self.theta, keys_N)
-        y_NxC = self._as_y(y, keys_N[:, None])
+        y_NxC = self._as_y(y, jnp.zeros((n, 1)))
         return _compiled(_sample_given, (self.model,), (None, 0, 0))(self.theta, keys_N, y_NxC)
 
     def log_likelihood(self, x: Any, z: Any, *, y: Any = None) -> Array:
@@ -112,13 +112,19 @@ class FinishedRun:
             raise ConfigError(
                 f"this model is conditional on a {given.kind.replace('_', ' ')}: give y=; {what}"
             )
-        value = np.asarray(y)
+        try:
+            value = np.asarray(y)
+        except ValueError:
+            raise ConfigError(f"y={y!r}: give one, or one for each datapoint; {what}") from None
         if value.dtype.kind not in ("iu" if of_label else "iuf") or not np.all(
             (value >= 0) & (value < given.size) if of_label else (value > 0) & np.isfinite(value)
         ):
             raise ConfigError(f"y={y!r}: {what}")
         if value.ndim > like.ndim - 1 or value.shape not in ((), like.shape[:-1]):
             raise ConfigError(f"y has the shape {value.shape}: give one, or one for each datapoint")
+        unseen = [int(c) for c in np.unique(value) if given.weight_M[c] == 0.0] if of_label else []
+        if unseen:
+            raise ConfigError(f"y={y!r}: no training example has the label {unseen[0]}")
         value = np.broadcast_to(value, like.shape[:-1])
         y_C = np.eye(given.size)[value] if of_label else np.log(np.float64(value))[..., None]
         return jnp.asarray(y_C, jnp.float32)
