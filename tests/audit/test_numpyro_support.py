@@ -40,6 +40,7 @@ CASES = {
         0.5,
     ),
 }
+CASES["NaN"] = lambda z: dist.LogNormal(z, 1.0, validate_args=False), CASES["positive"][1], -0.5
 # Without validation, the density that its formula gives outside of the support.
 LEFT = {
     "exponential": (lambda z: dist.Exponential(jnp.exp(z), validate_args=False), np.float32([0, 3, 2, 1])),

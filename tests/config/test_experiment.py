@@ -29,7 +29,7 @@ def images_at_hand(monkeypatch):
     def fake(name, *, data_dir):
         if data.SOURCES[name].prepare is None:
             return load(name, data_dir=data_dir)
-        shape, max_value, _ = data.describe(name)
+        shape, max_value = data.describe(name)
         random = np.random.RandomState(0)
         splits, start = {}, 0
         for split in ("train", "validation", "test"):

@@ -38,8 +38,8 @@ def check_observed(program: Program, sites: Sites, values: Params, x: Any) -> No
             first = int(np.argmin(is_in_N))
             raise AuditError(
                 f"the observed site {name!r} has a value outside of the support of its distribution at "
-                f"datapoint {first}, one of {int(np.sum(~is_in_N)):,}: p(x) is 0 there; bring x to the "
-                "values of the model"
+                f"datapoint {first}, one of {int(np.sum(~is_in_N)):,}: p(x) is 0 there, or NaN; bring x to "
+                "the values of the model"
             )
 
 
@@ -61,5 +61,5 @@ def _inside(site: dict[str, Any]) -> Array:
     masked = isinstance(unwrapped(site["fn"]), dist.MaskedDistribution)
     if masked or not any(support is one for one in fixed_supports):
         return jnp.array(True)
-    some = ~jnp.any(site["fn"].log_prob(site["value"]) == -jnp.inf)
+    some = jnp.all(site["fn"].log_prob(site["value"]) > -jnp.inf)  # and no NaN
     return some | jnp.all(support(site["value"]))
