@@ -97,10 +97,8 @@ def build(config: Any, given: Any = None) -> Experiment:
     seed = top.integer("seed", 0)
     keys, data_section = run_keys(seed), top.section("data")
     is_simulated = data_section.value("name") == "simulated"
-    dataset, observe = None, data.identity
-    if not is_simulated:
-        dataset = load_dataset(data_section, given)
-        observe = observation(data_section, dataset)
+    dataset = None if is_simulated else load_dataset(data_section, given)
+    observe = data.identity if is_simulated else observation(data_section, dataset)
     as_read = dataset
     latent_model = read_model(top, dataset, _as_it_is)
     check_log1p(top)
