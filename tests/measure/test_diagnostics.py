@@ -27,7 +27,9 @@ def subject(family, *, log_prior=standard_normal_log_prior, amortized=True):
         amortized={family.name: "encoder"} if amortized else {},
         settings=SimpleNamespace(diagnostics=DiagnosticsSettings(True, 1000, 4, 0, 2)),
         keys=SimpleNamespace(inference=jax.random.key(0)),
-        model=SimpleNamespace(log_prior=log_prior, prior=None, latent_dim=K, log_prior_of_levels=None),
+        model=SimpleNamespace(
+            log_prior=log_prior, prior=None, latent_dim=K, log_prior_of_levels=None, given=None
+        ),
     )
 
 
@@ -127,3 +129,12 @@ def test_a_dequantised_bound_is_above_the_bits_of_the_levels():
     nats = {"mean": np.sum(probability[:, None] * np.log(density)) / 2000, "stderr": 0.0}
     bound = bits_per_dim(nats, Quantized(levels, 1, True))["mean"]
     assert exact < bound < exact + 0.2
+
+
+def test_under_a_condition_nothing_is_held_against_the_prior():
+    """q(z) over all y is not what stands against p(z given one y)."""
+    conditional = subject(FULL)
+    conditional.model.given = SimpleNamespace(kind="label")
+    assert entry(diagnose(conditional, points(), "full", fit()))["aggregate"] == {
+        "none": "q(z) over all y does not stand against p(z) given one y"
+    }
