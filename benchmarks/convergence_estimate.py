@@ -28,7 +28,7 @@ from vaelab import model
 from vaelab.config.experiment import Experiment, build
 from vaelab.measure.fit import LocalFit, fit_locally
 from vaelab.measure.gap import exact_gap
-from vaelab.posterior import FAMILIES
+from vaelab.posterior import OF_ANY_MODEL
 from vaelab.posterior.project import has_projection
 from vaelab.types import Array, LatentModel, Params, PosteriorFamily
 
@@ -124,7 +124,7 @@ def rows(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
+    parser.add_argument("--families", nargs="+", default=list(OF_ANY_MODEL), choices=OF_ANY_MODEL)
     experiment = settings_of(parser.parse_args().families)
     every = [row for spectrum in SPECTRA.items() for row in rows(experiment, *spectrum)]
     about = {
