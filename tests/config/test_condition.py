@@ -44,7 +44,7 @@ def test_classes_are_those_of_the_training_data_as_often_as_they_are_there():
     assert reading.read_condition(section("none"), dataset()) is None
     read = reading.read_condition(section(prior=True), dataset())
     assert (read.kind, read.data_dim, read.weight_M, read.in_prior) == ("label", D, (0.25, 0.5, 0.25), True)
-    np.testing.assert_array_equal(read.values_MxC, np.eye(3))
+    assert (read.size, read.log_total_M) == (3, ())
     described = data.Known((D,), 3, (1, 2, 1))
     assert reading.read_condition(section(prior=True), described) == read
 
@@ -153,7 +153,7 @@ def test_a_library_size_is_the_log_of_the_total_of_each_example():
     totals_N = np.sum(made.splits["train"].pixels_NxD, axis=1)
     assert (read.kind, read.data_dim, read.size, len(read.weight_M)) == ("library_size", D, 1, 100)
     # Four totals, each as often as it is there; between them only what interpolation gives.
-    size_M, least, largest = np.exp(read.values_MxC)[:, 0], np.min(totals_N), np.max(totals_N)
+    size_M, least, largest = np.exp(read.log_total_M), np.min(totals_N), np.max(totals_N)
     assert least < size_M[0] < size_M[-1] < largest
     assert np.mean(size_M) == pytest.approx(
         np.mean(np.quantile(totals_N, np.linspace(0, 1, 10_001))), rel=1e-3

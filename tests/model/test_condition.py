@@ -23,7 +23,6 @@ from vaelab.types import ConfigError
 
 K, D, FREQUENCY = 3, 4, (0.5, 0.2, 0.3)
 C = len(FREQUENCY)
-CLASSES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 DENSITY = gaussian_one_variance(min_variance=1e-3)
 
 
@@ -31,7 +30,7 @@ def made(in_prior, K=K):
     decoder = networks.mlp_decoder(K + C, (), D, activation=jnp.tanh)
     decoder = networks.with_constants(decoder, jnp.array(DENSITY.learned))
     affine = models.decoder_model(K + C, decoder, DENSITY, affine=True)
-    return conditioned(affine, Condition("label", D, CLASSES, FREQUENCY, in_prior))
+    return conditioned(affine, Condition("label", D, FREQUENCY, in_prior=in_prior))
 
 
 def moved(model, seed=1):
@@ -190,7 +189,7 @@ def test_a_library_size_multiplies_parts_that_add_up_to_one():
     density = poisson()
     model = conditioned(
         models.decoder_model(3, decoder._replace(apply=lambda p, zy: decoder.apply(p, zy)[:D]), density),
-        Condition("library_size", D, ((np.log(50.0),), (np.log(200.0),)), (0.5, 0.5)),
+        Condition("library_size", D, (0.5, 0.5), (float(np.log(50.0)), float(np.log(200.0)))),
     )
     theta = model.init(jax.random.key(1))
     keys = jax.random.split(jax.random.key(2), 2000)
@@ -210,7 +209,7 @@ MIXTURE = models.mixture(5, num_components=2)
 def test_without_library_sizes_nothing_is_drawn_without_y(wrapped):
     network = networks.mlp_decoder(2, (4,), D, activation=jnp.tanh)
     decoded = models.decoder_model(3, with_library_size(network, 2, D), poisson())
-    model = wrapped(conditioned(decoded, Condition("library_size", D, (), ())))
+    model = wrapped(conditioned(decoded, Condition("library_size", D, ())))
     assert (model.given.size, model.sample) == (1, None)
     with pytest.raises(ConfigError, match="no `sample` without y: give a y to"):
         models.simulate(model, model.init(jax.random.key(0)), jax.random.key(1))

@@ -218,9 +218,7 @@ def conditional():
     """A model of labels 1 and 2, of which 0 has no training example, as `load` makes it, unfitted."""
     decoder = networks.mlp_decoder(2 + 3, (), 4, activation=jnp.tanh)
     bernoulli = models.decoder_model(5, decoder, models.LIKELIHOODS["bernoulli"].make(2))
-    model = models.conditioned(
-        bernoulli, models.Condition("label", 4, tuple(map(tuple, np.eye(3))), (0.0, 0.5, 0.5))
-    )
+    model = models.conditioned(bernoulli, models.Condition("label", 4, (0.0, 0.5, 0.5)))
     theta = model.init(jax.random.key(0))
     return load_module.FinishedRun(Path("run"), ConfigDict(), model, theta, {}, {}, (4,), [], {})
 

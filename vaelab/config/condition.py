@@ -36,9 +36,8 @@ def read_condition(section: Section, described: Any) -> Condition | None:
     counts = _counts(own, described) if isinstance(described, data.DataSet) else described.label_counts
     if len(counts) < 2:
         raise own.error("name", "needs labels of two classes or more", fix="take none, or data with labels")
-    total, classes = sum(counts), np.eye(len(counts))
-    values = tuple(map(tuple, classes.tolist()))
-    return Condition(kind, data_dim, values, tuple(count / total for count in counts), in_prior)
+    weight_C = tuple(count / sum(counts) for count in counts)
+    return Condition(kind, data_dim, weight_C, in_prior=in_prior)
 
 
 def _of_library_size(section: Section, described: Any, data_dim: int, *, in_prior: bool) -> Condition:
@@ -46,7 +45,7 @@ def _of_library_size(section: Section, described: Any, data_dim: int, *, in_prio
     if in_prior:
         raise section.error("prior", "is for labels: a library size scales x, and says nothing of z")
     if not isinstance(described, data.DataSet):
-        return Condition("library_size", data_dim, (), ())
+        return Condition("library_size", data_dim, ())
     if described.max_value != data.REAL:
         raise section.error("name", "is of counts, and these data are levels", fix="take none")
     for name, split in described.splits.items():
@@ -58,8 +57,9 @@ def _of_library_size(section: Section, described: Any, data_dim: int, *, in_prio
     # Midpoints: with 0 and 1 among them the least and the largest total would come as often as all others.
     middles = (np.arange(QUANTILES) + 0.5) / QUANTILES
     quantiles = np.quantile(_totals(described.splits["train"], data_dim), middles)
-    values = tuple((float(value),) for value in np.log(quantiles))
-    return Condition("library_size", data_dim, values, (1.0 / QUANTILES,) * QUANTILES)
+    return Condition(
+        "library_size", data_dim, (1.0 / QUANTILES,) * QUANTILES, tuple(np.log(quantiles).tolist())
+    )
 
 
 def _check_memory(section: Section, split: data.Split) -> None:

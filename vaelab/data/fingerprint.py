@@ -8,6 +8,8 @@ import numpy as np
 from vaelab.data.rows import blocks
 from vaelab.data.sources import DataSet, Split
 
+MOST_CLASSES = 10_000  # that are counted
+
 
 def fingerprint(dataset: DataSet) -> dict[str, Any]:
     """The shape and range of the examples, and of each split their number and sha256 of x, labels, indices.
@@ -71,6 +73,3 @@ def label_counts(dataset: DataSet) -> list[int]:
     label_N = dataset.splits["train"].label_N
     known_N = label_N[label_N >= 0]
     return np.bincount(known_N).tolist() if known_N.size and known_N.max() < MOST_CLASSES else []
-
-
-MOST_CLASSES = 10_000

@@ -19,20 +19,21 @@ class Condition(NamedTuple):
     """y of a data set: the first data_dim numbers of a row are x, the others y.
 
     kind: label, one-hot, or library_size, the log of the total of x
-    values_MxC, weight_M: the y that are drawn with x, and how often each; () of a library size where a loaded
-        run has none to draw from, and its model no `sample`
+    weight_M: how often each of M y is drawn with x: each class of a label, or each of log_total_M; () of a
+        library size where a loaded run has none to draw from, and its model no `sample`
+    log_total_M: the y of a library size that are drawn; () of a label
     in_prior: whether p(z given y) has a mean and a scale for each y
     """
 
     kind: str
     data_dim: int
-    values_MxC: tuple[tuple[float, ...], ...]
     weight_M: tuple[float, ...]
+    log_total_M: tuple[float, ...] = ()
     in_prior: bool = False
 
     @property
     def size(self) -> int:
-        return 1 if self.kind == "library_size" else len(self.values_MxC[0])
+        return 1 if self.kind == "library_size" else len(self.weight_M)
 
 
 def with_library_size(network: Network, latent_dim: int, data_dim: int) -> Network:
@@ -79,7 +80,8 @@ def conditioned(model: LatentModel, condition: Condition) -> LatentModel:
     def sample(theta: Params, key: Key, z_K: Array) -> Array:
         key_x, key_y = jax.random.split(key)
         m = jax.random.categorical(key_y, jnp.log(jnp.array(condition.weight_M)))
-        y_C = jnp.array(condition.values_MxC)[m]
+        totals_M = condition.log_total_M
+        y_C = jnp.array(totals_M)[m][None] if totals_M else jax.nn.one_hot(m, size)
         return jnp.concatenate([sample_of(theta, key_x, z_K, y_C), y_C])
 
     return LatentModel(
