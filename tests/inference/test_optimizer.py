@@ -102,6 +102,11 @@ def test_a_finite_gradient_whose_square_overflows_does_not_freeze_adam():
     np.testing.assert_allclose(ended(guarded, 0)[0], ended(guarded, 0)[1], rtol=1e-5)
     assert abs(ended(guarded, 0)[0]) < 0.5
     np.testing.assert_array_equal(ended(guarded, -1), ended(plain, -1))
+    # The step is left out whole: what Adam has gathered before neither moves phi nor fades.
+    _, state = guarded.update(jnp.ones(2), guarded.init(jnp.zeros(2)))
+    updates, after = guarded.update(jnp.float32([1e20, 1.0]), state)
+    np.testing.assert_array_equal(updates, 0.0)
+    jax.tree.map(np.testing.assert_array_equal, after, state)
 
 
 def test_the_inner_loop_of_a_flow_goes_on_after_a_gradient_of_1e20():

@@ -83,6 +83,11 @@ def test_each_part_is_that_of_the_chain_and_they_add_up_to_the_rate():
     oracles.assert_mean(difference_NxL, 0.0, rounding=1e-4)
     means = np.mean(arrays["optimal_kl_by_level"], axis=0)
     np.testing.assert_allclose([part["optimal_kl"]["mean"] for part in row["by_level"]], means, rtol=1e-5)
+    more = [part["optimal_less_kl"] for part in row["by_level"]]
+    differences_NxL = arrays["optimal_kl_by_level"] - arrays["kl_by_level"]
+    np.testing.assert_allclose([part["mean"] for part in more], np.mean(differences_NxL, axis=0), atol=1e-5)
+    errors_L = np.std(differences_NxL, axis=0, ddof=1) / np.sqrt(N)
+    np.testing.assert_allclose([part["stderr"] for part in more], errors_L, rtol=1e-4)
 
 
 def test_units_are_counted_within_their_level():
@@ -98,6 +103,9 @@ def test_what_is_not_finite_is_left_out_and_said_to_be_so():
     phi_NxP[4] = np.nan
     one = diagnosed(phi_NxP=phi_NxP)
     assert np.isnan(one.levels.kl_NxL[4]).all()
-    assert np.isfinite(diagnostics.entry(one)["by_level"][0]["kl"]["mean"])
+    parts = diagnostics.entry(one)["by_level"]
+    assert np.isfinite(parts[0]["kl"]["mean"])
+    # One datapoint less, as its q is not finite; all q* are.
+    assert [part["num_points"] for part in parts] == [N - 1] * 3
     none = by_level.ByLevel(LEVELS, np.full((3, 3), np.nan))
     assert [part["kl"] for part in by_level.entry(none, None)] == [None] * 3

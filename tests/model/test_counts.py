@@ -9,7 +9,9 @@ import scipy.stats
 from tests.support import oracles
 from tests.support.densities import each
 from vaelab.model.counts import (
+    LARGE_RATE,
     LARGEST_COUNT,
+    _quantile_of_large,
     negative_binomial,
     poisson,
     zero_inflated_negative_binomial,
@@ -121,3 +123,13 @@ def test_samples_of_large_counts_have_the_moments_of_poisson(log_rate):
     assert abs(skewness - 1 / np.sqrt(rate)) < 5 * np.sqrt(6 / count)
     kurtosis = np.mean((standard_S - standard_S.mean()) ** 4) / standard_S.var() ** 2 - 3.0
     assert abs(kurtosis - 1 / rate) < 5 * np.sqrt(24 / count)
+
+
+@pytest.mark.parametrize("rate", [LARGE_RATE, 3e6])
+def test_a_sample_of_a_large_rate_is_the_quantile_of_its_normal_number(rate):
+    """To the whole number beside, and the rounding of float32: samples are floats."""
+    g_N = np.linspace(-4.0, 4.0, 81)
+    exact_N = scipy.stats.poisson.ppf(scipy.stats.norm.cdf(g_N), rate)
+    made_N = np.float64(_quantile_of_large(np.float32(rate), np.float32(g_N)))
+    assert np.max(np.abs(made_N - exact_N)) <= 1.0 + 2e-7 * rate
+    assert abs(np.mean(made_N - exact_N)) < 0.6  # ppf rounds up, and this to the nearest

@@ -154,9 +154,7 @@ def refuse_overflow(steps: optax.GradientTransformation) -> optax.GradientTransf
     ) -> tuple[optax.Updates, optax.OptState]:
         finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(updates)]))
         overflows = finite & ~jnp.isfinite(optax.tree.norm(updates, squared=True))
-        # The step that is not taken is one of 0: where it is differentiated nothing of it is infinite.
-        moved = steps.update(jax.tree.map(lambda g: jnp.where(overflows, 0.0, g), updates), state, params)
-        none = jax.tree.map(jnp.zeros_like, updates)
+        moved, none = steps.update(updates, state, params), jax.tree.map(jnp.zeros_like, updates)
         return jax.tree.map(lambda kept, new: jnp.where(overflows, kept, new), (none, state), moved)
 
     return optax.GradientTransformation(steps.init, update)

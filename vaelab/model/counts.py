@@ -33,8 +33,12 @@ def _draw_poisson(key: Key, rate: Array) -> Array:
     """
     exact = jax.random.poisson(key, jnp.minimum(rate, LARGE_RATE)).astype(rate.dtype)
     g = jax.random.normal(jax.random.fold_in(key, 1), rate.shape)
-    large = jnp.round(rate + (jnp.sqrt(rate) * g + (g * g - 1.0) / 6.0))
-    return jnp.where(rate < LARGE_RATE, exact, large)
+    return jnp.where(rate < LARGE_RATE, exact, _quantile_of_large(rate, g))
+
+
+def _quantile_of_large(rate: Array, g: Array) -> Array:
+    """The quantile of Poisson(rate) that g is of N(0, 1), for large rates: see `_draw_poisson`."""
+    return jnp.round(rate + (jnp.sqrt(rate) * g + (g * g - 1.0) / 6.0))
 
 
 def poisson() -> Likelihood:
