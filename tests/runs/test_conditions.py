@@ -114,3 +114,4 @@ def test_the_gaps_are_there_by_y_and_brightness_is_of_x_alone(directory):
     assert min(edges) > 0.1  # of 64 pixels about a third is ink; one of ten in 74 would lower it
     assert not (directory / "samples.png").exists()
     assert row["amortization_gap"]["mean"] > 0.0
+    assert row["given"] == "label"

@@ -48,7 +48,7 @@ def rows(directory):
 
 
 def test_the_rows_have_the_parts_of_their_gaps_and_their_kl_by_level(rows, directory):
-    assert {row["prior"] for row in rows.values()} == {"hierarchy"}
+    assert {(row["prior"], row["given"]) for row in rows.values()} == {("hierarchy", None)}
     for name, parts in {"diagonal": 3, "per_level": 2, "full": 1, "top_down": 0, "bottom_up": 0}.items():
         row = rows[name]
         entry = dict(row.get("approximation_parts") or {})
