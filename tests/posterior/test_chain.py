@@ -84,6 +84,17 @@ def test_bottom_up_is_gaussian_in_each_level_given_the_one_below():
     assert np.abs(np.asarray(third(jnp.zeros(2)))[0, 1]) < 1e-6
 
 
+def test_in_bottom_up_noise_moves_a_level_as_its_mean_does_times_sigma():
+    """z_{l+1} = m_l(z_l) + s_l(z_l) (mu + sigma eps): the scale of the level is of both."""
+    family, phi_P = FAMILIES["bottom_up"], member("bottom_up")
+    eps_K = jnp.float32([0.3, -1.0, 0.7, 0.2, -0.4])
+    by_phi, by_eps = jax.jit(jax.jacobian(family.reparameterize, (0, 1)))(phi_P, eps_K)
+    sigma_K, scale_K = np.exp(phi_P[K : 2 * K]), np.diag(by_phi[:, :K])
+    np.testing.assert_allclose(np.diag(by_eps), sigma_K * scale_K, rtol=1e-5)
+    assert np.all(scale_K[AT[0]] == 1.0)
+    assert np.all(abs(scale_K[AT[1].start :] - 1.0) > 0.01)
+
+
 def test_what_is_the_model_s_own_has_its_gradient_from_an_encoder_alone():
     family = FAMILIES["top_down"]
 
