@@ -1,4 +1,4 @@
-"""Which level of a hierarchy goes unused, and is it the encoder's doing?
+"""Which level of a hierarchy goes unused, and is it the encoder that leaves it out?
 
     python launch.py --config=experiments/hierarchy.py --workdir=runs/hierarchy
 
@@ -18,10 +18,12 @@ Measured on two CPU cores beside other work, 17 minutes for the nine runs; means
     KL of z2, of q*        -                   0.011, 0.013        0.071, 0.070
     KL of z3, of q*        -                   -                   0.001, 0.000
 
-The levels above z1 go unused: no unit of theirs is active. It is not the encoder's doing: q*, fitted for each
-datapoint, uses them as little, in the diagonal and in the full family. Nor do they cost or gain: log p(x) is
-0.04 ± 0.03 above one level's, within its interval of 0.12. What q loses across levels is a tenth of what it
-loses within z1, and the 0.002 of one level, where there is nothing across, is what fits are short of.
+The levels above z1 go unused: no unit of theirs is active. In these models it is not the encoder that leaves
+them out: q*, fitted for each datapoint from the encoder's q, uses them as little, in the diagonal and in the
+full family. Whether another encoder would have trained a model that uses them was not looked at. Nor do they
+cost or gain: log p(x) is 0.04 ± 0.03 above one level's, within its interval of 0.12. What q loses across
+levels is a tenth of what it loses within z1, and the 0.002 of one level, where there is nothing across, is
+what fits are short of.
 
 Variants: smoke; top_down, an encoder that shares the conditionals (Sonderby et al. 2016; not measured).
 """

@@ -15,7 +15,8 @@ estimate  Elsewhere, for families whose Fisher information is the curvature of t
 progress  For every other family: what the second half of the round gained, on samples that it never saw, and
           what a shift of q as a whole would gain on top. No more than the first is lacking where that
           half at least halved what was lacking; the second sees slow valleys of the mean, where a round
-          gains little.
+          gains little. A top-down chain whose conditionals are not linear is not shifted as a whole by its
+          variables, and keeps some of the second at its best: fewer fits are then called converged.
 """
 
 import jax
