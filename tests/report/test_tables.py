@@ -67,8 +67,8 @@ def test_the_parts_by_level_stand_below_the_gaps_they_are_of():
     assert first[at : at + 3] == [cell(stat(0.1111)), cell(stat(0.2222)), "-"]
     assert closed[at : at + 3] == [cell(stat(0.1111)), cell(stat(0.2345)), "-"]
     assert other[at : at + 3] == ["-"] * 3
-    assert first[names.index("KL by level, z1 first")] == "3.21, 0.40, not finite"
-    assert other[names.index("KL by level, z1 first")] == "-"
+    assert first[names.index("KL by level, from x up")] == "3.21, 0.40, not finite"
+    assert other[names.index("KL by level, from x up")] == "-"
 
 
 def test_a_log_evidence_that_may_lack_modes_is_said_to_be_at_least_what_is_stated():

@@ -67,7 +67,9 @@ def test_the_rows_have_the_parts_of_their_gaps_and_their_kl_by_level(rows, direc
     with np.load(directory / "per_datapoint.npz") as arrays:
         assert arrays["test/top_down/kl_by_level"].shape == (8, 2)
     labels = list(report.gap_table(list(rows.values())).columns[0].cells)
-    assert {"within-level gap", "across-level gap", "non-Gaussian gap", "KL by level, z1 first"} < set(labels)
+    assert {"within-level gap", "across-level gap", "non-Gaussian gap", "KL by level, from x up"} < set(
+        labels
+    )
     page = (directory / "report.html").read_text()
     assert "What the levels leave out" in page
     assert "By level of z" in page

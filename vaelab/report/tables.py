@@ -78,7 +78,7 @@ def gap_table(rows: list[dict[str, Any]], *, smoke: bool = False) -> FittedTable
     units = any(_active_units(row) is not None for row in rows)
     labels += ["active units"] if units else []
     by_level = any(kl_by_level(row) != "-" for row in rows)
-    labels += ["KL by level, z1 first"] if by_level else []
+    labels += ["KL by level, from x up"] if by_level else []
     in_bits = any(row.get("bits_per_dim") for row in rows)
     labels += list(BITS) if in_bits else []
     two_sided = any("two_sided" in row for row in rows)

@@ -113,3 +113,11 @@ def test_the_tables_have_every_quantity_with_its_error():
 def test_the_words_say_from_which_side_log_p_is_measured(evidence, said):
     row = made(log_evidence=stat(-1.0) | evidence)
     assert said in texts(elements(decomposition([row])), "dd")[0]
+
+
+def test_the_words_say_what_all_is_given():
+    said, unsaid = (
+        texts(elements(decomposition([made(given=given)])), "dd")[0] for given in ("library_size", None)
+    )
+    assert said.endswith("All is given y, the library size: this is log p(x given y).")
+    assert "given y" not in unsaid

@@ -122,7 +122,7 @@ def _words(rows: Sequence[Row]) -> Markup:
         "none": f"{bound} without bias{how}.",
     }
     meanings = {
-        "log_evidence": direction.get(evidence.get("bias"), f"{bound}{how}."),
+        "log_evidence": direction.get(evidence.get("bias"), f"{bound}{how}.") + _given(rows[0]),
         "elbo_optimal": join(
             "the bound L[q] = E",
             tag("sub", "q"),
@@ -142,6 +142,12 @@ def _prior(row: Row) -> str:
     """What p(z) is, where that is not N(0, I)."""
     name = row.get("prior")
     return "" if name in (None, "standard_normal") else f" p(z) is learned: the prior is {name}."
+
+
+def _given(row: Row) -> str:
+    """What all is conditional on, if on anything."""
+    given = row.get("given")
+    return f" All is given y, the {given.replace('_', ' ')}: this is log p(x given y)." if given else ""
 
 
 def _definitions(entries: Iterable[tuple[Any, Any]]) -> Markup:

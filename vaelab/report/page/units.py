@@ -36,7 +36,7 @@ def _levels(rows: Sequence[Row]) -> Markup:
     lines = [
         [
             label(row),
-            f"z{part['level']}",
+            part["level"],
             part["dimensions"],
             *(shown(part.get(name)) for name in ("kl", "optimal_kl", "optimal_less_kl")),
             f"{part['num_points']:,}",
