@@ -29,6 +29,9 @@ os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """
 
 
+LIMIT = 300  # seconds; a launch takes far less where nothing is beside it
+
+
 def begin(workdir, *settings, limit=None, **env):
     """limit: the bytes of the largest file that the launch may write."""
     limited = [] if limit is None else ["-c", LIMITED, str(limit)]
@@ -43,9 +46,19 @@ def begin(workdir, *settings, limit=None, **env):
 
 
 def finish(workdir, *settings, **env):
-    process = begin(workdir, *settings, **env)
-    _, message = process.communicate(timeout=300)
-    assert process.returncode == 0, message
+    end(begin(workdir, *settings, **env))
+
+
+def end(*processes):
+    """Waits until all have ended, each with 0; what takes longer is killed, so that it is in no test's way."""
+    try:
+        messages = [process.communicate(timeout=LIMIT)[1] for process in processes]
+    except subprocess.TimeoutExpired:
+        for process in processes:
+            process.kill()
+            process.communicate()
+        raise
+    assert [process.returncode for process in processes] == [0] * len(processes), messages
 
 
 def one_device():
@@ -68,9 +81,7 @@ def begin_together(count, workdir, *settings):
 
 
 def finish_together(count, workdir, *settings):
-    processes = begin_together(count, workdir, *settings)
-    messages = [process.communicate(timeout=300)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0] * count, messages
+    end(*begin_together(count, workdir, *settings))
 
 
 def wait_for(path, process):
