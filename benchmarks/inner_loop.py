@@ -171,14 +171,58 @@ def learn(B, P, offset, slope):
     return B, P
 
 
-def time_torch(compiled: bool) -> dict[str, float]:
+def together(torch):
+    """`learn` as `vaelab.inference.curvature.learn` takes it: by the pairs' vectors, then all at once."""
+
+    def learn_together(B, P, offset, slope):
+        Bd_all = offset @ B
+        P_Bd_all, P_slope_all = (torch.cat([Bd_all, slope], 1) @ P).split(offset.shape[1], 1)
+        Bds, P_Bds, ys, P_ys, Pys, per_dBds, per_dys, squares = ([] for _ in range(8))
+        for i in range(offset.shape[1]):
+            d, y = offset[:, i], slope[:, i]
+            Bd, P_Bd, P_y = Bd_all[:, i], P_Bd_all[:, i], P_slope_all[:, i]
+            for j in range(i):
+                along = (Bds[j] * d).sum(1, keepdim=True) * per_dBds[j]
+                across = (ys[j] * d).sum(1, keepdim=True) * per_dys[j]
+                Bd = Bd - along * Bds[j] + across * ys[j]
+                P_Bd = P_Bd - along * P_Bds[j] + across * P_ys[j]
+            dBd = (d * Bd).sum(1, keepdim=True)
+            part = (MIN_RATIO - (d * y).sum(1, keepdim=True) / dBd).clamp(min=0.0)
+            y, P_y = y + part * Bd, P_y + part * P_Bd
+            Py = P_y
+            for j in range(i):
+                dy, Pyy = (offset[:, j] * y).sum(1, keepdim=True), (Pys[j] * y).sum(1, keepdim=True)
+                Py = Py + (squares[j] * dy - Pyy * per_dys[j]) * offset[:, j] - dy * per_dys[j] * Pys[j]
+            per_dy = 1.0 / (d * y).sum(1, keepdim=True)
+            new = (
+                Bd,
+                P_Bd,
+                y,
+                P_y,
+                Py,
+                1.0 / dBd,
+                per_dy,
+                ((y * Py).sum(1, keepdim=True) * per_dy + 1.0) * per_dy,
+            )
+            for kept, value in zip((Bds, P_Bds, ys, P_ys, Pys, per_dBds, per_dys, squares), new, strict=True):
+                kept.append(value)
+        Bd, y, Py = (torch.stack(rows, 1) for rows in (Bds, ys, Pys))
+        per_dBd, per_dy, square = (torch.stack(rows, 1) for rows in (per_dBds, per_dys, squares))
+        B = B + torch.cat([-per_dBd * Bd, per_dy * y], 1).mT @ torch.cat([Bd, y], 1)
+        e = 0.5 * square * offset - per_dy * Py
+        return B, P + torch.cat([offset, e], 1).mT @ torch.cat([e, offset], 1)
+
+    return learn_together
+
+
+def time_torch(compiled: bool, update_of=lambda torch: learn) -> dict[str, float]:
     import torch
     from torch.nn import functional as F
 
     arrays, x = problem()
     layers = [tuple(torch.from_numpy(a) for a in layer) for layer in arrays]
     x = torch.from_numpy(x)[:, None, :]
-    eye = torch.eye(LATENT_DIM)
+    eye, update = torch.eye(LATENT_DIM), update_of(torch)
 
     def log_joint(z: torch.Tensor) -> torch.Tensor:
         h = z
@@ -198,7 +242,7 @@ def time_torch(compiled: bool) -> dict[str, float]:
         grad_mu = path.mean(1) - mu
         grad_scale = (path * offset).mean(1) - sigma**2 * excess.diagonal(dim1=1, dim2=2) - (sigma**2 - 1.0)
         count = half.shape[1]
-        B, P = learn(B, P, offset[:, :count], 0.5 * (g[:, count:] - g[:, :count]))
+        B, P = update(B, P, offset[:, :count], 0.5 * (g[:, count:] - g[:, :count]))
         newton, natural = (P @ grad_mu[:, :, None])[:, :, 0], 0.5 * grad_scale
         square = (grad_mu * newton + grad_scale * natural).sum(1, keepdim=True)
         short = torch.where(square > MAX_NORM**2, MAX_NORM * square.clamp(min=1e-12).rsqrt(), 1.0)
@@ -229,6 +273,8 @@ TIMERS = {
     "vaelab": time_vaelab,
     "torch_eager": lambda: time_torch(False),
     "torch_compiled": lambda: time_torch(True),
+    "torch_eager_together": lambda: time_torch(False, together),
+    "torch_compiled_together": lambda: time_torch(True, together),
 }
 PARTS = "parts"
 
@@ -250,7 +296,7 @@ def main() -> None:
         ms = [1e3 * run["seconds"] / POINTS for run in runs]
         result[name] = {"median_ms": statistics.median(ms), "min_ms": min(ms), "max_ms": max(ms)}
         result[name]["elbo"] = runs[0]["elbo"]
-    for name in ("torch_eager", "torch_compiled"):
+    for name in TIMERS.keys() - {"vaelab"}:
         ratios = [t["seconds"] / v["seconds"] for t, v in zip(by_name[name], by_name["vaelab"], strict=True)]
         result[f"{name}_over_vaelab"] = {
             "median": statistics.median(ratios),

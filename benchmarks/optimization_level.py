@@ -24,7 +24,7 @@ from rich.console import Console
 
 import vaelab
 from experiments import digits_gap
-from vaelab.runtime import devices, program
+from vaelab.runtime import chunks, program
 
 LEVEL, EMITTERS = "xla_backend_optimization_level", "xla_cpu_use_fusion_emitters"
 XLA = {LEVEL: 3, EMITTERS: True}  # its own
@@ -77,13 +77,13 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="the smoke variant of the demo")
     arguments = parser.parse_args()
     seen: dict[str, dict[str, Any]] = defaultdict(lambda: defaultdict(float))
-    original, ours = devices._compiled, {LEVEL: arguments.level, EMITTERS: arguments.emitters}
+    original, ours = chunks._compiled, {LEVEL: arguments.level, EMITTERS: arguments.emitters}
 
     def compared(function: Any, static: Any, mesh: Any, several: bool) -> Compared:
         jitted = original(function, static, mesh, several).jitted
         return Compared(function.__name__, jitted, ours, seen)
 
-    devices._compiled = compared
+    chunks._compiled = compared
     with tempfile.TemporaryDirectory() as folder:
         config = digits_gap.get_config("smoke" if arguments.smoke else "")
         vaelab.run(config, folder, Console(quiet=True))

@@ -8,7 +8,7 @@ import numpy as np
 
 import vaelab
 from vaelab.config.experiment import Experiment, build
-from vaelab.runtime.devices import map_datapoints
+from vaelab.runtime.chunks import map_datapoints
 from vaelab.training.regime import Regime
 from vaelab.types import Array, Params, PosteriorFamily
 

@@ -153,6 +153,8 @@ class GaussianGeometry(NamedTuple):
                                                  the family; infinite where every step does
     searched_as                                  a family of the same distributions in coordinates that suit
                                                  the inner loop better; None for this one
+    axes(phi_P) -> sd_K                          the diagonal of S where S is diagonal, so that no K x K
+                                                 matrix need be formed; None for other families
     """
 
     location_scale: Callable[[Array], tuple[Array, Array]]
@@ -162,6 +164,7 @@ class GaussianGeometry(NamedTuple):
     project: Callable[[Array, Array], Array] | None = None
     longest_step: float = math.inf
     searched_as: "PosteriorFamily | None" = None
+    axes: Callable[[Array], Array] | None = None
 
 
 class PosteriorFamily(NamedTuple):

@@ -7,7 +7,8 @@ import pytest
 
 from tests.runs.test_sweep import INDEX, PIXELS, fit_all, make_system
 from tests.support.training import fit_alone, whatever_the_numbers
-from vaelab.runtime.devices import map_datapoints, on_devices, rows_at_a_time, training_mesh
+from vaelab.runtime.chunks import map_datapoints, rows_at_a_time
+from vaelab.runtime.devices import on_devices, training_mesh
 from vaelab.runtime.memory import Memory, bytes_per_row
 from vaelab.training import loop as train_loop
 from vaelab.training import step as train

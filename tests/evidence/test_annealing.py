@@ -15,7 +15,7 @@ from vaelab import posterior
 from vaelab.evidence import annealing, transition
 from vaelab.evidence.annealing import Annealing, Pilot, annealed_importance_sampling
 from vaelab.objective.draws import log_weight
-from vaelab.runtime.devices import map_datapoints
+from vaelab.runtime.chunks import map_datapoints
 
 
 class Case:

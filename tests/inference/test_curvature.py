@@ -127,6 +127,45 @@ def test_pairs_teach_the_curvature_of_a_quadratic():
     np.testing.assert_allclose(root.T @ updated.inverse_KxK @ root, np.eye(K), atol=0.02)
 
 
+def one_by_one(B, P, offset, slope):
+    """The damped update of each pair in turn, on the matrices themselves, in float64."""
+    for d, s in zip(np.float64(offset), np.float64(slope), strict=True):
+        Bd = B @ d
+        r = s - Bd
+        dBd, dr, rPr = d @ Bd, d @ r, r @ P @ r
+        half = (0.5 * curvature.MAX_RATIO - 1.0) * dr
+        root = half + np.sqrt(half**2 + (curvature.MAX_RATIO - 1.0) * dBd * rPr)
+        lower = (1.0 - 1.0 / curvature.MAX_RATIO) * dBd / -dr if dr < 0.0 else np.inf
+        y = Bd + min(1.0, lower, root / rPr) * r
+        B = B - np.outer(Bd, Bd) / dBd + np.outer(y, y) / (d @ y)
+        P = np.linalg.inv(B)
+    return B, P
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0, 30.0])
+def test_pairs_taken_together_are_the_updates_one_by_one(noise):
+    """Of a quadratic, and with slopes that are damped from either side."""
+    precision, _, _ = quadratic(condition=30.0)
+    rng = np.random.default_rng(4)
+    offset = rng.normal(size=(5, K)).astype(np.float32)
+    slope = np.float32(offset @ precision + noise * rng.normal(size=(5, K)))
+    expected = one_by_one(np.eye(K), np.eye(K), offset, slope)
+    updated = curvature.learn(curvature.Curvature(jnp.eye(K), jnp.eye(K)), offset, slope)
+    for got, exact in zip(updated, expected, strict=True):
+        np.testing.assert_allclose(got, exact, atol=2000 * EPS * np.abs(exact).max())
+
+
+def test_a_diagonal_scale_gives_what_its_matrix_does():
+    phi_P, rng = phi(FAMILIES["diagonal"]), np.random.default_rng(2)
+    eps, matrix = rng.normal(size=(3, K)).astype(np.float32), rng.normal(size=(K, K)).astype(np.float32)
+    family = FAMILIES["diagonal"]
+    dense = family._replace(gaussian=family.gaussian._replace(axes=None))
+    for function, argument in ((curvature.scaled, eps), (curvature.spread, matrix)):
+        values = [function(each, phi_P, argument) for each in (family, dense)]
+        np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(*(curvature.variances(each, phi_P) for each in (family, dense)), rtol=1e-6)
+
+
 def test_a_pair_of_negative_curvature_leaves_the_matrix_positive_definite():
     offset = np.eye(K, dtype=np.float32)
     start = curvature.Curvature(2.0 * jnp.eye(K), 0.5 * jnp.eye(K))

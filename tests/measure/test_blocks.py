@@ -8,7 +8,7 @@ from rich.console import Console
 
 from vaelab.measure import blocks
 from vaelab.measure.blocks import Stage, run_stage
-from vaelab.runtime.devices import DoesNotFit
+from vaelab.runtime.chunks import DoesNotFit
 
 CONSOLE = Console(quiet=True)
 COUNT = 7

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vaelab.runtime import program
-from vaelab.runtime.devices import map_datapoints
+from vaelab.runtime.chunks import map_datapoints
 
 
 def test_programs_are_compiled_with_the_options(monkeypatch):

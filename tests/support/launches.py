@@ -50,7 +50,7 @@ def finish(workdir, *settings, **env):
 
 
 def end(*processes):
-    """Waits until all have ended, each with 0; what takes longer is killed, so that it is in no test's way."""
+    """Waits until all have ended, each with 0; what takes longer is killed, lest it disturb other tests."""
     try:
         messages = [process.communicate(timeout=LIMIT)[1] for process in processes]
     except subprocess.TimeoutExpired:

@@ -24,7 +24,8 @@ from vaelab.audit.probes import (
     some,
 )
 from vaelab.measure.pictures import drawable
-from vaelab.runtime.devices import map_datapoints, take
+from vaelab.runtime.chunks import map_datapoints
+from vaelab.runtime.devices import take
 from vaelab.runtime.memory import Memory
 from vaelab.types import Array, Params
 

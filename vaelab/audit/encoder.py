@@ -13,7 +13,8 @@ from vaelab.audit.arrays import as_arrays
 from vaelab.audit.checked import Check, NotChecked
 from vaelab.audit.given import AuditError, Choices, Given, shapes, theirs
 from vaelab.audit.probes import FLOATS, Lines, check_not_single, datapoint, first_of, probed
-from vaelab.runtime.devices import map_datapoints, take
+from vaelab.runtime.chunks import map_datapoints
+from vaelab.runtime.devices import take
 from vaelab.types import Params, PosteriorFamily, did_you_mean
 
 

@@ -10,7 +10,8 @@ from vaelab.audit.checked import Check
 from vaelab.audit.given import AuditError, Given, theirs
 from vaelab.audit.probes import COMPILED, FINITE, Lines, probed, some
 from vaelab.measure.subject import Subject
-from vaelab.runtime.devices import map_datapoints, take
+from vaelab.runtime.chunks import map_datapoints
+from vaelab.runtime.devices import take
 from vaelab.types import Array, Params
 
 DRAWS = 256  # of each distribution, at each datapoint that is probed

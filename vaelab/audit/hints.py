@@ -11,7 +11,8 @@ from vaelab.measure.gap import mean_and_stderr
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.model.latent import bind
 from vaelab.objective.draws import estimate_elbo
-from vaelab.runtime.devices import map_datapoints, take
+from vaelab.runtime.chunks import map_datapoints
+from vaelab.runtime.devices import take
 from vaelab.types import Array, Key, Params
 
 HINT_POINTS = 200

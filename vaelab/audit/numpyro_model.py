@@ -32,7 +32,7 @@ from vaelab.audit.numpyro_sites import (
 )
 from vaelab.audit.numpyro_support import check_observed
 from vaelab.model.prior import standard_normal_log_prob
-from vaelab.runtime.devices import map_datapoints
+from vaelab.runtime.chunks import map_datapoints
 from vaelab.types import Array, Key, Params
 
 TRIED = 3  # datapoints at which the density is compared with NumPyro's, each at as many u

@@ -12,7 +12,7 @@ import numpy as np
 
 from vaelab.audit.given import AuditError
 from vaelab.audit.numpyro_sites import Program, Sites, fixed, unwrapped
-from vaelab.runtime.devices import map_datapoints
+from vaelab.runtime.chunks import map_datapoints
 from vaelab.types import Array, Params
 
 

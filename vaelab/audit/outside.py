@@ -15,7 +15,8 @@ from vaelab.audit.checked import Check
 from vaelab.audit.given import AuditError, Given
 from vaelab.audit.marginals import lattice
 from vaelab.audit.probes import Lines
-from vaelab.runtime.devices import map_datapoints, take
+from vaelab.runtime.chunks import map_datapoints
+from vaelab.runtime.devices import take
 from vaelab.runtime.memory import Memory
 from vaelab.types import Array, Key, Params
 

@@ -9,7 +9,8 @@ import numpy as np
 from vaelab.audit.checked import Check
 from vaelab.audit.given import Given
 from vaelab.audit.probes import Lines, datapoint
-from vaelab.runtime.devices import map_datapoints, take
+from vaelab.runtime.chunks import map_datapoints
+from vaelab.runtime.devices import take
 from vaelab.types import Array, Params
 
 ROWS = 64  # datapoints at which the density is compared

@@ -22,7 +22,7 @@ progress  For every other family: what the second half of the round gained, on s
 import jax
 import jax.numpy as jnp
 
-from vaelab.inference.curvature import expected_curvature, standard_deviations
+from vaelab.inference.curvature import expected_curvature, standard_deviations, variances
 from vaelab.linalg import eigh
 from vaelab.objective.draws import Estimate, log_weights, standard_draws
 from vaelab.types import Array, Key, LogJoint, PosteriorFamily
@@ -62,7 +62,7 @@ def estimate_excess(
     The error is that of the gradients; the noise of Lam is not in it.
     """
     K = family.latent_dim
-    sd_K = jnp.sqrt(jnp.sum(family.gaussian.location_scale(phi_P)[1] ** 2, axis=1))
+    sd_K = jnp.sqrt(variances(family, phi_P))
     newton_GxK = grads_GxP[:, :K] @ _inverse(curvature_KxK, sd_K)
     natural_GxP = jax.vmap(family.gaussian.natural_gradient, (None, 0))(phi_P, grads_GxP)
     return _mean_over_pairs(0.5 * (grads_GxP[:, :K] @ newton_GxK.T + grads_GxP[:, K:] @ natural_GxP[:, K:].T))

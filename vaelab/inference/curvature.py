@@ -34,6 +34,9 @@ class Curvature(NamedTuple):
 
 def posterior_curvature(family: PosteriorFamily, phi_P: Array) -> Curvature:
     """(S S')^-1: Lam where q is the exact posterior. For Gaussian families."""
+    if family.gaussian.axes is not None:
+        variance_K = family.gaussian.axes(phi_P) ** 2
+        return Curvature(jnp.diag(1.0 / variance_K), jnp.diag(variance_K))
     _, scale_KxK = family.gaussian.location_scale(phi_P)
     inverse_KxK, _ = inverse_and_log_abs_det(scale_KxK)
     return Curvature(inverse_KxK.T @ inverse_KxK, scale_KxK @ scale_KxK.T)
@@ -56,26 +59,67 @@ def learn(curvature: Curvature, offset_MxK: Array, slope_MxK: Array) -> Curvatur
     eigenvalue above 1 + MAX_RATIO: it stays positive definite, and each step's change is a bounded one.
 
     Matrix and inverse are updated apart, and their rounding errors feed each other: `refresh` now and then.
-    """
+    The pairs are taken in by their vectors, and the matrices once, with all of them: an update is
 
-    def update(curvature: Curvature, pair: tuple[Array, Array]) -> tuple[Curvature, None]:
-        (B_KxK, P_KxK), (d_K, slope_K) = curvature, pair
-        Bd_K = B_KxK @ d_K
-        r_K = slope_K - Bd_K
-        Pr_K = P_KxK @ r_K
+        Lam - sum_j Lam d_j (Lam d_j)' / d_j' Lam d_j + sum_j y_j y_j' / d_j'y_j,
+
+    each pair's Lam that of the pairs before it, and so is Lam d_i the product of d_i with the first Lam and
+    multiples of the vectors of earlier pairs; Lam^-1 r likewise.
+    """
+    (B_KxK, P_KxK), D_MxK = curvature, offset_MxK
+    Bd_MxK = D_MxK @ B_KxK
+    P_Bd_MxK, P_slope_MxK = jnp.split(jnp.concatenate([Bd_MxK, slope_MxK]) @ P_KxK, 2)
+
+    def pair(earlier: _Pairs, values: tuple[Array, ...]) -> tuple[_Pairs, None]:
+        i, d_K, slope_K, Bd_K, P_Bd_K, P_slope_K = values
+        # By the products with the first matrices, and what the earlier pairs, whose weights are 0 from i on,
+        # have changed of them.
+        along_M = (earlier.Bd_MxK @ d_K) * earlier.per_dBd_M
+        across_M = (earlier.y_MxK @ d_K) * earlier.per_dy_M
+        Bd_K -= along_M @ earlier.Bd_MxK - across_M @ earlier.y_MxK
+        P_Bd_K -= along_M @ earlier.P_Bd_MxK - across_M @ earlier.P_y_MxK
+        r_K, P_r_K = slope_K - Bd_K, P_slope_K - P_Bd_K
+        dr_M = D_MxK @ r_K
+        square_M = earlier.square_M * dr_M - (earlier.Py_MxK @ r_K) * earlier.per_dy_M
+        Pr_K = P_r_K + square_M @ D_MxK - (dr_M * earlier.per_dy_M) @ earlier.Py_MxK
         dBd, dr, rPr = d_K @ Bd_K, d_K @ r_K, jnp.maximum(r_K @ Pr_K, 0.0)
         half = (0.5 * MAX_RATIO - 1.0) * dr
         root = half + jnp.sqrt(half**2 + (MAX_RATIO - 1.0) * dBd * rPr)
         lower = (1.0 - 1.0 / MAX_RATIO) * dBd / jnp.maximum(-dr, TINY)
         t = jnp.minimum(1.0, jnp.minimum(lower, root / jnp.maximum(rPr, TINY)))
         # Two equal samples teach nothing: all that is divided is then 0.
-        y_K, Py_K, dy = Bd_K + t * r_K, d_K + t * Pr_K, jnp.maximum(dBd + t * dr, TINY)
-        B_KxK = B_KxK - jnp.outer(Bd_K, Bd_K) / jnp.maximum(dBd, TINY) + jnp.outer(y_K, y_K) / dy
-        cross_KxK = jnp.outer(d_K, Py_K)
-        P_KxK = P_KxK - (cross_KxK + cross_KxK.T) / dy + (y_K @ Py_K / dy + 1.0) / dy * jnp.outer(d_K, d_K)
-        return Curvature(B_KxK, P_KxK), None
+        y_K, Py_K, per_dy = Bd_K + t * r_K, d_K + t * Pr_K, 1.0 / jnp.maximum(dBd + t * dr, TINY)
+        square = ((y_K @ Py_K) * per_dy + 1.0) * per_dy
+        per_dBd = 1.0 / jnp.maximum(dBd, TINY)
+        new = _Pairs(Bd_K, P_Bd_K, y_K, P_Bd_K + t * P_r_K, Py_K, per_dBd, per_dy, square)
+        return jax.tree.map(lambda kept, value: kept.at[i].set(value), earlier, new), None
 
-    return jax.lax.scan(update, curvature, (offset_MxK, slope_MxK), unroll=True)[0]
+    nothing = _Pairs(*[jnp.zeros_like(D_MxK)] * 5, *[jnp.zeros_like(D_MxK[:, 0])] * 3)
+    rows = (jnp.arange(len(D_MxK)), D_MxK, slope_MxK, Bd_MxK, P_Bd_MxK, P_slope_MxK)
+    pairs, _ = jax.lax.scan(pair, nothing, rows)
+    Bd_MxK = jnp.sqrt(pairs.per_dBd_M)[:, None] * pairs.Bd_MxK
+    y_MxK = jnp.sqrt(pairs.per_dy_M)[:, None] * pairs.y_MxK
+    e_MxK = 0.5 * pairs.square_M[:, None] * D_MxK - pairs.per_dy_M[:, None] * pairs.Py_MxK
+    B_KxK = B_KxK + jnp.concatenate([-Bd_MxK, y_MxK]).T @ jnp.concatenate([Bd_MxK, y_MxK])
+    P_KxK = P_KxK + jnp.concatenate([D_MxK, e_MxK]).T @ jnp.concatenate([e_MxK, D_MxK])
+    return Curvature(B_KxK, P_KxK)
+
+
+class _Pairs(NamedTuple):
+    """What `learn` keeps of the pairs that it has taken in; rows of those to come are 0.
+
+    P_Bd, P_y: products with the inverse that `learn` began with; Py: with that of the pair's turn.
+    per_dBd, per_dy: 1 / d' Lam d and 1 / d'y; square: the weight of d d' in the inverse.
+    """
+
+    Bd_MxK: Array
+    P_Bd_MxK: Array
+    y_MxK: Array
+    P_y_MxK: Array
+    Py_MxK: Array
+    per_dBd_M: Array
+    per_dy_M: Array
+    square_M: Array
 
 
 def refresh(curvature: Curvature) -> Curvature:
@@ -120,21 +164,42 @@ def controlled_gradient(
         return jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK)
 
     # S eps, and not z - mu, which loses digits and can be 0.
-    z_SxK, offset_SxK = draw(phi_P), eps_SxK @ family.gaussian.location_scale(phi_P)[1].T
+    z_SxK, offset_SxK = draw(phi_P), scaled(family, phi_P, eps_SxK)
     grad_SxK = jax.vmap(jax.grad(log_joint))(z_SxK)
     path_SxK = grad_SxK + offset_SxK @ curvature.matrix_KxK
 
     def surrogate(phi_P: Array) -> Array:
-        _, scale_KxK = family.gaussian.location_scale(phi_P)
         bracket = jnp.sum(path_SxK * draw(phi_P)) / num_samples
         # -log q(mu) is the entropy but for a constant.
         _, log_q = family.sample_and_log_prob(phi_P, jnp.zeros(family.latent_dim))
-        return bracket - 0.5 * jnp.sum(scale_KxK * (curvature.matrix_KxK @ scale_KxK)) - log_q
+        return bracket - 0.5 * spread(family, phi_P, curvature.matrix_KxK) - log_q
 
     half = num_samples // 2
     # The second half of the draws is the first, mirrored.
     learned = learn(curvature, offset_SxK[:half], 0.5 * (grad_SxK[half:] - grad_SxK[:half]))
     return jax.grad(surrogate)(phi_P), learned
+
+
+def scaled(family: PosteriorFamily, phi_P: Array, eps_SxK: Array) -> Array:
+    """S eps of each eps."""
+    if family.gaussian.axes is not None:
+        return eps_SxK * family.gaussian.axes(phi_P)[None, :]
+    return eps_SxK @ family.gaussian.location_scale(phi_P)[1].T
+
+
+def spread(family: PosteriorFamily, phi_P: Array, matrix_KxK: Array) -> Array:
+    """tr(S' B S) = E_q[d' B d] of d = S eps and B = matrix."""
+    if family.gaussian.axes is not None:
+        return jnp.sum(family.gaussian.axes(phi_P) ** 2 * jnp.diag(matrix_KxK))
+    _, scale_KxK = family.gaussian.location_scale(phi_P)
+    return jnp.sum(scale_KxK * (matrix_KxK @ scale_KxK))
+
+
+def variances(family: PosteriorFamily, phi_P: Array) -> Array:
+    """diag(S S')."""
+    if family.gaussian.axes is not None:
+        return family.gaussian.axes(phi_P) ** 2
+    return jnp.sum(family.gaussian.location_scale(phi_P)[1] ** 2, axis=1)
 
 
 def expected_curvature(log_joint: LogJoint, family: PosteriorFamily, phi_P: Array, key: Key) -> Array:
@@ -166,7 +231,7 @@ def expected_curvature(log_joint: LogJoint, family: PosteriorFamily, phi_P: Arra
 def standard_deviations(family: PosteriorFamily, phi_P: Array, key: Key) -> Array:
     """sd_K of z under q; for a flow estimated from samples, which take no decoder."""
     if family.gaussian is not None:
-        return jnp.sqrt(jnp.sum(family.gaussian.location_scale(phi_P)[1] ** 2, axis=1))
+        return jnp.sqrt(variances(family, phi_P))
     eps_SxK = standard_draws(key, MOMENT_DRAWS, family.latent_dim)
     return jnp.std(jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK), axis=0)
 

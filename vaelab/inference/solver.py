@@ -8,7 +8,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vaelab.inference.curvature import Curvature, controlled_gradient, posterior_curvature, refresh
+from vaelab.inference.curvature import (
+    Curvature,
+    controlled_gradient,
+    posterior_curvature,
+    refresh,
+    variances,
+)
 from vaelab.types import Array, Key, LogJoint, Objective, PosteriorFamily
 
 State = Any  # a pytree of arrays
@@ -124,15 +130,14 @@ def quasi_newton(
         return grad_P, state._replace(learned=jax.lax.cond(due, refresh, lambda kept: kept, learned))
 
     def update(phi_P: Array, grad_P: Array, state: QuasiNewtonState) -> tuple[Array, QuasiNewtonState]:
-        _, scale_KxK = family.gaussian.location_scale(phi_P)
+        variance_K = variances(family, phi_P)
         newton_K = state.curvature.inverse_KxK @ grad_P[:K]
         natural_S = family.gaussian.natural_gradient(phi_P, grad_P)[K:]
-        square = jnp.sum(newton_K**2 / jnp.sum(scale_KxK**2, axis=1)) + jnp.vdot(grad_P[K:], natural_S)
+        square = jnp.sum(newton_K**2 / variance_K) + jnp.vdot(grad_P[K:], natural_S)
         direction_P = jnp.concatenate([newton_K, natural_S])
         moved_P = phi_P + schedule(state.step) * _shorten(direction_P, square, max_norm)
         sound = jnp.all(jnp.isfinite(moved_P))
         # A matrix out of all proportion to q is begun anew, at q itself along each axis.
-        variance_K = jnp.sum(scale_KxK**2, axis=1)
         part_K = jnp.diag(state.learned.matrix_KxK) * variance_K
         kept = sound & jnp.all((part_K > LEAST_PART) & (part_K < 1.0 / LEAST_PART))
         plain = Curvature(jnp.diag(1.0 / variance_K), jnp.diag(variance_K))

@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from vaelab.measure.subject import Measured, Subject
-from vaelab.runtime.devices import DoesNotFit, Progress
+from vaelab.runtime.chunks import DoesNotFit, Progress
 from vaelab.runtime.directory import read_arrays, write_arrays
 from vaelab.runtime.progress import progress_bar
 

@@ -20,7 +20,7 @@ from vaelab.measure.gap import mean_and_stderr
 from vaelab.measure.subject import Subject
 from vaelab.model.hierarchy import slices
 from vaelab.model.likelihood import LOG_2PI
-from vaelab.runtime.devices import map_datapoints
+from vaelab.runtime.chunks import map_datapoints
 from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab.linalg import inverse_and_log_abs_det
-from vaelab.runtime.devices import map_datapoints
+from vaelab.runtime.chunks import map_datapoints
 from vaelab.types import Array, Key, PosteriorFamily
 
 

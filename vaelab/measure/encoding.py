@@ -10,7 +10,7 @@ import numpy as np
 from vaelab.measure.aggregate import Draws, Members
 from vaelab.measure.units import kl_by_dimension
 from vaelab.model.likelihood import LOG_2PI
-from vaelab.runtime.devices import map_datapoints
+from vaelab.runtime.chunks import map_datapoints
 from vaelab.types import Array, Key, PosteriorFamily
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from vaelab.evidence.estimator import Estimator
 from vaelab.evidence.weights import Evidence
 from vaelab.model.latent import bind
-from vaelab.runtime.devices import Progress, map_runs, take
+from vaelab.runtime.chunks import Progress, map_runs
+from vaelab.runtime.devices import take
 from vaelab.runtime.memory import Memory
 from vaelab.types import Key, LatentModel, Params
 

@@ -18,7 +18,8 @@ from vaelab.model.latent import bind
 from vaelab.objective.draws import Estimate, elbo_pairs, estimate_mean
 from vaelab.posterior.chain import of_model
 from vaelab.posterior.project import same_distribution, searched_as
-from vaelab.runtime.devices import Progress, map_runs, rows_at_a_time, take
+from vaelab.runtime.chunks import Progress, map_runs, rows_at_a_time
+from vaelab.runtime.devices import take
 from vaelab.runtime.memory import Memory
 from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
 

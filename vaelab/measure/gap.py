@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab.objective.draws import Estimate
-from vaelab.runtime.devices import map_datapoints
+from vaelab.runtime.chunks import map_datapoints
 from vaelab.types import LatentModel, Params, PosteriorFamily
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from vaelab.keys import purpose_key
 from vaelab.measure.subject import Subject
 from vaelab.model.prior import has_known_prior, standard_normal_log_prob
-from vaelab.runtime.devices import map_datapoints
+from vaelab.runtime.chunks import map_datapoints
 from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
 
 

@@ -19,7 +19,8 @@ from vaelab.measure.refit import Refitted, refit
 from vaelab.measure.search import Searched
 from vaelab.measure.subject import Subject
 from vaelab.model.prior import has_known_prior
-from vaelab.runtime.devices import Progress, map_datapoints, take
+from vaelab.runtime.chunks import Progress, map_datapoints
+from vaelab.runtime.devices import take
 
 
 class OtherModes(NamedTuple):

@@ -13,7 +13,7 @@ from vaelab.measure.subject import Inputs, Subject
 from vaelab.model.latent import bind
 from vaelab.model.prior import has_known_prior
 from vaelab.posterior.gaussian import diagonal
-from vaelab.runtime.devices import map_datapoints
+from vaelab.runtime.chunks import map_datapoints
 from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
 
 WIDE = 3.0  # the least scale of the sampler's start, of z whose prior is not known

@@ -12,7 +12,8 @@ from vaelab.measure.fit import InferenceSettings, LocalFit, Problem
 from vaelab.model.latent import bind
 from vaelab.objective.draws import Estimate
 from vaelab.posterior.project import near
-from vaelab.runtime.devices import map_datapoints, take
+from vaelab.runtime.chunks import map_datapoints
+from vaelab.runtime.devices import take
 from vaelab.runtime.memory import Memory
 from vaelab.types import Array, LatentModel, Params, PosteriorFamily
 

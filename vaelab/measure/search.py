@@ -21,7 +21,8 @@ from vaelab.measure.prior_side import from_prior, nothing
 from vaelab.measure.subject import Inputs, SearchSettings, Subject
 from vaelab.model.latent import bind
 from vaelab.model.prior import has_known_prior
-from vaelab.runtime.devices import map_datapoints, take
+from vaelab.runtime.chunks import map_datapoints
+from vaelab.runtime.devices import take
 from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily
 
 WIDER = 2.0  # the start of the second search, beyond what the ascents of the first have reached

@@ -28,7 +28,7 @@ from vaelab.measure.fit import LocalFit, Problem
 from vaelab.measure.gap import mean_and_stderr
 from vaelab.model.latent import bind
 from vaelab.model.prior import standard_normal_log_prob
-from vaelab.runtime.devices import map_runs, rows_at_a_time
+from vaelab.runtime.chunks import map_runs, rows_at_a_time
 from vaelab.runtime.memory import Memory
 from vaelab.types import Array, LatentModel, Params, PosteriorFamily
 

@@ -27,7 +27,8 @@ from vaelab.measure.other_modes import OtherModes
 from vaelab.measure.split_gap import GapSplit, split_gaps
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.model.latent import bind
-from vaelab.runtime.devices import Progress, map_runs, take
+from vaelab.runtime.chunks import Progress, map_runs
+from vaelab.runtime.devices import take
 from vaelab.runtime.directory import stored_json
 from vaelab.types import Key, LatentModel, Params, PosteriorFamily
 

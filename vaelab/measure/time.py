@@ -20,7 +20,7 @@ from vaelab.measure.subject import Inputs
 from vaelab.model.latent import bind
 from vaelab.objective.draws import estimate_elbo
 from vaelab.posterior.project import same_distribution
-from vaelab.runtime.devices import map_datapoints
+from vaelab.runtime.chunks import map_datapoints
 from vaelab.runtime.memory import Memory
 from vaelab.runtime.timing import quickest
 from vaelab.types import Array, Key, LatentModel, Params, PosteriorFamily

@@ -129,9 +129,11 @@ def diagonal(latent_dim: int) -> PosteriorFamily:
         root_KxK = inverse_reverse_cholesky(concavity_KxK).T
         return jnp.concatenate([root_KxK @ grad_mu_K, grad_sigma_K / jnp.sqrt(jnp.diag(concavity_KxK))])
 
+    def axes(phi_P: Array) -> Array:
+        return jnp.exp(split(phi_P)[1])
+
     def location_scale(phi_P: Array) -> tuple[Array, Array]:
-        mu_K, log_sigma_K = split(phi_P)
-        return mu_K, jnp.diag(jnp.exp(log_sigma_K))
+        return split(phi_P)[0], jnp.diag(axes(phi_P))
 
     def project(mu_K: Array, scale_KxK: Array) -> Array:
         # argmin KL(q || N(mu, S S')) keeps mu and takes sigma_i^2 = 1 / ((S S')^-1)_ii.
@@ -140,7 +142,7 @@ def diagonal(latent_dim: int) -> PosteriorFamily:
     def init() -> Array:
         return jnp.zeros(2 * K)
 
-    geometry = GaussianGeometry(location_scale, natural_gradient, True, dual_gradient, project)
+    geometry = GaussianGeometry(location_scale, natural_gradient, True, dual_gradient, project, axes=axes)
     return location_scale_family(
         "diagonal", K, 2 * K, init, reparameterize, log_abs_det, dist, kl_to_prior, geometry
     )

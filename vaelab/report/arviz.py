@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from vaelab.model.prior import standard_normal_log_prob
-from vaelab.runtime.devices import map_datapoints
+from vaelab.runtime.chunks import map_datapoints
 from vaelab.types import Array, ConfigError, Key, PosteriorFamily
 
 Groups = dict[str, dict[str, np.ndarray]]

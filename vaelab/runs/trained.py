@@ -13,7 +13,7 @@ from vaelab.measure.datapoints import datapoints
 from vaelab.measure.subject import Inputs, Measured, Subject
 from vaelab.posterior.chain import of_model
 from vaelab.posterior.project import project, same_distribution
-from vaelab.runtime.devices import map_datapoints
+from vaelab.runtime.chunks import map_datapoints
 from vaelab.training.regime import Regime, Table
 from vaelab.training.step import TrainState
 from vaelab.types import Array, Key, Params, PosteriorFamily

@@ -8,7 +8,7 @@ import numpy as np
 from vaelab.data.rows import Examples, Rows, blocks
 from vaelab.model.latent import bind
 from vaelab.objective.draws import estimate_elbo
-from vaelab.runtime.devices import map_datapoints
+from vaelab.runtime.chunks import map_datapoints
 from vaelab.runtime.memory import Memory
 from vaelab.training.step import REFINE, System
 from vaelab.types import Array, Key, Params
