@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from vaelab.report.tracked import About, Results, Sink
 
@@ -27,8 +26,7 @@ MOST_AT_ONCE = {"metrics": 1000, "params": 100}
 
 def place() -> str:
     """The address of the store without the password in it; "" for that in the directory."""
-    parts = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return re.sub(r"//[^/@]*@", "//", os.environ.get("MLFLOW_TRACKING_URI", ""))
 
 
 def begin(about: About, known: str | None, sweep: str | None) -> Sink:
@@ -68,9 +66,10 @@ def begin(about: About, known: str | None, sweep: str | None) -> Sink:
         client.log_artifact(run_id, str(results.page))
         finished.append(True)
 
-    return Sink(
-        run_id, write, finish, lambda: client.set_terminated(run_id, "FINISHED" if finished else "KILLED")
-    )
+    def close() -> None:
+        client.set_terminated(run_id, "FINISHED" if finished else "KILLED")
+
+    return Sink(run_id, write, finish, close)
 
 
 def _new(client: "MlflowClient", about: About, sweep: str | None, artifacts: str | None) -> str:

@@ -39,9 +39,11 @@ class Sink(NamedTuple):
     write(stage, step, total, values)   total: the step over all stages
     finish(results)
     close()                             as finished where `finish` was called before, else as stopped
+    delay                               the seconds after which what was written outlives a kill
     """
 
     id: str
     write: Callable[[str, int, int, Mapping[str, float]], None]
     finish: Callable[[Results], None]
     close: Callable[[], None]
+    delay: float = 0.0

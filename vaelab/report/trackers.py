@@ -3,11 +3,13 @@
     DIR/trackers.json    the id of the run in each tracker, and the last step of each stage that it was sent
 
 A step is sent once: what a run that goes on computes anew it had sent before. What a tracker was not sent, as
-it had failed, it is sent when the run goes on. A tracker that fails says so in one line and is sent nothing
-more by this launch; the run never ends by it.
+it had failed, or may have lost, as the run was killed, it is sent when the run goes on. A tracker that fails
+says so in one line and is sent nothing more by this launch; the run never ends by it.
 """
 
 import json
+import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,6 +57,8 @@ class Trackers:
         self._about, self._say = about, say
         self._kept = _read(about.directory)
         self._sinks: dict[str, Sink] = {}
+        self._sent: dict[str, dict[str, int]] = {}
+        self._unsure: dict[str, deque[tuple[float, str, int]]] = {}  # what a kill would undo
         self._failed: set[str] = set() if sweep is None else sweep._failed
         for name in names:
             if name in TRACKERS:
@@ -74,16 +78,18 @@ class Trackers:
         if known != sink.id:
             self._kept[key] = {"id": sink.id, "sent": {}}
             self._keep()
+        self._sent[key], self._unsure[key] = dict(self._kept[key]["sent"]), deque()
 
     def write(self, stage: str, step: int, values: Mapping[str, float], *, total: int) -> None:
         """Sends the values of a step of a stage, where they were not; total: the step over all stages."""
         for key, sink in list(self._sinks.items()):
-            sent = self._kept[key]["sent"]
-            if step > sent.get(stage, 0):
-                self._try(key, lambda sink=sink: sink.write(stage, step, total, values))
-                if key in self._sinks:
-                    sent[stage] = step
-                    self._keep()
+            if step <= self._sent[key].get(stage, 0):
+                continue
+            self._try(key, lambda sink=sink: sink.write(stage, step, total, values))
+            if key in self._sinks:
+                self._sent[key][stage] = step
+                self._unsure[key].append((time.monotonic(), stage, step))
+                self._settle(key, sink.delay)
 
     def finish(self, results: Results) -> None:
         """Sends what was measured; the run then is one that came to its end."""
@@ -93,7 +99,17 @@ class Trackers:
     def close(self) -> None:
         for key, sink in list(self._sinks.items()):
             self._try(key, sink.close)
+            if key in self._sinks:
+                self._settle(key, 0.0)
         self._sinks.clear()
+
+    def _settle(self, key: str, delay: float) -> None:
+        """Keeps on the disk what was sent `delay` seconds ago."""
+        unsure, now = self._unsure[key], time.monotonic()
+        while unsure and unsure[0][0] <= now - delay:
+            _, stage, step = unsure.popleft()
+            self._kept[key]["sent"][stage] = step
+        self._keep()
 
     def _try(self, key: str, act: Callable[[], None]) -> None:
         name = key.partition(" ")[0]

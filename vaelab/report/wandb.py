@@ -65,4 +65,7 @@ def begin(about: About, known: str | None, sweep: str | None) -> Sink:
         run.log_artifact(page)
         finished.append(True)
 
-    return Sink(run.id, write, finish, lambda: run.finish(exit_code=0 if finished else 1))
+    def close() -> None:
+        run.finish(exit_code=0 if finished else 1)
+
+    return Sink(run.id, write, finish, close, delay=2 * FLUSH_SECONDS)
