@@ -82,10 +82,16 @@ def test_runs_are_opened_with_their_sweep_and_closed_in_any_case(packages, tmp_p
         runs.append(Run(name, tmp_path / name, None, SimpleNamespace(log_to=("good",))))
     (tmp_path / "config.json").write_text("{}")
     quiet = Console(quiet=True)
-    with tracked_sweep(tmp_path, ("good",), quiet) as sweep, pytest.raises(ZeroDivisionError):
-        with tracked([one._replace(sweep=sweep) for one in runs], quiet) as told:
+
+    def fail():
+        with (
+            tracked_sweep(tmp_path, ("good",), quiet) as sweep,
+            tracked([one._replace(sweep=sweep) for one in runs], quiet) as told,
+        ):
             told[0].trackers.write("train", 20, {"elbo": -1.0}, total=20)
-            1 / 0
+            raise ZeroDivisionError
+
+    pytest.raises(ZeroDivisionError, fail)
     assert good.parents == {"id0": None, "id1": "id0", "id2": "id0"}
     wrote = ("write", "train", 20, 20, {"elbo": -1.0})
     assert good.runs == {"id0": [("close",)], "id1": [wrote, ("close",)], "id2": [("close",)]}
