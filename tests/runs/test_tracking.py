@@ -91,7 +91,8 @@ def test_runs_are_opened_with_their_sweep_and_closed_in_any_case(packages, tmp_p
             told[0].trackers.write("train", 20, {"elbo": -1.0}, total=20)
             raise ZeroDivisionError
 
-    pytest.raises(ZeroDivisionError, fail)
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert good.parents == {"id0": None, "id1": "id0", "id2": "id0"}
     wrote = ("write", "train", 20, 20, {"elbo": -1.0})
     assert good.runs == {"id0": [("close",)], "id1": [wrote, ("close",)], "id2": [("close",)]}
