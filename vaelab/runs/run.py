@@ -33,6 +33,7 @@ from vaelab.report.tracked import Results as Told
 from vaelab.runs.closing import closing_line
 from vaelab.runs.data import check_finished, keep, show_notes, with_data, with_reading
 from vaelab.runs.origin import read_origin
+from vaelab.runs.overwrite import make_room
 from vaelab.runs.tracking import tracked
 from vaelab.runs.trained import Trained, points_of, subject_of
 from vaelab.runs.training import Run, train
@@ -61,6 +62,7 @@ def run(
     data: Any = None,
     start: str | Path | None = None,
     across_versions: bool = False,
+    overwrite: str | None = None,
 ) -> Rows:
     """Runs all stages that `workdir` does not hold yet; returns the rows of its `gap.json`.
 
@@ -73,12 +75,16 @@ def run(
     divides. start: the directory of a finished run, whose training goes on here from its last checkpoint; the
     config may differ from its own in the schedule and in what is measured. across_versions: goes on with a
     run that was begun under other versions of JAX and the like, or on another kind of device; `gap.json` then
-    says so. Rows are in nats per datapoint, means with standard errors.
+    says so. overwrite: the name of the directory, for a run of another config in it to be removed first; see
+    `vaelab.runs.overwrite`. Rows are in nats per datapoint, means with standard errors.
 
     Raises ConfigError, DataError, CheckpointError or NonFiniteError, each with one line that says what to do.
     """
     began = time.perf_counter()
     console, directory, config = console or Console(), as_directory(workdir), with_data(config, data)
+    if overwrite is not None:
+        checked = partial(build_study, config) if "study" in config else partial(build, config, data)
+        make_room(directory, overwrite, config, checked, console)
     if "study" in config:
         if start is not None:
             raise ConfigError(f"--from={start}: a study trains nothing")

@@ -30,6 +30,7 @@ from vaelab.report import sweep as sweep_report
 from vaelab.report.trackers import Trackers
 from vaelab.runs.closing import closing_line
 from vaelab.runs.data import check_finished, keep, show_notes, with_data
+from vaelab.runs.overwrite import make_room
 from vaelab.runs.run import Rows, complete
 from vaelab.runs.sweep_rows import rows_of, to_csv
 from vaelab.runs.tracking import sweep_results, tracked_sweep
@@ -47,16 +48,20 @@ def run_sweep(
     *,
     data: Any = None,
     across_versions: bool = False,
+    overwrite: str | None = None,
 ) -> Rows:
     """Every run of the sweep that `workdir` does not hold yet; returns the rows of its `sweep.json`.
 
     config: with a section `sweep`, as `get_config()` of an experiment file returns it. workdir, console,
-    data, across_versions: see `run`. What is wrong with any point is said before the first begins.
+    data, across_versions, overwrite: see `run`. What is wrong with any point is said before the first begins.
 
     Raises ConfigError, DataError or CheckpointError, each with one line that says what to do.
     """
     began = time.perf_counter()
     console, directory, config = console or Console(), as_directory(workdir), with_data(config, data)
+    if overwrite is not None:
+        points = (point.configs[0] for point in read_sweep(config).points)
+        make_room(directory, overwrite, config, lambda: [build(each, data) for each in points], console)
     same = partial(_check_finished, directory, config, data, console)
     done = finished(directory / "sweep.json", config, console, same)
     if done is not None:
