@@ -1,6 +1,7 @@
 """Trackers: each step once over kills and failures, and no run that ends by one."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,10 @@ def test_tensorboard_is_no_tracker_of_these(tmp_path):
     told.write("train", 1, {}, total=1)
     told.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_package_that_is_not_installed_is_named_with_what_installs_it(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setitem(sys.modules, "wandb", None)  # as where it is not found
+    opened(tmp_path, ("wandb",), said)
+    assert said == ["nothing more of runs/one is sent to wandb (it is not installed: pip install wandb)"]

@@ -122,6 +122,8 @@ class Trackers:
             self._sinks.pop(key, None)
             self._failed.add(name)
             what = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
+            if isinstance(error, ModuleNotFoundError) and error.name == name:
+                what = f"it is not installed: pip install {name}"
             self._say(f"nothing more of {self._about.name} is sent to {name} ({what})")
 
     def _keep(self) -> None:
