@@ -49,6 +49,8 @@ ONLY_IN_FUNCTIONS = {
     "distrax",
     "scipy",
     "numpyro",
+    "wandb",
+    "mlflow",
 }
 # The bijectors that families build their distributions of are themselves imported in the families' functions.
 EXCEPT = {"posterior/bijectors": {"distrax"}}

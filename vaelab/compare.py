@@ -27,7 +27,7 @@ from vaelab.report.compare import plot, table, to_csv
 from vaelab.report.page import write_comparison
 from vaelab.report.paired import CompareError, Measured, compare
 from vaelab.runs.data import read as kept
-from vaelab.runtime.directory import differences, write_whole
+from vaelab.runtime.directory import DirectoryError, as_directory, differences, write_whole
 
 WHAT_TO_GIVE = (
     "give the directory of a finished run, of a point of a sweep, as SWEEP/regime=amortized, or of an audit"
@@ -36,9 +36,10 @@ EXAMPLES = "config.data.splits."  # what they are known by
 NO_DIFFERENCE = ("config.seed", "config.given.key")  # in what was done
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, program: str = "python -m vaelab.compare") -> int:
+    """Compares what the arguments name, and prints it; the exit status. program: as the user called it."""
     parser = argparse.ArgumentParser(
-        prog="python -m vaelab.compare",
+        prog=program,
         description="Runs or audits side by side, with the errors of their differences.",
     )
     directory = "directory of a finished run, of a point of a sweep, or of an audit"
@@ -49,8 +50,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if len(arguments.runs) < 2:
             raise CompareError("give two runs or more")
-        names = _names(arguments.runs)
-        runs = [read(path)._replace(name=name) for path, name in zip(arguments.runs, names, strict=True)]
+        paths = [as_directory(path) for path in arguments.runs]
+        names = _names(paths)
+        runs = [read(path)._replace(name=name) for path, name in zip(paths, names, strict=True)]
         rows = compare(runs)
         if arguments.output:
             arguments.output.mkdir(parents=True, exist_ok=True)
@@ -58,8 +60,12 @@ def main(argv: list[str] | None = None) -> int:
             plot(arguments.output / "compare.png", rows)
             about = {run.name: _settings(runs[0], run) for run in runs[1:]}
             write_comparison(arguments.output / "compare.html", rows=rows, about=about)
+    except DirectoryError as error:
+        line = error.line(directory="directory", other="another run")
+        print(f"{program}: {line}", file=sys.stderr)
+        return 1
     except (CompareError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         return 1
     for run in runs[1:]:
         console.print(f"{run.name}: {_settings(runs[0], run)}", highlight=False, markup=False)
@@ -109,7 +115,7 @@ def _check(config: Any, arrays: Mapping[str, np.ndarray]) -> int | str:
 
 def _names(paths: Sequence[Path]) -> list[str]:
     """The last parts of each path, enough of them to tell all apart."""
-    parts = [path.expanduser().absolute().parts for path in paths]
+    parts = [path.absolute().parts for path in paths]
     if len(set(parts)) < len(parts):
         raise CompareError("a run is given twice")
     count = next(n for n in range(1, max(map(len, parts)) + 1) if len({p[-n:] for p in parts}) == len(parts))

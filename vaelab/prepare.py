@@ -17,8 +17,9 @@ from vaelab import data
 from vaelab.data.sources import folder
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = _parser().parse_args(argv)
+def main(argv: list[str] | None = None, program: str = "python -m vaelab.prepare") -> int:
+    """Prepares what the arguments name; the exit status. program: as the user called it."""
+    args = _parser(program).parse_args(argv)
     try:
         data_dir = folder(args.data_dir, "--data_dir").absolute()
         manual_dir = folder(args.manual_dir, "--manual_dir").absolute() if args.manual_dir else None
@@ -31,15 +32,15 @@ def main(argv: list[str] | None = None) -> int:
         made = source.prepare(data_dir, manual_dir)
         dataset = source.load(data_dir)
     except data.DataError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         return 1
     print(f"{args.name} {'is' if made else 'was already'} prepared in {data_dir}: {_counts(dataset)}")
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m vaelab.prepare",
+        prog=program,
         description="Downloads a data set, or takes its archives from a folder, and prepares it; "
         "or says what a run would make of your own data.",
     )

@@ -1,5 +1,7 @@
 """`vaelab` as a command: its subcommands, and one line with status 2 for what it cannot do."""
 
+import pwd
+
 import pytest
 
 from tests.runs.test_index import write
@@ -40,9 +42,21 @@ def test_version_and_help(capsys):
 @pytest.mark.parametrize("name", ["compare", "prepare"])
 def test_what_is_handed_over(name, monkeypatch):
     calls = []
-    monkeypatch.setattr(f"vaelab.{name}.main", lambda argv: calls.append(argv) or 7)
+    monkeypatch.setattr(f"vaelab.{name}.main", lambda *given: calls.append(given) or 7)
     assert command.main([name, "a", "--b"]) == 7
-    assert calls == [["a", "--b"]]
+    assert calls == [(["a", "--b"], f"vaelab {name}")]
+
+
+@pytest.mark.parametrize("arguments", [["index", "~/a"], ["audit-report", "~/a"], ["compare", "~/a", "~/b"]])
+def test_a_folder_at_home_where_there_is_none_is_one_line(arguments, capsys, monkeypatch):
+    def nobody(_):
+        raise KeyError("no such user")
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    assert command.main(arguments) > 0
+    says = "~/a needs a home directory, and there is none: give the directory from the root on, or set HOME"
+    assert_one_line(capsys.readouterr(), says=f"vaelab {arguments[0]}: {says}")
 
 
 def test_an_index_is_written_and_named(tmp_path, capsys):

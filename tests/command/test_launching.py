@@ -11,6 +11,7 @@ from tests.support.lines import assert_one_line
 from vaelab.command import launching
 from vaelab.command.parsing import parse
 from vaelab.data.sources import DataError
+from vaelab.runtime.directory import DirectoryError, open_directory
 from vaelab.runtime.packing import CheckpointError
 from vaelab.runtime.processes import ProcessLost
 from vaelab.runtime.signals import Stopped
@@ -36,6 +37,7 @@ SWEPT = ("--config=encoder_capacity", "--workdir=a")
         ((*SWEPT, "--config.encoder.hidden=(3,)"), False, "the sweep varies it: change --config.sweep.axes"),
         ((*SWEPT, "--from=b"), False, "--from goes with one run, and the experiment is a sweep"),
         (("--workdir=gs://bucket/run",), False, "is the address of a bucket"),
+        (("--workdir=a", "--overwrite=a", "--from=b"), False, "--overwrite goes without --from"),
     ],
 )
 def test_flags_that_do_not_go_together_are_one_error(arguments, only_sweeps, says):
@@ -55,6 +57,19 @@ def test_devices_of_the_cpu_that_the_environment_names_too_are_refused(monkeypat
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
     with pytest.raises(ConfigError, match="give one of them"):
         launching._take_devices(2)
+
+
+def test_a_refused_directory_names_what_was_given_here_first_and_how_to_have_it(tmp_path):
+    theirs = values("--config=digits_gap:smoke", "--config.data.seed=5", "--config.evaluate.max_points=9")
+    open_directory(tmp_path / "one", theirs.config)
+    given = values("--config=digits_gap:smoke", "--config.train.num_steps=7", "--config.data.seed=5")
+    with pytest.raises(DirectoryError) as caught:
+        open_directory(tmp_path / "one", given.config)
+    line = launching._of_another_config(caught.value, given)
+    assert "(config.train.num_steps is 40 there and 7 here; config.evaluate.max_points is 9" in line
+    assert line.endswith("take another --workdir, or remove that run by --overwrite=one")
+    elsewhere = DirectoryError.of(tmp_path, "is a file", fix="take another {directory}")
+    assert launching._of_another_config(elsewhere, given) == str(elsewhere)
 
 
 def test_a_message_of_several_lines_is_one_line(capsys):
@@ -107,7 +122,7 @@ def test_what_ends_a_run_is_one_line_and_a_status(case, launched, capsys):
 def test_a_run_that_ends_well_is_given_its_flags_and_a_mistake_of_ours_is_not_hidden(launched, capsys):
     calls = []
     assert launched(None, calls) == 0
-    assert calls == [("a", {"across_versions": True, "start": "b"})]
+    assert calls == [("a", {"across_versions": True, "start": "b", "overwrite": None})]
     assert capsys.readouterr().err == ""
     with pytest.raises(ZeroDivisionError):
         launched(ZeroDivisionError("ours"))

@@ -23,7 +23,8 @@ def refusal(*arguments):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--confg=x"], "Unknown command line flag 'confg'. Did you mean: config"),
+        (["--confg=x"], "--confg is not a flag; did you mean '--config'?"),
+        (["--xyzzy=1"], "--xyzzy is not a flag; see --help"),
         (["--config=experiments/nope.py"], "no experiment file experiments/nope.py"),
         (["--config=experiments/digits_gap.py:smok"], "unknown variant 'smok'; there are smoke"),
         (["--config=digits_gap:smok"], "; did you mean 'smoke'?"),
@@ -35,9 +36,19 @@ def refusal(*arguments):
         (["--config.train.num_steps=2.5"], "--config.train.num_steps=2.5: must be an integer, not '2.5'"),
         (["--config.train.optimizer.learning_rate=fast"], "learning_rate=fast: must be a number, not 'fast'"),
         (["--config.model.learn=perhaps"], "--config.model.learn=perhaps: must be True or False"),
-        (["--config.train=5"], "--config.train=5: Failed to parse '5' as a ConfigDict"),
-        (["--config.train.num_steps"], "Missing value for flag --config.train.num_steps"),
-        (["train"], "'train' is not a flag"),
+        (
+            ["--config.train=5"],
+            "--config.train is a section: change a setting of it, --config.train.KEY=VALUE",
+        ),
+        (
+            ["--config.train.num_steps"],
+            "--config.train.num_steps needs a value: --config.train.num_steps=VALUE",
+        ),
+        (["train"], "'train' is not a flag; settings are --config.KEY=VALUE"),
+        (["config.seed=1"], "'config.seed=1' is not a flag; did you mean --config.seed=1?"),
+        (["workdir=a"], "'workdir=a' is not a flag; did you mean --workdir=a?"),
+        (["--quiet=maybe"], "--quiet=maybe: must be True or False, not 'maybe'"),
+        (["--num_processes=two"], "--num_processes=two: must be an integer, not 'two'"),
         (["--cpu_devices=0"], "--cpu_devices=0: 0 is not a positive integer"),
         (["--flagfile=/none/flags.txt"], "--flagfile=/none/flags.txt cannot be read: No such file"),
         (["--config="], "there is no experiment ; by name there is: "),
@@ -45,6 +56,11 @@ def refusal(*arguments):
 )
 def test_a_mistyped_flag(arguments, says):
     assert says in refusal(*arguments)
+
+
+def test_flags_of_a_file_that_is_no_text_are_refused(tmp_path):
+    (tmp_path / "flags").write_bytes(bytes(range(128, 200)))
+    assert "the file is no text" in refusal(f"--flagfile={tmp_path / 'flags'}")
 
 
 def test_settings_change_the_config_and_are_known_as_changed():

@@ -102,6 +102,20 @@ def test_local_inference_loses_little(trained):
 
 
 @pytest.mark.slow
+def test_what_a_person_waits_for_is_timed(trained):
+    ready = ["make", "--question", ".venv/.ready"]
+    if subprocess.run(ready, cwd=ROOT, capture_output=True, check=False).returncode:
+        pytest.skip("make demo would install packages first")
+    printed = output("benchmarks/first_look.py", f"--run={trained}", "--rounds=1")
+    assert printed["seconds_to_first_line"]["most"] < 3.0  # 0.04 on a quiet machine
+    assert printed["bytes_of_index"] < 2_000_000
+    for name in ("seconds_to_compare_20", "seconds_to_index_500"):
+        assert 0 < printed[name]["most"] < 60
+    if printed["browser"]:
+        assert printed["browser"]["milliseconds"]["rows"] == "2 of 1000 rows"
+
+
+@pytest.mark.slow
 def test_runs_together_are_timed_against_one_alone():
     result = output("benchmarks/runs_together.py", "--runs", "2", "--num_steps", "20", "--rounds", "2")
     assert result["ratio"]["min"] <= result["ratio"]["median"] <= result["ratio"]["max"]

@@ -39,7 +39,7 @@ def assert_one_line(result, *, says, status=2):
 @pytest.mark.parametrize(  # the others are in tests/command/test_parsing.py, which starts no process
     ("arguments", "says"),
     [
-        (["--confg=x"], "Unknown command line flag 'confg'. Did you mean: config"),
+        (["--confg=x"], "--confg is not a flag; did you mean '--config'?"),
         (["--config.train.num_steps=many"], "--config.train.num_steps=many: must be an integer, not 'many'"),
     ],
 )

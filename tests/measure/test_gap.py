@@ -1,5 +1,6 @@
 """Gaps as differences of bounds, their errors, and orders that are broken."""
 
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -120,3 +121,12 @@ def test_each_broken_pair_is_named():
 def test_an_interval_of_few_values_is_that_of_students_t(count, factor):
     assert gap.half_width(0.5, count) == pytest.approx(0.5 * factor, rel=1e-3)
     assert gap.half_width(0.5, 1) == np.inf
+
+
+def test_an_interval_needs_no_scipy_stats_which_takes_a_second_to_import(monkeypatch):
+    from scipy import stats
+
+    expected = [stats.t.ppf(0.975, count - 1) for count in (2, 5, 1000)]
+    monkeypatch.setitem(sys.modules, "scipy.stats", None)
+    monkeypatch.delattr("scipy.stats", raising=False)
+    assert [gap.half_width(1.0, count) for count in (2, 5, 1000)] == expected

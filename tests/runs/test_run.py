@@ -18,6 +18,7 @@ from tests.support.events import scalars, shown
 from vaelab import report
 from vaelab.measure import gap
 from vaelab.measure import stages as measure
+from vaelab.runs.overwrite import WRITTEN
 from vaelab.runs.run import run
 from vaelab.runtime.checkpoint import CheckpointError
 from vaelab.training import loop as train_loop
@@ -46,6 +47,7 @@ def test_the_directory_holds_what_the_design_says(finished):
     assert json.loads((workdir / "gap.json").read_text())["rows"] == rows
     assert [(row["split"], row["family"]) for row in rows] == [("test", "diagonal"), ("test", "full")]
     assert not list(workdir.rglob("*.partial"))
+    assert not [path.name for path in workdir.iterdir() if not WRITTEN.fullmatch(path.name)]
     made_with = json.loads((workdir / "versions.json").read_text())
     assert json.loads((workdir / "gap.json").read_text())["versions"] == made_with
     assert [each["jax"] for each in made_with] == [jax.__version__]

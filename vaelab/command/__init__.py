@@ -8,6 +8,7 @@ from vaelab.command.flags import asks_for_help, say_start
 from vaelab.command.launching import fail, launch
 from vaelab.command.report import audit_report
 from vaelab.runs.index import index
+from vaelab.runtime.directory import DirectoryError
 from vaelab.types import VERSION, ConfigError, did_you_mean
 
 __all__ = ["launch", "main"]
@@ -46,9 +47,9 @@ def main(argv: list[str] | None = None) -> int:
     elif name == "index":
         return _of_one_folder(name, arguments, "folder with runs in it", _index)
     elif name == "compare":
-        return compare.main(arguments)
+        return compare.main(arguments, "vaelab compare")
     elif name == "prepare":
-        return prepare.main(arguments)
+        return prepare.main(arguments, "vaelab prepare")
     else:
         hint = did_you_mean(name, COMMANDS) or f"there are {', '.join(COMMANDS)}"
         return fail("vaelab", f"{name!r} is no command; {hint}" if name else f"which command? {hint}", 2)
@@ -69,6 +70,8 @@ def _of_one_folder(name: str, arguments: list[str], what: str, act: Callable[[st
         if len(arguments) != 1:
             raise ConfigError(f"give one {what}")
         act(arguments[0])
+    except DirectoryError as error:
+        return fail(f"vaelab {name}", error.line(directory="directory", other="another run"), 2)
     except ConfigError as error:
         return fail(f"vaelab {name}", str(error), 2)
     return 0

@@ -25,6 +25,9 @@ class Flag(NamedTuple):
 FLAGS = (
     Flag("workdir", "string", None, "Directory of this run. The same command goes on where it stopped."),
     Flag("from", "string", None, "A finished run, whose training goes on in --workdir for more steps."),
+    Flag(
+        "overwrite", "string", None, "Name of the folder --workdir: a run of another config there is removed."
+    ),
     Flag("quiet", "boolean", False, "Prints nothing; what ends the run early is still on standard error."),
     Flag("across_versions", "boolean", False, "Goes on with a run of other versions; its results say so."),
     Flag("coordinator", "string", None, "HOST:PORT of the first of several; Slurm, Cloud TPU need no flag."),

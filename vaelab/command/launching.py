@@ -24,7 +24,7 @@ from vaelab.data.sources import DataError
 from vaelab.runs.run import run
 from vaelab.runs.sweep import run_sweep
 from vaelab.runtime.devices import on_devices
-from vaelab.runtime.directory import as_directory
+from vaelab.runtime.directory import DirectoryError, as_directory
 from vaelab.runtime.packing import CheckpointError
 from vaelab.runtime.processes import ProcessLost, are_several, is_first, join, leave, missed
 from vaelab.runtime.signals import Stopped, end_at_once, end_with_a_line, listen
@@ -83,6 +83,8 @@ def _checked(values: flags.FlagValues, only_sweeps: bool) -> Path:
     several = [values.coordinator, values.num_processes, values.process_id]
     if None in several and several != [None] * 3:
         raise ConfigError("--coordinator, --num_processes and --process_id go together")
+    if values.overwrite is not None and values["from"].value:
+        raise ConfigError("--overwrite goes without --from")
     if "sweep" in values.config:
         if values["from"].value:
             raise ConfigError("--from goes with one run, and the experiment is a sweep")
@@ -135,7 +137,10 @@ def _run(program: str, values: flags.FlagValues, workdir: Path) -> int:
     try:
         with on_devices(jax.devices()), missed():
             launched = run_sweep if sweep else partial(run, start=values["from"].value or None)
-            launched(values.config, str(workdir), console, across_versions=values.across_versions)
+            about = {"across_versions": values.across_versions, "overwrite": values.overwrite}
+            launched(values.config, str(workdir), console, **about)
+    except DirectoryError as error:
+        return _end(fail(program, _of_another_config(error, values), 2))
     except (ConfigError, DataError) as error:  # which may be wrong on one host alone
         return _end(fail(program, str(error), 2))
     except (CheckpointError, NonFiniteError, ProcessLost) as error:
@@ -152,6 +157,14 @@ def _run(program: str, values: flags.FlagValues, workdir: Path) -> int:
         traceback.print_exc()
         return _end(1)
     return 0
+
+
+def _of_another_config(error: DirectoryError, values: flags.FlagValues) -> str:
+    """The line, which names first what was given here, where a directory is refused for its config."""
+    if not error.changed:
+        return str(error)
+    line = str(error.naming_first(config_flags.get_override_values(values[CONFIG])))
+    return f"{line}, or remove that run by --overwrite={Path(error.value).resolve().name}"
 
 
 def _end(status: int) -> int:

@@ -1,13 +1,14 @@
 """From the arguments of a launch to its flags and its config, or one line that says what is wrong."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from vaelab.command.experiments import load
-from vaelab.command.flags import CONFIG, define
+from vaelab.command.flags import CONFIG, FLAGS, define
 from vaelab.types import ConfigError, did_you_mean
 
 DEFAULT = "digits_gap"
@@ -15,6 +16,13 @@ KINDS = {
     flags.IntegerParser: "an integer",
     flags.FloatParser: "a number",
     flags.BooleanParser: "True or False",
+}
+OURS = {  # what absl and ml_collections say, in words for a user
+    rf"^(--{CONFIG}\S*?)=.*Failed to parse .* as a ConfigDict.*": (
+        r"\1 is a section: change a setting of it, \1.KEY=VALUE"
+    ),
+    r"invalid literal for int\(\) with base 10: ": "must be an integer, not ",
+    r"^Missing value for flag (--\S+)$": r"\1 needs a value: \1=VALUE",
 }
 
 
@@ -30,17 +38,24 @@ def parse(argv: Sequence[str], values: flags.FlagValues) -> None:
         for setting in settings:
             _check(setting, config)
         define(values)
+        _plainly(values, [flag.name for flag in FLAGS if flag.kind == "boolean"])
         config_flags.DEFINE_config_dict(CONFIG, config, flag_values=values, sys_argv=argv)
-        for name in {f"{CONFIG}.{setting}" for setting in settings}:
-            if type(values[name].parser) in KINDS:
-                values[name].parser = _Plain(values[name].parser)
+        _plainly(values, {f"{CONFIG}.{setting}" for setting in settings})
         _, *rest = values(argv)
     except ConfigError:
         raise
     except (flags.Error, ValueError, TypeError, LookupError, AttributeError) as error:
         raise ConfigError(_text(error)) from error
     if rest:
-        raise ConfigError(f"{rest[0]!r} is not a flag; settings are --{CONFIG}.KEY=VALUE")
+        meant = rest[0].startswith(f"{CONFIG}.") or rest[0].partition("=")[0] in set(values)
+        fix = f"did you mean --{rest[0]}?" if meant else f"settings are --{CONFIG}.KEY=VALUE"
+        raise ConfigError(f"{rest[0]!r} is not a flag; {fix}")
+
+
+def _plainly(values: flags.FlagValues, names: Iterable[str]) -> None:
+    for name in names:
+        if type(values[name].parser) in KINDS:
+            values[name].parser = _Plain(values[name].parser)
 
 
 def _experiment(argv: Sequence[str]) -> tuple[list[str], str]:
@@ -100,6 +115,15 @@ def _text(error: Exception) -> str:
     if isinstance(error, flags.CantOpenFlagFileError) and isinstance(error.__context__, OSError):
         reason = error.__context__
         return f"--flagfile={reason.filename} cannot be read: {reason.strerror}"
+    if isinstance(error, UnicodeDecodeError):
+        return "--flagfile: the file is no text; it has a flag on each line"
+    if isinstance(error, flags.UnrecognizedFlagError):
+        names = [CONFIG, "flagfile", *(flag.name for flag in FLAGS)]
+        near = did_you_mean(f"--{error.flagname}", [f"--{name}" for name in names])
+        return f"--{error.flagname} is not a flag; {near or 'see --help'}"
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])  # the text of a KeyError is in quotes
-    return str(error).removeprefix("flag ")
+    line = str(error).removeprefix("flag ")
+    for theirs, ours in OURS.items():
+        line = re.sub(theirs, ours, line)
+    return line

@@ -37,6 +37,8 @@ def get_config() -> ConfigDict:
     config.evaluate = evaluate()
     config.inference = inference()
     config.evidence = evidence()
+    # Of tensorboard, wandb (offline) and mlflow, beside metrics.jsonl.
+    config.log = ConfigDict({"to": ("tensorboard",)})
     return config
 
 

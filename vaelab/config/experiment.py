@@ -22,6 +22,7 @@ from vaelab.config.condition import (
 from vaelab.config.data import check_batch, check_validation, first, observation
 from vaelab.config.data import dataset as load_dataset
 from vaelab.config.evaluate import evaluate_settings, inference_settings
+from vaelab.config.log import read_log
 from vaelab.config.model import decoder_model, linear_gaussian, simulated
 from vaelab.config.posterior import check_memory, families
 from vaelab.config.prior import check_objective, check_simulated, read_prior
@@ -65,6 +66,7 @@ class Experiment(NamedTuple):
     validation, inputs[split]: (x_NxD, index_N), each example observed once and for all; of the splits of
         the data that are measured. labels[split]: of these datapoints, where the data have any.
     quantized: the levels of x; None where the likelihood is not of levels.
+    log_to: the trackers that are told of the run, of `report.trackers.NAMES`.
     described: what the data are known by, see `vaelab.data.fingerprint`, and the notes of their reading; None
         of simulated ones, which the config makes.
     """
@@ -85,6 +87,7 @@ class Experiment(NamedTuple):
     order_seed: int
     keys: Keys
     smoke: bool
+    log_to: tuple[str, ...] = ("tensorboard",)
     described: dict[str, Any] | None = None
 
 
@@ -147,6 +150,7 @@ def build(config: Any, given: Any = None) -> Experiment:
         order_seed=seed,
         keys=keys,
         smoke="smoke" in config and top.boolean("smoke"),
+        log_to=read_log(top.section("log")),
         described=None if is_simulated else data.described(as_read),
     )
     top.close()

@@ -68,9 +68,9 @@ def half_width(stderr: float, count: int) -> float:
 
     12.7 standard errors of two values, 2.8 of five; infinite of one, whose spread is not known.
     """
-    from scipy import stats  # a third of a second that only several runs need
+    from scipy import special  # not stats, which takes a second to import
 
-    return float(stats.t.ppf(0.975, count - 1)) * stderr if count > 1 else math.inf
+    return float(special.stdtrit(count - 1, 0.975)) * stderr if count > 1 else math.inf
 
 
 def summarize(

@@ -1,4 +1,4 @@
-"""What a run logs: lines of JSON as it trains, and the same and its results for TensorBoard.
+"""What a run logs: lines of JSON as it trains, and the same and its results for trackers, TensorBoard first.
 
     DIR/metrics.jsonl           a line for each chunk of steps, with its stage
     DIR/tensorboard/STAGE/      the lines of that stage as scalars
@@ -19,16 +19,31 @@ from types import ModuleType
 from typing import Any
 
 from vaelab.report.quantities import MEASURED
+from vaelab.report.trackers import Trackers
 from vaelab.runtime.directory import write_whole
 from vaelab.runtime.processes import is_first, of_first
 
 
 class MetricsLog:
-    """The log of one stage, which goes on from the step `start`: lines beyond it are dropped."""
+    """The log of one stage, which goes on from the step `start`: lines beyond it are dropped.
 
-    def __init__(self, directory: Path, stage: str, start: int):
+    tensorboard: whether there are events too. trackers, before: those that are told of the same, and the
+    steps of the stages before.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        stage: str,
+        start: int,
+        *,
+        tensorboard: bool = True,
+        trackers: Trackers | None = None,
+        before: int = 0,
+    ):
         self._path, self._stage, self._start = directory / "metrics.jsonl", stage, start
-        self._folder = directory / "tensorboard" / stage
+        self._folder = directory / "tensorboard" / stage if tensorboard else None
+        self._trackers, self._before = trackers, before
         self._events: Path | None = None
         of_first(self._forget)
 
@@ -44,31 +59,45 @@ class MetricsLog:
                 continue  # the line a killed run was writing
             if row["stage"] != self._stage or row["step"] <= self._start:
                 kept.append(line + "\n")
+                self._send(row)
         write_whole(self._path, "".join(kept).encode())
 
     def write(self, step: int, **values: float) -> None:
         if not is_first():
             return
+        row = {"stage": self._stage, "step": step, **values}
         with self._path.open("a") as file:
-            file.write(json.dumps({"stage": self._stage, "step": step, **values}) + "\n")
+            file.write(json.dumps(row) + "\n")
+        self._send(row)
+        if self._folder is None:
+            return
         if self._events is None:
             self._events = _open(self._folder, first_step=self._start + 1)
         _append(self._events, step=step, summary={"value": _scalars(values)})
 
+    def _send(self, row: dict[str, Any]) -> None:
+        if self._trackers is not None and row["stage"] == self._stage:
+            values = {name: value for name, value in row.items() if name not in ("stage", "step")}
+            self._trackers.write(self._stage, row["step"], values, total=self._before + row["step"])
 
-def log_results(directory: Path, rows: list[dict[str, Any]], *, step: int) -> None:
-    """The statistics of the rows of `gap.json`, and every plot in the run's directory."""
-    statistics = {
+
+def statistics(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """The numbers of the rows of `gap.json`: SPLIT/FAMILY/QUANTITY, and with _stderr their errors."""
+    return {
         f"{row['split']}/{row['family']}/{name}{suffix}": row[name][part]
         for row in rows
         for name in MEASURED
         if row[name] is not None
         for suffix, part in (("", "mean"), ("_stderr", "stderr"))
     }
+
+
+def log_results(directory: Path, rows: list[dict[str, Any]], *, step: int) -> None:
+    """The statistics of the rows of `gap.json`, and every plot in the run's directory, for TensorBoard."""
     images = [{"tag": path.stem, "image": _image(path)} for path in sorted(directory.glob("*.png"))]
     # The results of a run that was killed before it was marked as finished are void.
     events = _open(directory / "tensorboard" / "results", first_step=0)
-    _append(events, step=step, summary={"value": _scalars(statistics) + images})
+    _append(events, step=step, summary={"value": _scalars(statistics(rows)) + images})
 
 
 def _scalars(values: Mapping[str, float]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vaelab.report.page.index import Entry, write_index
+from vaelab.runtime.directory import as_directory
 from vaelab.types import ConfigError
 
 FILE = "index.html"
@@ -17,9 +18,9 @@ ABOUT = (NAME, "model.latent_dim", "encoder.hidden", "seed")  # of a config, whe
 def index(folder: str | Path) -> tuple[Path, int]:
     """Writes index.html over all runs, sweeps and audits below the folder; returns its path, and how many.
 
-    Raises ConfigError for what is no folder, or has none of them.
+    Raises ConfigError for what is no folder, or has none of them, and for `~` where there is no home.
     """
-    folder = Path(folder).expanduser()
+    folder = as_directory(folder)
     if not folder.is_dir():
         raise ConfigError(f"{folder} is no folder: give one that has runs in it")
     entries = list(_entries(folder, folder))

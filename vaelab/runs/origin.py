@@ -39,6 +39,7 @@ MAY_DIFFER = (
     "config.evaluate",
     "config.inference",
     "config.evidence",
+    "config.log",
 )
 
 

@@ -27,11 +27,14 @@ from vaelab.measure.stages import Measurement, measure
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.measure.time import inference_time
 from vaelab.report import page, weights
-from vaelab.report.log import log_results
+from vaelab.report.log import log_results, statistics
 from vaelab.report.time import flat, plot
+from vaelab.report.tracked import Results as Told
 from vaelab.runs.closing import closing_line
 from vaelab.runs.data import check_finished, keep, show_notes, with_data, with_reading
 from vaelab.runs.origin import read_origin
+from vaelab.runs.overwrite import make_room
+from vaelab.runs.tracking import tracked
 from vaelab.runs.trained import Trained, points_of, subject_of
 from vaelab.runs.training import Run, train
 from vaelab.runtime.directory import as_directory, finished, in_use, open_directory, stored_json, write_whole
@@ -59,6 +62,7 @@ def run(
     data: Any = None,
     start: str | Path | None = None,
     across_versions: bool = False,
+    overwrite: str | None = None,
 ) -> Rows:
     """Runs all stages that `workdir` does not hold yet; returns the rows of its `gap.json`.
 
@@ -71,12 +75,16 @@ def run(
     divides. start: the directory of a finished run, whose training goes on here from its last checkpoint; the
     config may differ from its own in the schedule and in what is measured. across_versions: goes on with a
     run that was begun under other versions of JAX and the like, or on another kind of device; `gap.json` then
-    says so. Rows are in nats per datapoint, means with standard errors.
+    says so. overwrite: the name of the directory, for a run of another config in it to be removed first; see
+    `vaelab.runs.overwrite`. Rows are in nats per datapoint, means with standard errors.
 
     Raises ConfigError, DataError, CheckpointError or NonFiniteError, each with one line that says what to do.
     """
     began = time.perf_counter()
     console, directory, config = console or Console(), as_directory(workdir), with_data(config, data)
+    if overwrite is not None:
+        checked = partial(build_study, config) if "study" in config else partial(build, config, data)
+        make_room(directory, overwrite, config, checked, console)
     if "study" in config:
         if start is not None:
             raise ConfigError(f"--from={start}: a study trains nothing")
@@ -122,6 +130,13 @@ def complete(runs: Sequence[Run], console: Console, *, across_versions: bool = F
         keep(one.directory, one.experiment.described, console)
         begun = None if one.origin is None else one.origin.versions
         made_with[one.directory] = keep_versions(one.directory, console, across=across_versions, begun=begun)
+    with tracked(runs, console) as told:
+        return _complete(told, console, made_with)
+
+
+def _complete(
+    runs: Sequence[Run], console: Console, made_with: dict[Path, list[Versions]]
+) -> list[Rows | str]:
     trained = train(runs, console)
     going_on = [number for number, each in enumerate(trained) if not isinstance(each, str)]
     results: list[Rows | str] = [each if isinstance(each, str) else [] for each in trained]
@@ -219,7 +234,8 @@ def _write_results(one: Run, trained: Trained, results: Results, made_with: list
     drawn = _drawn(experiment, results)
     if drawn is not None:
         report.plot_pictures(directory, drawn)
-    log_results(directory, results.rows, step=experiment.stages[0].num_steps)
+    if "tensorboard" in experiment.log_to:
+        log_results(directory, results.rows, step=experiment.stages[0].num_steps)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **results.per_datapoint)
     write_whole(directory / "per_datapoint.npz", buffer.getvalue())
@@ -227,6 +243,10 @@ def _write_results(one: Run, trained: Trained, results: Results, made_with: list
     config = json.loads((directory / "config.json").read_text())
     weights.write_weights(directory / weights.FILE, {"theta": trained.theta, **psis}, config)
     _write_page(experiment, directory, results, drawn)
+    if one.trackers is not None:
+        total = sum(stage.num_steps for stage in experiment.stages)
+        pictures = sorted(directory.glob("*.png"))
+        one.trackers.finish(Told(statistics(results.rows), total, pictures, directory / "report.html"))
     about = {"smoke": experiment.smoke, "versions": made_with, "training": trained.stages}
     write_whole(directory / "gap.json", report.to_json(results.rows, **about))
 

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from vaelab.config.experiment import Experiment
 from vaelab.data.rows import Rows
 from vaelab.report.log import MetricsLog
+from vaelab.report.trackers import Trackers
 from vaelab.runs.origin import Origin
 from vaelab.runs.trained import Ended
 from vaelab.training import best
@@ -27,7 +28,8 @@ class Run(NamedTuple):
     """One run: its name for a person, its directory, its config and the experiment that this asks for.
 
     numbers: those of its objective and optimizer in which the runs of a program differ, by dotted name.
-    origin: the finished run whose training it goes on with.
+    origin: the finished run whose training it goes on with. trackers: those that are told of it, once it has
+    begun, on the first process; sweep: those of its sweep.
     """
 
     name: str
@@ -36,6 +38,8 @@ class Run(NamedTuple):
     experiment: Experiment
     numbers: Mapping[str, float] = {}
     origin: Origin | None = None
+    trackers: Trackers | None = None
+    sweep: Trackers | None = None
 
 
 class _Watched(NamedTuple):
@@ -82,7 +86,14 @@ class Store:
         elif self.start:
             self.state = run.origin.state(self.state)
         self.step = self.start
-        self.log = MetricsLog(run.directory, stage.name, self.start)
+        self.log = MetricsLog(
+            run.directory,
+            stage.name,
+            self.start,
+            tensorboard="tensorboard" in experiment.log_to,
+            trackers=run.trackers,
+            before=sum(each.num_steps for each in experiment.stages[:number]),
+        )
 
     def whole(self) -> TrainState | _Watched:
         """What is stored of where it is."""

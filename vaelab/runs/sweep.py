@@ -27,10 +27,13 @@ from vaelab.config.experiment import Experiment, build, renumbered
 from vaelab.config.sweep import Point, Sweep, read_sweep
 from vaelab.report import page, rate_distortion
 from vaelab.report import sweep as sweep_report
+from vaelab.report.trackers import Trackers
 from vaelab.runs.closing import closing_line
 from vaelab.runs.data import check_finished, keep, show_notes, with_data
+from vaelab.runs.overwrite import make_room
 from vaelab.runs.run import Rows, complete
 from vaelab.runs.sweep_rows import rows_of, to_csv
+from vaelab.runs.tracking import sweep_results, tracked_sweep
 from vaelab.runs.training import Run, bytes_of_run
 from vaelab.runtime.devices import training_mesh
 from vaelab.runtime.directory import as_directory, finished, in_use, open_directory, write_whole
@@ -45,16 +48,20 @@ def run_sweep(
     *,
     data: Any = None,
     across_versions: bool = False,
+    overwrite: str | None = None,
 ) -> Rows:
     """Every run of the sweep that `workdir` does not hold yet; returns the rows of its `sweep.json`.
 
     config: with a section `sweep`, as `get_config()` of an experiment file returns it. workdir, console,
-    data, across_versions: see `run`. What is wrong with any point is said before the first begins.
+    data, across_versions, overwrite: see `run`. What is wrong with any point is said before the first begins.
 
     Raises ConfigError, DataError or CheckpointError, each with one line that says what to do.
     """
     began = time.perf_counter()
     console, directory, config = console or Console(), as_directory(workdir), with_data(config, data)
+    if overwrite is not None:
+        points = (point.configs[0] for point in read_sweep(config).points)
+        make_room(directory, overwrite, config, lambda: [build(each, data) for each in points], console)
     same = partial(_check_finished, directory, config, data, console)
     done = finished(directory / "sweep.json", config, console, same)
     if done is not None:
@@ -62,10 +69,14 @@ def run_sweep(
         return done["rows"]
     sweep, smoke = read_sweep(config), config.get("smoke", False)
     # Notes and fingerprint are those of the first point: the others may have fewer examples to train on.
-    first, *_ = [build(point.configs[0], data).described for point in sweep.points]
+    built = (build(point.configs[0], data) for point in sweep.points)
+    (first, log_to), *_ = [(each.described, each.log_to) for each in built]
     show_notes(first, console)
     results: dict[str, list[Rows | str]] = {}
-    with in_use(open_directory(directory, config), console):
+    with (
+        in_use(open_directory(directory, config), console),
+        tracked_sweep(directory, log_to, console) as trackers,
+    ):
         keep(directory, first, console)
         for number, program in enumerate(_programs(sweep, directory), 1):
             release_programs()
@@ -73,21 +84,27 @@ def run_sweep(
             console.print(
                 f"program {number} of {len(sweep.programs)}: {names}", style="bold", highlight=False
             )
-            done = _run_program(program, sweep, console, data, across_versions=across_versions)
+            about = {"across_versions": across_versions, "trackers": trackers}
+            done = _run_program(program, sweep, console, data, **about)
             for planned, rows in zip(program, done, strict=True):
                 results.setdefault(planned.point.name, []).append(rows)
         rows = [row for point in sweep.points for row in rows_of(point, results[point.name])]
-        write_whole(directory / "sweep.csv", to_csv(rows))
         if is_first():
-            sweep_report.plot(directory / "sweep.png", rows, smoke=smoke)
-            rate_distortion.plot(directory / rate_distortion.FILE, rows, smoke=smoke)
-            title, command = "/".join(directory.resolve().parts[-2:]), shlex.join(["python", *sys.argv])
-            about = {"title": title, "command": command, "smoke": smoke}
-            page.write_sweep_page(directory / "report.html", rows=rows, **about)
+            _write_results(directory, rows, smoke=smoke)
+            trackers.finish(sweep_results(directory, rows))
         write_whole(directory / "sweep.json", report.to_json(rows, smoke=smoke))
     _show(rows, console, smoke=smoke)
     console.print(closing_line(directory, began), highlight=False, markup=False)
     return rows
+
+
+def _write_results(directory: Path, rows: Rows, *, smoke: bool) -> None:
+    """The table, the plots and the page; `sweep.json`, which marks the sweep as finished, comes after."""
+    write_whole(directory / "sweep.csv", to_csv(rows))
+    sweep_report.plot(directory / "sweep.png", rows, smoke=smoke)
+    rate_distortion.plot(directory / rate_distortion.FILE, rows, smoke=smoke)
+    title, command = "/".join(directory.resolve().parts[-2:]), shlex.join(["python", *sys.argv])
+    page.write_sweep_page(directory / "report.html", rows=rows, title=title, command=command, smoke=smoke)
 
 
 class _Planned(NamedTuple):
@@ -122,7 +139,13 @@ def _check_finished(directory: Path, config: ConfigDict, data: Any, console: Con
 
 
 def _run_program(
-    program: list[_Planned], sweep: Sweep, console: Console, data: Any, *, across_versions: bool
+    program: list[_Planned],
+    sweep: Sweep,
+    console: Console,
+    data: Any,
+    *,
+    across_versions: bool,
+    trackers: Trackers | None,
 ) -> list[Rows | str]:
     """The rows of each run's `gap.json`, or the line that says where its training came to its end."""
     quiet = Console(quiet=True)
@@ -135,7 +158,8 @@ def _run_program(
         for number in missing:
             planned = program[number]
             held.enter_context(in_use(open_directory(planned.directory, planned.config), console))
-        runs = _built([program[number] for number in missing], data)
+        built = _built([program[number] for number in missing], data)
+        runs = [one._replace(sweep=trackers) for one in built]
         completed = [
             rows
             for part in _parts(runs, sweep.memory_bytes)

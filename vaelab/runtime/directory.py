@@ -13,7 +13,7 @@ import socket
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -27,6 +27,8 @@ from vaelab.runtime.later import LATER
 from vaelab.runtime.processes import is_first, of_first
 from vaelab.types import ConfigError
 
+Difference = tuple[str, Any, Any]
+
 # What a run that was killed early, or the system, may have put where there is no config.json yet.
 ONLY_MARKS = {"lock", "config.json.partial", "lost+found", ".DS_Store"}
 
@@ -36,16 +38,26 @@ class DirectoryError(ConfigError):
 
     problem, fix: as of a ConfigError, with {directory} for what the caller calls a directory, and {other} for
         what it belongs to if not to this run; details: what follows the problem, as it is
+    changed: (setting, its value in the directory, and here) of what the configs differ in, if that is why
     """
 
-    def __init__(self, message: str, *, details: str = "", **parts: Any):
+    def __init__(self, message: str, *, details: str = "", changed: Sequence[Difference] = (), **parts: Any):
         super().__init__(message, **parts)
-        self.details = details
+        self.details, self.changed = details, list(changed)
 
     @classmethod
-    def of(cls, directory: str | Path, problem: str, details: str = "", *, fix: str = "") -> Self:
+    def of(
+        cls,
+        directory: str | Path,
+        problem: str,
+        details: str = "",
+        *,
+        fix: str = "",
+        changed: Sequence[Difference] = (),
+    ) -> Self:
         """An error about this directory; its text is in the words of the command line."""
-        error = cls("", setting="workdir", value=str(directory), problem=problem, fix=fix, details=details)
+        about = {"problem": problem, "fix": fix, "details": details, "changed": changed}
+        error = cls("", setting="workdir", value=str(directory), **about)
         error.args = (error.line(directory="--workdir", other="a run of another config"),)
         return error
 
@@ -55,8 +67,20 @@ class DirectoryError(ConfigError):
         Where there is no fix to name the directory, the line begins with it.
         """
         words = {"directory": directory, "other": other}
-        line = f"{self.value} {self.problem.format(**words)}{self.details}"
+        details = self.details + _said_of(self.changed) * bool(self.changed)
+        line = f"{self.value} {self.problem.format(**words)}{details}"
         return f"{line}: {self.fix.format(**words)}" if self.fix else f"{directory}={line}"
+
+    def naming_first(self, settings: Iterable[str]) -> Self:
+        """The same, with what differs in these settings before the rest."""
+        asked = {f"config.{name}" for name in settings}
+        changed = sorted(self.changed, key=lambda difference: difference[0] not in asked)
+        return type(self).of(self.value, self.problem, self.details, fix=self.fix, changed=changed)
+
+
+def _said_of(changed: Sequence[Difference]) -> str:
+    said = "; ".join(f"{name} is {theirs!r} there and {ours!r} here" for name, theirs, ours in changed[:3])
+    return f" ({said}{'; ...' if len(changed) > 3 else ''})"
 
 
 def as_directory(workdir: str | Path) -> Path:
@@ -105,6 +129,8 @@ def open_directory(workdir: Path, config: ConfigDict) -> Path:
 def _open(workdir: Path, text: str) -> None:
     path = workdir / "config.json"
     damaged = DirectoryError.of(path, "is damaged", fix="take another {directory}, or mend it")
+    if workdir.exists() and not workdir.is_dir():
+        raise DirectoryError.of(workdir, "is a file", fix="take another {directory}")
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         if not path.exists():
@@ -125,9 +151,7 @@ def _open(workdir: Path, text: str) -> None:
         raise damaged from None
     if not changed:
         return
-    said = "; ".join(f"{name} is {theirs!r} there and {ours!r} here" for name, theirs, ours in changed[:3])
-    details = f" ({said}{'; ...' if len(changed) > 3 else ''})"
-    raise DirectoryError.of(workdir, "belongs to {other}", details, fix="take another {directory}")
+    raise DirectoryError.of(workdir, "belongs to {other}", fix="take another {directory}", changed=changed)
 
 
 def _refuse_what_is_not_ours(workdir: Path) -> None:
@@ -178,7 +202,7 @@ def _lock(directory: Path, held: ExitStack, console: Console) -> None:
     held.callback(file.truncate, 0)
 
 
-def differences(one: Any, other: Any, path: str = "config") -> list[tuple[str, Any, Any]]:
+def differences(one: Any, other: Any, path: str = "config") -> list[Difference]:
     """(setting, its value in the one, in the other) for every setting in which two configs differ."""
     # A section may have been added as a whole.
     later = any(setting.startswith(f"{path}.") for setting in LATER)

@@ -31,6 +31,7 @@ LATER: dict[str, Any] = {
     "config.model.prior.reads": "first",
     "config.train.stop_after": 0,
     "config.train.keep_best": "",
+    "config.log.to": ["tensorboard"],
 }
 """Settings that were added since runs were first kept, with the value that leaves all as it was: a config
 without them is the same config."""
