@@ -155,6 +155,9 @@ class GaussianGeometry(NamedTuple):
                                                  the inner loop better; None for this one
     axes(phi_P) -> sd_K                          the diagonal of S where S is diagonal, so that no K x K
                                                  matrix need be formed; None for other families
+    natural_path(phi_P, eps_SxK, grad_SxK)       (d, d' F d), d the natural gradient of stick-the-landing at
+                                                 z_s = mu + S eps_s, grad_s that of log p(x, z) there; no S is
+                                                 inverted. None where that is not known
     """
 
     location_scale: Callable[[Array], tuple[Array, Array]]
@@ -165,6 +168,7 @@ class GaussianGeometry(NamedTuple):
     longest_step: float = math.inf
     searched_as: "PosteriorFamily | None" = None
     axes: Callable[[Array], Array] | None = None
+    natural_path: Callable[[Array, Array, Array], tuple[Array, Array]] | None = None
 
 
 class PosteriorFamily(NamedTuple):

@@ -23,7 +23,8 @@ from tests.inference.test_loop import (
 )
 from tests.support import oracles
 from tests.support.oracles import EPS
-from vaelab import posterior
+from vaelab import objective, posterior
+from vaelab.inference import solver
 from vaelab.inference.loop import infer
 from vaelab.inference.solver import natural_gradient, quasi_newton
 from vaelab.objective.elbo import elbo_from_draws
@@ -212,3 +213,30 @@ def test_the_schedule_of_quasi_newton_moves_with_its_steps():
     ]
     assert np.abs(ends[1] - ends[0]).max() > 0.01
     np.testing.assert_array_equal(ends[1], ends[2])
+
+
+def test_a_step_in_one_is_the_gradient_and_its_update():
+    """Stick-the-landing of a full family by natural gradient, along the way of 20 steps and shortened ones."""
+    K = 3
+    family = posterior.full(K)
+    rate = optax.scale_by_learning_rate(optax.cosine_decay_schedule(0.4, 20))
+    bound = partial(objective.stick_the_landing, num_samples=4, antithetic=False)
+    steps = optax.chain(solver.natural_gradient(family, max_norm=1.0), rate)
+    plain = solver.stochastic_gradient(family, bound, steps, num_samples=4, holds_density=True)
+    whole = plain._replace(
+        step=solver.natural_path_step(family, rate, num_samples=4, antithetic=False, max_norm=1.0)
+    )
+
+    def log_joint(z_K):
+        return -0.1 * jnp.sum(z_K**4) - 2.0 * (z_K[0] - 0.5 * z_K[1]) ** 2 + jnp.sum(z_K)
+
+    phi_P = family.init() + 0.3 * jax.random.normal(jax.random.key(1), (family.param_size,))
+    state, moves = plain.init(phi_P), []
+    for t in range(20):
+        key = jax.random.key(t)
+        (one, _), (phi_P, state) = (
+            solver.move(each, log_joint, phi_P, state, key) for each in (plain, whole)
+        )
+        np.testing.assert_allclose(phi_P, one, rtol=0, atol=2e-5)
+        moves.append(state[1].count)
+    assert moves == list(range(1, 21))

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from vaelab.inference import certificate
 from vaelab.inference.curvature import difference_evaluations, expected_curvature
-from vaelab.inference.solver import Solver, State
+from vaelab.inference.solver import Solver, State, move
 from vaelab.objective.draws import Estimate
 from vaelab.types import Array, Key, LogJoint, PosteriorFamily
 
@@ -37,15 +37,12 @@ def ascend(
     """
 
     def step(carry: tuple[Array, State], t: Array) -> tuple[tuple[Array, State], None]:
-        return _step(loop.solver, log_joint, *carry, jax.random.fold_in(key, t)), None
+        # What is trained by these steps goes on as ever, bit for bit: without a solver's own `step`.
+        plain = loop.solver._replace(step=None)
+        return move(plain, log_joint, *carry, jax.random.fold_in(key, t)), None
 
     step = jax.checkpoint(step) if remat else step
     return jax.lax.scan(step, (phi_P, state), jnp.arange(loop.num_steps))[0]
-
-
-def _step(solver: Solver, log_joint: LogJoint, phi_P: Array, state: State, key: Key) -> tuple[Array, State]:
-    grad_P, state = solver.gradient(log_joint, phi_P, state, key)
-    return solver.update(phi_P, grad_P, state)
 
 
 class Inference(NamedTuple):
@@ -88,7 +85,7 @@ def infer(
 
     def step(carry, t):
         phi_P, state, sum_P, half_P = carry
-        moved = _step(solver, log_joint, phi_P, state, jax.random.fold_in(key_steps, t))
+        moved = move(solver, log_joint, phi_P, state, jax.random.fold_in(key_steps, t))
         # A step out of all numbers is not taken; the next has other draws.
         sound = jnp.all(jnp.isfinite(moved[0]))
         phi_P, state = jax.tree.map(partial(jnp.where, sound), moved, (phi_P, state))

@@ -13,7 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from vaelab.inference.solver import Solver, natural_gradient, quasi_newton, stochastic_gradient
+from vaelab.inference.solver import (
+    Solver,
+    natural_gradient,
+    natural_path_step,
+    quasi_newton,
+    stochastic_gradient,
+)
 from vaelab.objective import OBJECTIVES
 from vaelab.types import Array, Objective, PosteriorFamily
 
@@ -161,11 +167,13 @@ def refuse_overflow(steps: optax.GradientTransformation) -> optax.GradientTransf
 
 
 def _natural(loop: InnerLoop, family: PosteriorFamily) -> Solver:
-    steps = optax.chain(
-        natural_gradient(family, max_norm=loop.optimizer.max_norm),
-        optax.scale_by_learning_rate(learning_rates(loop.optimizer, loop.num_steps)),
-    )
-    return _stochastic(loop, family, steps)
+    max_norm, objective = loop.optimizer.max_norm, loop.objective
+    rate = optax.scale_by_learning_rate(learning_rates(loop.optimizer, loop.num_steps))
+    solver = _stochastic(loop, family, optax.chain(natural_gradient(family, max_norm=max_norm), rate))
+    if objective.name != "stick_the_landing" or family.gaussian.natural_path is None:
+        return solver
+    draws = {"num_samples": objective.num_samples, "antithetic": objective.antithetic}
+    return solver._replace(step=natural_path_step(family, rate, max_norm=max_norm, **draws))
 
 
 def _quasi_newton(loop: InnerLoop, family: PosteriorFamily) -> Solver:

@@ -15,6 +15,7 @@ from vaelab.inference.curvature import (
     refresh,
     variances,
 )
+from vaelab.objective.draws import standard_draws
 from vaelab.types import Array, Key, LogJoint, Objective, PosteriorFamily
 
 State = Any  # a pytree of arrays
@@ -28,12 +29,23 @@ class Solver(NamedTuple):
                                                                  teach the state something
     update(phi_P, grad_P, state) -> (phi_P, state)
     num_samples                                                  samples behind each gradient
+    step(log_joint, phi_P, state, key) -> (phi_P, state)         gradient and update in one, where that takes
+                                                                 less than the gradient in phi does; or None
     """
 
     init: Callable[[Array], State]
     gradient: Callable[[LogJoint, Array, State, Key], tuple[Array, State]]
     update: Callable[[Array, Array, State], tuple[Array, State]]
     num_samples: int
+    step: Callable[[LogJoint, Array, State, Key], tuple[Array, State]] | None = None
+
+
+def move(solver: Solver, log_joint: LogJoint, phi_P: Array, state: State, key: Key) -> tuple[Array, State]:
+    """(phi_P, state) after a step, by the solver's `step` where it has one."""
+    if solver.step is not None:
+        return solver.step(log_joint, phi_P, state, key)
+    grad_P, state = solver.gradient(log_joint, phi_P, state, key)
+    return solver.update(phi_P, grad_P, state)
 
 
 def stochastic_gradient(
@@ -79,6 +91,32 @@ def natural_gradient(family: PosteriorFamily, *, max_norm: float) -> optax.Gradi
 def _shorten(direction_P: Array, square: Array, max_norm: float) -> Array:
     # 1 below max_norm, and there with the derivative 0, not that of a root at 0.
     return direction_P * (max_norm * jax.lax.rsqrt(jnp.maximum(square, max_norm**2)))
+
+
+def natural_path_step(
+    family: PosteriorFamily,
+    rate: optax.GradientTransformation,
+    *,
+    num_samples: int,
+    antithetic: bool,
+    max_norm: float,
+) -> Callable[[LogJoint, Array, State, Key], tuple[Array, State]]:
+    """The `step` of stick-the-landing by optax.chain(natural_gradient, rate), by a family's `natural_path`.
+
+    With the samples and, but for rounding, the result of gradient and update: S is neither inverted nor
+    divided by, as S' grad log q(z) = -eps. (Gradient: Roeder, Wu & Duvenaud 2017, eq. 8.)
+    """
+
+    def step(log_joint: LogJoint, phi_P: Array, state: State, key: Key) -> tuple[Array, State]:
+        eps_SxK = standard_draws(key, num_samples, family.latent_dim, antithetic=antithetic)
+        z_SxK = jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK)
+        grad_SxK = jax.vmap(jax.grad(log_joint))(z_SxK)
+        direction_P, square = family.gaussian.natural_path(phi_P, eps_SxK, grad_SxK)
+        first, kept = state
+        updates_P, kept = rate.update(-_shorten(direction_P, square, max_norm), kept, phi_P)
+        return optax.apply_updates(phi_P, updates_P), (first, kept)
+
+    return step
 
 
 REFRESH_EVERY = 4  # steps; two products of K x K matrices

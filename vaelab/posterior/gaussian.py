@@ -189,6 +189,15 @@ def full(latent_dim: int) -> PosteriorFamily:
         h_KxK = scale_KxK.T @ grad_scale_KxK
         return join(scale_KxK @ (scale_KxK.T @ grad_mu_K), 0.25 * scale_KxK @ (h_KxK + h_KxK.T))
 
+    def natural_path(phi_P: Array, eps_SxK: Array, grad_SxK: Array) -> tuple[Array, Array]:
+        # The score of q at mu + S eps is -S^-T eps, so that S' (grad - score) = S' grad + eps.
+        _, scale_KxK = location_scale(phi_P)
+        white_SxK = grad_SxK @ scale_KxK + eps_SxK
+        mean_K, h_KxK = jnp.mean(white_SxK, axis=0), white_SxK.T @ eps_SxK / eps_SxK.shape[0]
+        twice_KxK = h_KxK + h_KxK.T
+        square = mean_K @ mean_K + 0.25 * jnp.sum(h_KxK * twice_KxK)
+        return join(scale_KxK @ mean_K, 0.25 * scale_KxK @ twice_KxK), square
+
     def dual_gradient(phi_P: Array, grad_P: Array, concavity_KxK: Array) -> Array:
         # S = L Q and the triangular L are the same distribution, and dL/dL = (dL/dS) Q'.
         grad_mu_K, grad_scale_KxK = location_scale(grad_P)
@@ -200,7 +209,9 @@ def full(latent_dim: int) -> PosteriorFamily:
 
     # S (I + A), A symmetric, is a step of length sqrt(2) |A|; I + A is invertible where |A| < 1.
     longest = math.sqrt(2.0)
-    geometry = GaussianGeometry(location_scale, natural_gradient, True, dual_gradient, join, longest)
+    geometry = GaussianGeometry(
+        location_scale, natural_gradient, True, dual_gradient, join, longest, natural_path=natural_path
+    )
     return location_scale_family(
         "full", K, K + K * K, init, reparameterize, log_abs_det, dist, kl_to_prior, geometry
     )
