@@ -4,7 +4,7 @@ WORKDIR ?= runs/digits_gap
 BIN = .venv/bin
 READY = .venv/.ready
 
-.PHONY: demo test test-quick test-slow faults bench docs studies studies-smoke lint format requirements
+.PHONY: demo test test-quick test-slow test-pythons faults bench docs studies studies-smoke lint format requirements
 
 demo: $(READY)
 	$(BIN)/python launch.py --config=experiments/digits_gap.py --workdir=$(WORKDIR)
@@ -19,6 +19,11 @@ test-quick: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist=loadfile -m slow
+
+# `make demo`, `pip install .` and `make test` on Python 3.13 and 3.14, in trees of Debian that it makes in TREES: as root.
+TREES ?= /var/tmp/vaelab-trees
+test-pythons:
+	tests/pythons.sh $(TREES)
 
 # 30 kills, 10 runs stopped twice each.
 faults: $(READY)

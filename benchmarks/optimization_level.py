@@ -27,7 +27,8 @@ from experiments import digits_gap
 from vaelab.runtime import chunks, program
 
 LEVEL, EMITTERS = "xla_backend_optimization_level", "xla_cpu_use_fusion_emitters"
-XLA = {LEVEL: 3, EMITTERS: True}  # its own
+OURS = program.compiler_options() or {LEVEL: 3, EMITTERS: True}
+XLA = {name: value for name, value in {LEVEL: 3, EMITTERS: True}.items() if name in OURS}  # its own
 
 
 def seconds(call: Any) -> tuple[float, Any]:
@@ -69,15 +70,16 @@ class Compared:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    default = program.compiler_options() or XLA
-    parser.add_argument("--level", type=int, choices=range(4), default=default[LEVEL], help="LLVM's, of ours")
+    parser.add_argument("--level", type=int, choices=range(4), default=OURS[LEVEL], help="LLVM's, of ours")
     parser.add_argument(
-        "--emitters", action=argparse.BooleanOptionalAction, default=default[EMITTERS], help="XLA's, of ours"
+        "--emitters", action=argparse.BooleanOptionalAction, default=OURS.get(EMITTERS), help="XLA's, of ours"
     )
     parser.add_argument("--smoke", action="store_true", help="the smoke variant of the demo")
     arguments = parser.parse_args()
     seen: dict[str, dict[str, Any]] = defaultdict(lambda: defaultdict(float))
-    original, ours = chunks._compiled, {LEVEL: arguments.level, EMITTERS: arguments.emitters}
+    original = chunks._compiled
+    asked = {LEVEL: arguments.level, EMITTERS: arguments.emitters}
+    ours = {name: value for name, value in asked.items() if name in OURS}
 
     def compared(function: Any, static: Any, mesh: Any, several: bool) -> Compared:
         jitted = original(function, static, mesh, several).jitted

@@ -1,6 +1,7 @@
 """What a package printed, in nats per datapoint, beside the exact numbers and what was expected."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,20 +37,27 @@ def compared(package: Package, printed: dict[str, Any]) -> Entry:
 def _number(number: Number, every: dict[str, list[float]]) -> Entry:
     values = every[number.name]
     nats = number.times * np.asarray(values)
-    stderr = float(np.std(nats, ddof=1) / np.sqrt(len(nats))) if len(nats) > 1 else 0.0
+    mean, stderr = _mean(nats)
     by_name = isinstance(number.expected, str)
-    difference, error = (every[number.expected][0], 0.0) if by_name else number.expected(exact())
+    difference, error = _mean(every[number.expected]) if by_name else number.expected(exact())
     reference = exact().elbo if number.of == "L[q]" else exact().log_evidence
     return {
         "printed": values[0],
         "repeats": len(values),
-        "nats": float(nats.mean()),
+        "nats": mean,
         "stderr": stderr,
         "exact": reference,
-        "difference": float(nats.mean()) - reference,
+        "difference": mean - reference,
         "expected": float(difference),
         "expected_stderr": float(error),
     }
+
+
+def _mean(values: Sequence[float]) -> tuple[float, float]:
+    """(mean, its standard error), which is 0 of a single value."""
+    if len(values) == 1:
+        return float(values[0]), 0.0
+    return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
 def wrong(package: Package, entry: Entry) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from benchmarks.packages.model import log_mean_exp, log_weights, posterior_samples, shared
+from benchmarks.packages.model import Array, log_mean_exp, log_normal, log_weights, posterior_samples, shared
 from benchmarks.packages.record import Exact
 
 
@@ -27,6 +27,40 @@ def _bound(samples: int, repeats: int, *, joint: bool) -> tuple[float, float]:
     log_w = log_w.reshape(len(log_w), repeats, samples)
     value_R = log_mean_exp(log_w.sum(0), 1) / len(log_w) if joint else log_mean_exp(log_w, 2).mean(0)
     return float(value_R.mean()), float(value_R.std(ddof=1) / np.sqrt(repeats))
+
+
+def annealed_bound(
+    exact: Exact, steps: int, step_size: float, damping: float, repeats: int = 4000
+) -> tuple[float, float]:
+    """E[log w] - log p(x) of annealing from q(z given x) to p(x, z) without rejection, and its error.
+
+    A step is half a drift, a kick by the gradient of (1 - b) log q + b log p at b = k / steps, and half a
+    drift; the momentum v ~ N(0, I) is then mixed with fresh noise, and w has the ratio of its densities after
+    and before each kick (Geffner & Domke 2021; Zhang, Hsu, Li, Finn & Grosse 2021).
+    """
+    rng, model = np.random.default_rng(2), exact.model
+    mu, log_var = (part[:, None] for part in model.encode(model.x_NxD))
+    z = mu + np.exp(0.5 * log_var) * rng.standard_normal((len(model.x_NxD), repeats, mu.shape[-1]))
+    log_w = -log_normal(z, mu, log_var)
+    v = rng.standard_normal(z.shape)
+    for power in np.arange(1, steps + 1) / steps:
+        half = z + 0.5 * step_size * v
+        slope = power * _slope(model.x_NxD[:, None], half) - (1.0 - power) * (half - mu) / np.exp(log_var)
+        kicked = v + step_size * slope
+        z = half + 0.5 * step_size * kicked
+        log_w += log_normal(kicked) - log_normal(v)
+        v = damping * kicked + np.sqrt(1.0 - damping**2) * rng.standard_normal(z.shape)
+    log_w += model.log_likelihood(model.x_NxD[:, None], z) + log_normal(z)
+    value_R = log_w.mean(0)
+    return float(value_R.mean()) - exact.log_evidence, float(value_R.std(ddof=1) / np.sqrt(repeats))
+
+
+def _slope(x: Array, z: Array) -> Array:
+    """The gradient of log p(x, z) in z, [..., K]."""
+    model = shared()
+    hidden = np.tanh(z @ model.w1_HxK.T + model.b1_H)
+    residual = x - 1.0 / (1.0 + np.exp(-model.logits(z)))
+    return ((residual @ model.w2_DxH) * (1.0 - hidden**2)) @ model.w1_HxK - z
 
 
 def smoothed_harmonic_mean(exact: Exact, samples: int, repeats: int = 10) -> tuple[float, float]:

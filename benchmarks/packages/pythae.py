@@ -2,9 +2,11 @@
 
 from functools import partial
 
+import numpy as np
+
 from benchmarks.packages.expected import importance_bound
 from benchmarks.packages.functions import in_torch
-from benchmarks.packages.model import Model
+from benchmarks.packages.model import Model, grid, log_evidence, log_normal
 from benchmarks.packages.record import Number, Package, Trap, Values, tell
 
 PACKAGE = Package(
@@ -30,6 +32,16 @@ PACKAGE = Package(
             "bound from below in expectation",
             partial(importance_bound, samples=100),
             "importance sampling with 100 samples is low by about half the variance of its mean weight",
+        ),
+        Number(
+            "planar",
+            'VAE_LinNF(VAE_LinNF_Config(flows=["Planar", "Planar"]), ...).get_nll(x, n_samples=2_000)',
+            "not log p(x), where a flow is not invertible: a z counts as often as it is reached",
+            "log p(x)",
+            1.0,
+            "neither",
+            "planar_by_quadrature",
+            "quadrature of p(x, f(z)) abs det f'(z), less half the relative variance of the weights' mean",
         ),
     ),
     traps=(
@@ -61,6 +73,21 @@ PACKAGE = Package(
             100,
             100,
         ),
+        Trap(
+            "folded",
+            "`VAE_LinNF` puts no constraint on its planar flows, z + u tanh(w z + b), which are invertible "
+            "where w u is at least -1: of 200 untrained models with two of them, in two dimensions, "
+            "{value:.0%} have one that is not. The number above is that of the first.",
+            0.25,
+            0.45,
+        ),
+        Trap(
+            "folded_most",
+            "By quadrature the most that any of them is too high by, in the mean over the datapoints, is "
+            "{value:.2f} nats.",
+            0.5,
+            1.5,
+        ),
     ),
 )
 
@@ -68,7 +95,7 @@ PACKAGE = Package(
 def measured(model: Model) -> Values:
     import torch
     from pythae.data.datasets import DatasetOutput
-    from pythae.models import VAE, VAEConfig
+    from pythae.models import VAE, VAE_LinNF, VAE_LinNF_Config, VAEConfig
     from pythae.models.base.base_utils import ModelOutput
     from pythae.models.nn import BaseDecoder, BaseEncoder
 
@@ -103,7 +130,20 @@ def measured(model: Model) -> Values:
         given = other.loss_function(output.recon_x, f.x_NxD, *f.encode(f.x_NxD), output.z)[1]
         return (given / half).item()
 
+    def with_flows(seed: int) -> VAE_LinNF:
+        torch.manual_seed(seed)
+        config = VAE_LinNF_Config(input_dim=(size,), latent_dim=2, reconstruction_loss="bce")
+        return VAE_LinNF(config, encoder=Encoder(), decoder=Decoder()).eval()
+
+    def folded(vae: VAE_LinNF) -> bool:
+        return any((layer.w * layer.u).sum().item() < -1.0 for layer in vae.net)
+
+    def by_quadrature(vae: VAE_LinNF, samples: float, **how: int) -> float:
+        parts = [[part.double().numpy() for part in (layer.w[0], layer.u[0], layer.b)] for layer in vae.net]
+        return _by_quadrature(model, parts, samples, **how)
+
     with torch.no_grad():
+        flows = [vae for vae in map(with_flows, range(200)) if folded(vae)]
         log_evidence = [vae.get_nll(f.x_NxD, n_samples=100) for _ in range(50)]
         return {
             "loss": [vae(DatasetOutput(data=f.x_NxD)).loss.item() for _ in range(2000)],
@@ -112,7 +152,34 @@ def measured(model: Model) -> Values:
             "mse": squared(),
             "one": samples_of(1),
             "many": samples_of(199),
+            "planar": [flows[0].get_nll(f.x_NxD, n_samples=2_000) for _ in range(10)],
+            "planar_by_quadrature": by_quadrature(flows[0], 2_000),
+            "folded": len(flows) / 200,
+            "folded_most": max(by_quadrature(vae, np.inf, points=200) for vae in flows),
         }
+
+
+def _by_quadrature(model: Model, planar: list, samples: float, points: int = 800) -> float:
+    """What importance sampling of this many samples is to give, by the flows' formula, less log p(x).
+
+    The mean of a weight p(x, f(z)) abs det f'(z) / q(z), z ~ q, is the integral of p(x, f(z)) abs det f'(z),
+    in which a point that f reaches from three z is counted three times. Its variance is by quadrature too.
+    """
+    z, log_cell = grid(points, 12.0)
+    start, log_det = z, np.zeros(len(z))
+    for w, u, b in planar:
+        tanh = np.tanh(z @ w + b)
+        log_det += np.log(np.abs(1.0 + (1.0 - tanh**2) * (w @ u)) + 1e-4)  # the package's own guard
+        z = z + tanh[:, None] * u
+    differences = []
+    for x, mu, log_var in zip(model.x_NxD, *model.encode(model.x_NxD), strict=True):
+        log_joint = model.log_likelihood(x, z) + log_normal(z) + log_det
+        first, second = (
+            np.log(np.sum(np.exp(part - part.max()))) + part.max() + log_cell
+            for part in (log_joint, 2.0 * log_joint - log_normal(start, mu, log_var))
+        )
+        differences.append(first - 0.5 * np.expm1(second - 2.0 * first) / samples)
+    return float(np.mean(differences) - log_evidence(model, model.x_NxD).mean())
 
 
 if __name__ == "__main__":

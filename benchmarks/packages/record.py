@@ -35,7 +35,8 @@ class Number(NamedTuple):
     of: the exact one that it is set beside, "L[q]" or "log p(x)". times: what makes it nats per datapoint, a
     lower bound or estimate of that one. kind: bound or estimate, and in which direction.
     expected(exact) -> (its difference from the exact one, the standard error of that), or the name of a value
-    of `measured` that is the difference, by quadrature over the package's own density. because: why.
+    of `measured` that is the difference, by quadrature over the package's own density, or of several whose
+    mean it is. because: why.
     """
 
     name: str

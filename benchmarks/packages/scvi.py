@@ -27,7 +27,7 @@ def of_batches(exact: Exact) -> tuple[float, float]:
 PACKAGE = Package(
     name="scvi",
     title="scvi-tools",
-    pins=("scvi-tools==1.4.2", "torch==2.13.0"),
+    pins=("scvi-tools==1.5.1", "torch==2.14.1"),
     about="""`SCVI`, its module's encoder, decoder and likelihood replaced by those of the page: x is then
 six genes of 20 cells, and the likelihood Bernoulli. Signs are as vaelab's. With its own `zinb` and `nb`
 the numbers are log-probabilities of counts, comparable to those of
@@ -72,7 +72,7 @@ the numbers are log-probabilities of counts, comparable to those of
             "log(200 / 101) = 0.683, and importance sampling with 200 samples",
         ),
     ),
-    traps=(),
+    python=(3, 12),
 )
 
 

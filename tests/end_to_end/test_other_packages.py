@@ -11,10 +11,10 @@ import pytest
 from benchmarks.packages import PACKAGES
 from benchmarks.packages import compared as comparison
 from benchmarks.packages.compared import compared, wrong
-from benchmarks.packages.expected import importance_bound
-from benchmarks.packages.model import elbo, log_evidence, posterior_samples, shared
+from benchmarks.packages.expected import _slope, annealed_bound, importance_bound
+from benchmarks.packages.model import elbo, log_evidence, log_normal, posterior_samples, shared
 from benchmarks.packages.page import BEGIN, PAGE, line_of, render
-from benchmarks.packages.record import ERRORS, ROUNDING, Exact
+from benchmarks.packages.record import ERRORS, ROUNDING, Exact, Number
 
 RESULT = json.loads((Path(PAGE).parents[1] / "benchmarks" / "results" / "other_packages.json").read_text())
 
@@ -65,6 +65,30 @@ def test_importance_sampling_is_as_low_as_its_variance_says():
     few, more = (importance_bound(exact, samples, 200) for samples in (50, 200))
     assert few[0] < more[0] < 5 * more[1]
     assert few[0] == pytest.approx(4 * more[0], abs=5 * (few[1] + 4 * more[1]))
+
+
+def test_annealing_without_rejection_is_a_bound_of_the_gradient_that_the_model_has():
+    exact = Exact(shared(), math.nan, float(np.mean(log_evidence(shared(), shared().x_NxD, 160, 7.0))))
+    no_step, error = annealed_bound(exact, steps=2, step_size=0.0, damping=0.5, repeats=1000)
+    bound = float(np.mean(elbo(shared(), shared().x_NxD, 160, 7.0))) - exact.log_evidence
+    assert no_step == pytest.approx(bound, abs=5 * error)
+    more, more_error = annealed_bound(exact, steps=8, step_size=0.25, damping=0.7, repeats=1000)
+    assert no_step + 5 * math.hypot(error, more_error) < more < 0.0
+    x, z = shared().x_NxD[:5], np.random.default_rng(0).standard_normal((5, 2))
+    for k, direction in enumerate(1e-4 * np.eye(2)):
+        up, down = (
+            shared().log_likelihood(x, z + s * direction) + log_normal(z + s * direction) for s in (1, -1)
+        )
+        np.testing.assert_allclose(_slope(x, z)[:, k], (up - down) / 2e-4, atol=1e-6)
+
+
+def test_what_is_expected_may_be_the_mean_of_several(monkeypatch):
+    monkeypatch.setattr(comparison, "exact", lambda: Exact(shared(), -2.5, math.nan))
+    number = Number("a", "a()", "", "L[q]", -1.0, "", "b")
+    seen = comparison._number(number, {"a": [1.0, 2.0, 3.0], "b": [0.5, 0.7]})
+    assert seen["difference"] == pytest.approx(0.5)
+    assert (seen["nats"], seen["stderr"]) == pytest.approx((-2.0, 1.0 / math.sqrt(3.0)))
+    assert (seen["expected"], seen["expected_stderr"]) == pytest.approx((0.6, 0.1))
 
 
 @pytest.mark.parametrize("name", [name for name, package in PACKAGES.items() if package.numbers])

@@ -216,7 +216,7 @@ def test_the_schedule_of_quasi_newton_moves_with_its_steps():
 
 
 def test_a_step_in_one_is_the_gradient_and_its_update():
-    """Stick-the-landing of a full family by natural gradient, along the way of 20 steps and shortened ones."""
+    """Stick-the-landing of a full family by natural gradient, along 20 steps of which some are shortened."""
     K = 3
     family = posterior.full(K)
     rate = optax.scale_by_learning_rate(optax.cosine_decay_schedule(0.4, 20))

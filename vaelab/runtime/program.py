@@ -6,17 +6,31 @@ from typing import Any
 
 import jax
 
+OPTIONS = {"xla_backend_optimization_level": 2, "xla_cpu_use_fusion_emitters": False}
+
 
 def compiler_options() -> dict[str, Any] | None:
     """Those of every large program that measures: on a CPU what compiles in less time and runs in the same.
 
-    Level 2 of LLVM's 3, and fused operations without XLA's own emitters, whose code takes longer to make and
-    runs no faster. The loops of fits and of the sampler round otherwise. What is trained is compiled as ever,
-    see `train_chunk`.
+    Level 2 of LLVM's 3, and, up to jaxlib 0.11.0, fused operations without XLA's own emitters, whose code
+    takes longer to make and runs no faster. The loops of fits and of the sampler round otherwise. What is
+    trained is compiled as ever, see `train_chunk`.
     """
     if jax.default_backend() != "cpu":
         return None
-    return {"xla_backend_optimization_level": 2, "xla_cpu_use_fusion_emitters": False}
+    return {name: value for name, value in OPTIONS.items() if _known(name, value)}
+
+
+@functools.cache
+def _known(name: str, value: Any) -> bool:
+    """Whether this compiler has the option: XLA's come and go, and one it lacks is an error."""
+    try:
+        jax.jit(lambda: 0).lower().compile({name: value})
+    except jax.errors.JaxRuntimeError as error:
+        if "No such compile option" not in str(error):
+            raise
+        return False
+    return True
 
 
 class Program:
