@@ -17,7 +17,7 @@ from jax.flatten_util import ravel_pytree
 
 from vaelab.keys import named_key
 from vaelab.model.hierarchy import conditional, conditional_init, normal_log_prob, slices
-from vaelab.posterior.gaussian import mean_field_log_sd
+from vaelab.posterior.location_scale import mean_field_log_sd
 from vaelab.types import Array, Params, PosteriorFamily, SharedPhi
 
 if TYPE_CHECKING:

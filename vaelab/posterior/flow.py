@@ -18,7 +18,7 @@ from jax.flatten_util import ravel_pytree
 
 from vaelab.keys import named_key
 from vaelab.model.likelihood import LOG_2PI
-from vaelab.posterior.gaussian import mean_field_log_sd
+from vaelab.posterior.location_scale import mean_field_log_sd
 from vaelab.types import Array, PosteriorFamily, SharedPhi
 
 if TYPE_CHECKING:

@@ -19,59 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab.linalg import inverse_and_log_abs_det, inverse_lower, inverse_reverse_cholesky, qr
+from vaelab.posterior.location_scale import location_scale_family, mean_field_log_sd
 from vaelab.types import Array, GaussianGeometry, PosteriorFamily
 
 if TYPE_CHECKING:
     import distrax
-
-
-def sample_with_density(
-    reparameterize: Callable[[Array, Array], Array], log_abs_det: Callable[[Array], Array]
-) -> Callable[[Array, Array], tuple[Array, Array]]:
-    """(phi, eps) -> (z, log q(z)) of a location-scale family: S^-1 (z - mu) is eps itself.
-
-    log q(mu + S eps) = log N(eps; 0, I) - log|det S|, with no S inverted and no digits lost.
-    """
-
-    def sample_and_log_prob(phi_P: Array, eps_K: Array) -> tuple[Array, Array]:
-        log_density = -0.5 * (eps_K @ eps_K + eps_K.shape[0] * math.log(2.0 * math.pi))
-        return reparameterize(phi_P, eps_K), log_density - log_abs_det(phi_P)
-
-    return sample_and_log_prob
-
-
-def location_scale_family(
-    name: str,
-    latent_dim: int,
-    param_size: int,
-    init: Callable[[], Array],
-    reparameterize: Callable[[Array, Array], Array],
-    log_abs_det: Callable[[Array], Array],
-    dist: "Callable[[Array], distrax.Distribution]",
-    kl_to_prior: Callable[[Array], Array],
-    gaussian: GaussianGeometry,
-    near: Callable[[Array, Array], Array] | None = None,
-) -> PosteriorFamily:
-    """A Gaussian family from its parts; log_abs_det(phi_P) -> [] is log|det S|."""
-    return PosteriorFamily(
-        name=name,
-        latent_dim=latent_dim,
-        param_size=param_size,
-        init=init,
-        reparameterize=reparameterize,
-        sample_and_log_prob=sample_with_density(reparameterize, log_abs_det),
-        dist=dist,
-        kl_to_prior=kl_to_prior,
-        near=near,
-        gaussian=gaussian,
-    )
-
-
-def mean_field_log_sd(scale_KxK: Array, turn_KxK: Array | None = None) -> Array:
-    """log sigma_K, sigma_k^2 = 1 / (Q' (S S')^-1 Q)_kk, Q = turn or I: given the others, along Q's axes."""
-    inverse_KxK, _ = inverse_and_log_abs_det(scale_KxK)
-    root_KxK = inverse_KxK if turn_KxK is None else inverse_KxK @ turn_KxK
-    return -0.5 * jnp.log(jnp.sum(root_KxK**2, axis=0))
 
 
 def _triangular_dual(grad_mu_K: Array, grad_KxK: Array, concavity_KxK: Array) -> Array:
@@ -148,6 +100,18 @@ def diagonal(latent_dim: int) -> PosteriorFamily:
     )
 
 
+def _natural_path(scale_KxK: Array, eps_SxK: Array, grad_SxK: Array) -> tuple[Array, Array, Array]:
+    """(its mean's part, its scale's, d' F d) of the natural gradient d of stick-the-landing, S dense.
+
+    The score of q at mu + S eps is -S^-T eps, so that S' (grad - score) = S' grad + eps.
+    """
+    white_SxK = grad_SxK @ scale_KxK + eps_SxK
+    mean_K, h_KxK = jnp.mean(white_SxK, axis=0), white_SxK.T @ eps_SxK / eps_SxK.shape[0]
+    twice_KxK = h_KxK + h_KxK.T
+    square = mean_K @ mean_K + 0.25 * jnp.sum(h_KxK * twice_KxK)
+    return scale_KxK @ mean_K, 0.25 * scale_KxK @ twice_KxK, square
+
+
 def full(latent_dim: int) -> PosteriorFamily:
     """z = mu + S eps with phi = [mu_K, S reshaped to K^2], P = K + K^2, S dense and unconstrained.
 
@@ -190,13 +154,8 @@ def full(latent_dim: int) -> PosteriorFamily:
         return join(scale_KxK @ (scale_KxK.T @ grad_mu_K), 0.25 * scale_KxK @ (h_KxK + h_KxK.T))
 
     def natural_path(phi_P: Array, eps_SxK: Array, grad_SxK: Array) -> tuple[Array, Array]:
-        # The score of q at mu + S eps is -S^-T eps, so that S' (grad - score) = S' grad + eps.
-        _, scale_KxK = location_scale(phi_P)
-        white_SxK = grad_SxK @ scale_KxK + eps_SxK
-        mean_K, h_KxK = jnp.mean(white_SxK, axis=0), white_SxK.T @ eps_SxK / eps_SxK.shape[0]
-        twice_KxK = h_KxK + h_KxK.T
-        square = mean_K @ mean_K + 0.25 * jnp.sum(h_KxK * twice_KxK)
-        return join(scale_KxK @ mean_K, 0.25 * scale_KxK @ twice_KxK), square
+        mean_K, part_KxK, square = _natural_path(location_scale(phi_P)[1], eps_SxK, grad_SxK)
+        return join(mean_K, part_KxK), square
 
     def dual_gradient(phi_P: Array, grad_P: Array, concavity_KxK: Array) -> Array:
         # S = L Q and the triangular L are the same distribution, and dL/dL = (dL/dS) Q'.

@@ -15,7 +15,8 @@ import numpy as np
 
 from vaelab.linalg import inverse_and_log_abs_det, inverse_lower, inverse_reverse_cholesky, qr
 from vaelab.model.hierarchy import slices
-from vaelab.posterior.gaussian import cholesky, location_scale_family
+from vaelab.posterior.gaussian import cholesky
+from vaelab.posterior.location_scale import location_scale_family
 from vaelab.types import Array, GaussianGeometry, PosteriorFamily
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from vaelab.linalg import cholesky, eigh, inverse_lower
-from vaelab.posterior.gaussian import location_scale_family, mean_field_log_sd
+from vaelab.posterior.location_scale import location_scale_family, mean_field_log_sd
 from vaelab.types import Array, GaussianGeometry, PosteriorFamily
 
 if TYPE_CHECKING:
