@@ -3,13 +3,16 @@
     python benchmarks/inner_loop.py            # needs: pip install -r benchmarks/requirements.txt
 
 The same algorithm (`vaelab.inference.solver.quasi_newton`, 40 steps of 10 antithetic draws) on the same
-weights and 100 datapoints at once, started at the prior: vaelab's compiled loop, and one written in batched
-PyTorch, eager and by torch.compile. Each runs in a process of its own, in turn, several times, after a first
-run that compiles; a time ends when the last phi is there. Prints one JSON line: median milliseconds a
-datapoint, their range, the ratios round by round, the mean ELBO that each comes to (nats), and the part of
-the machine's own rate of large matrix products that the decoder's products alone make up; and what the
-parts of vaelab's loop take when each runs alone, 40 times: its random numbers, its gradients of log p(x, z),
-and the matrix products of these.
+weights and 100 datapoints at once, started at the prior: vaelab's compiled loop, in two chunks that run at
+once as those of a run do and in one, and a loop written in batched PyTorch, eager and by torch.compile, with
+the pairs of a step taken in one after the other and, as vaelab does, together. Each runs in a process of its
+own, in turn, several times, after a first run that compiles; a time ends when the last phi is there. Prints
+one JSON line: median milliseconds a datapoint, their range, the ratios round by round, the mean ELBO that
+each comes to (nats), and the part of the machine's own rate of large matrix products that the decoder's
+products alone make up; and what the parts of the loop take when each runs alone, 40 times: its random
+numbers, its gradients of log p(x, z), and the matrix products of these.
+
+    python benchmarks/inner_loop.py --full     # the full family's, and the same steps from a gradient in phi
 """
 
 import argparse
@@ -26,6 +29,7 @@ import numpy as np
 
 LATENT_DIM, DATA_DIM, HIDDEN, POINTS = 50, 784, 200, 100
 STEPS, DRAWS, RATE, MAX_NORM, MIN_RATIO, SCORE_DRAWS = 40, 10, 0.5, 5.0, 0.1, 1000
+FULL_STEPS, FULL_RATE = 100, 0.2
 REPEATS = 5
 WIDTHS = (LATENT_DIM, HIDDEN, HIDDEN, DATA_DIM)
 # Products of one gradient in z: each layer once forwards and once back.
@@ -58,16 +62,18 @@ def best_seconds(run) -> float:
     return min(seconds)
 
 
-def time_vaelab() -> dict[str, float]:
+def time_vaelab(chunks: int, *, full: bool = False, by_gradient: bool = False) -> dict[str, float]:
     import flax.linen as nn
     import jax
     import jax.numpy as jnp
     import optax
 
     from vaelab import model, posterior
-    from vaelab.inference.solver import quasi_newton
+    from vaelab.inference.optimizer import InnerLoop, LocalObjective, Optimizer
+    from vaelab.inference.solver import move, quasi_newton
     from vaelab.model import likelihood, networks
     from vaelab.objective.draws import estimate_elbo
+    from vaelab.runtime.chunks import map_datapoints
 
     layers, x_NxD = problem()
     decoder = networks.mlp_decoder(LATENT_DIM, (HIDDEN, HIDDEN), DATA_DIM, activation=nn.elu)
@@ -78,24 +84,44 @@ def time_vaelab() -> dict[str, float]:
         for name, (kernel, bias) in zip(names, layers, strict=True)
     } | {name: theta[name] for name in theta.keys() - set(names)}
     latent_model = model.decoder_model(LATENT_DIM, decoder, likelihood.bernoulli())
-    family = posterior.diagonal(LATENT_DIM)
+    family, steps = posterior.diagonal(LATENT_DIM), STEPS
     schedule = optax.cosine_decay_schedule(RATE, STEPS)
     solver = quasi_newton(family, schedule, num_samples=DRAWS, max_norm=MAX_NORM)
+    if full:
+        family, steps = posterior.full(LATENT_DIM), FULL_STEPS
+        natural = Optimizer(
+            name="natural_gradient",
+            schedule="cosine",
+            learning_rate=FULL_RATE,
+            final_scale=0.0,
+            warmup_steps=0,
+            b1=0.9,
+            b2=0.999,
+            eps=1e-8,
+            weight_decay=0.0,
+            clip_norm=None,
+            max_norm=MAX_NORM,
+        )
+        solver = InnerLoop(natural, LocalObjective("stick_the_landing", DRAWS, True), steps)(family)
+        solver = solver._replace(step=None) if by_gradient else solver
 
-    def one(theta, x_D, index):
+    def one(theta, row):
+        x_D, index = row
         log_joint = model.bind(latent_model, theta, x_D)
 
         def step(carry, t):
             key = jax.random.fold_in(jax.random.fold_in(jax.random.key(1), index), t)
-            grad_P, state = solver.gradient(log_joint, *carry, key)
-            return solver.update(carry[0], grad_P, state), None
+            return move(solver, log_joint, *carry, key), None
 
         start = family.init()
-        return jax.lax.scan(step, (start, solver.init(start)), jnp.arange(STEPS))[0][0]
+        return jax.lax.scan(step, (start, solver.init(start)), jnp.arange(steps))[0][0]
 
-    loop = jax.jit(jax.vmap(one, (None, 0, 0)))
-    index_N = jnp.arange(POINTS)
-    seconds = best_seconds(lambda: jax.block_until_ready(loop(theta, x_NxD, index_N)))
+    rows, size = (x_NxD, np.arange(POINTS)), POINTS // chunks
+
+    def loop():
+        return map_datapoints(one, theta, rows, chunk_size=size)
+
+    seconds = best_seconds(loop)
 
     def score(x_D, phi_P):
         log_joint = model.bind(latent_model, theta, x_D)
@@ -103,11 +129,11 @@ def time_vaelab() -> dict[str, float]:
             log_joint, family, phi_P, jax.random.key(2), num_samples=SCORE_DRAWS, chunk_size=100
         ).value
 
-    elbo = float(jnp.mean(jax.jit(jax.vmap(score))(x_NxD, loop(theta, x_NxD, index_N))))
+    elbo = float(jnp.mean(jax.jit(jax.vmap(score))(x_NxD, loop())))
     large = jax.random.normal(jax.random.key(0), (2000, 2000))
     product = jax.jit(lambda a: a @ a)
     rate = 2 * 2000**3 / best_seconds(lambda: product(large).block_until_ready())
-    share = FLOPS * POINTS * STEPS * DRAWS / seconds / rate
+    share = FLOPS * POINTS * steps * DRAWS / seconds / rate
     return {"seconds": seconds, "elbo": elbo, "share_of_products": share, "gflops": rate / 1e9}
 
 
@@ -270,11 +296,17 @@ def time_torch(compiled: bool, update_of=lambda torch: learn) -> dict[str, float
 
 
 TIMERS = {
-    "vaelab": time_vaelab,
+    "vaelab": lambda: time_vaelab(2),
+    "vaelab_one_chunk": lambda: time_vaelab(1),
     "torch_eager": lambda: time_torch(False),
     "torch_compiled": lambda: time_torch(True),
     "torch_eager_together": lambda: time_torch(False, together),
     "torch_compiled_together": lambda: time_torch(True, together),
+}
+FULL = {
+    "vaelab": lambda: time_vaelab(2, full=True),
+    "vaelab_one_chunk": lambda: time_vaelab(1, full=True),
+    "vaelab_by_gradient": lambda: time_vaelab(1, full=True, by_gradient=True),
 }
 PARTS = "parts"
 
@@ -282,21 +314,24 @@ PARTS = "parts"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=[*TIMERS, PARTS], help="time one of them, in this process")
+    parser.add_argument("--full", action="store_true", help="100 steps of the full family, vaelab's alone")
+    parser.add_argument("--only", choices=[*TIMERS, *FULL, PARTS], help="time one, in this process")
     arguments = parser.parse_args()
+    timers = FULL if arguments.full else TIMERS
     if arguments.only:
-        print(json.dumps((TIMERS | {PARTS: time_parts})[arguments.only]()))
+        print(json.dumps((timers | {PARTS: time_parts})[arguments.only]()))
         return
-    by_name: dict[str, list[dict[str, float]]] = {name: [] for name in TIMERS}
+    family = ["--full"] if arguments.full else []
+    by_name: dict[str, list[dict[str, float]]] = {name: [] for name in timers}
     for _ in range(arguments.rounds):
-        for name in TIMERS:
-            by_name[name].append(_alone(name))
+        for name in timers:
+            by_name[name].append(_alone(name, *family))
     result = {}
     for name, runs in by_name.items():
         ms = [1e3 * run["seconds"] / POINTS for run in runs]
         result[name] = {"median_ms": statistics.median(ms), "min_ms": min(ms), "max_ms": max(ms)}
         result[name]["elbo"] = runs[0]["elbo"]
-    for name in TIMERS.keys() - {"vaelab"}:
+    for name in list(timers)[1:]:
         ratios = [t["seconds"] / v["seconds"] for t, v in zip(by_name[name], by_name["vaelab"], strict=True)]
         result[f"{name}_over_vaelab"] = {
             "median": statistics.median(ratios),
@@ -305,13 +340,14 @@ def main() -> None:
         }
     for key in ("share_of_products", "gflops"):
         result[key] = statistics.median(run[key] for run in by_name["vaelab"])
-    result["parts_ms"] = {name: 1e3 * seconds / POINTS for name, seconds in _alone(PARTS).items()}
+    if not arguments.full:
+        result["parts_ms"] = {name: 1e3 * seconds / POINTS for name, seconds in _alone(PARTS).items()}
     about = {"benchmark": "inner_loop", "cores": os.cpu_count(), "rounds": arguments.rounds}
     print(json.dumps({**about, **result}))
 
 
-def _alone(name: str) -> dict[str, float]:
-    command = [sys.executable, __file__, "--only", name]
+def _alone(name: str, *family: str) -> dict[str, float]:
+    command = [sys.executable, __file__, "--only", name, *family]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return json.loads(output.splitlines()[-1])
 

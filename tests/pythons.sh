@@ -6,7 +6,7 @@
 # In DIR/SUITE, which debootstrap fills when it is not there yet, a copy of this checkout is made to run `make demo`,
 # `pip install .` with `vaelab run` from another folder, and `make test`; STEPS="demo wheel test" says which of them.
 # Each step has its log, DIR/SUITE.STEP.log, and the exit status is that of the worst.
-# Needs root, debootstrap, unshare, 4 GB of disk for each suite, a mirror of Debian (MIRROR) and an index of Python packages:
+# Needs root, debootstrap, unshare, 4 GB of disk for each suite, a mirror of Debian (MIRROR, else debootstrap's own) and an index of Python packages:
 # pip is set up in the tree by this machine's PIP_* variables, /etc/pip.conf and certificates.
 # The tree has namespaces of its own for mounts and processes: nothing stays mounted, or running, after it.
 set -euo pipefail
@@ -43,7 +43,7 @@ tree() { # SUITE
   if [ ! -e "$root/.whole" ]; then
     rm -rf "$root"
     debootstrap --variant=minbase --include=ca-certificates,git,make,python3,python3-venv "$1" "$root" \
-      "${MIRROR:-http://deb.debian.org/debian}" > "$trees/$1.debootstrap.log"
+      ${MIRROR:+"$MIRROR"} > "$trees/$1.debootstrap.log"
     touch "$root/.whole"
   fi
   local file
