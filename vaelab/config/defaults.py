@@ -155,8 +155,8 @@ def evaluate() -> ConfigDict:
     config.corruption = 0.1
     config.max_points = 1000  # the first of each split, this many; 0 is all
     config.elbo_samples = 200  # draws for each reported bound of a datapoint
-    # What the datapoints computed at once may take. On an accelerator take much more; on a CPU the caches set
-    # the pace.
+    # What a chunk of datapoints may take; on a CPU two run at once, and the caches set the pace. On an
+    # accelerator take much more.
     config.memory_bytes = 2**26
     # Numbers of steps: ELBO and time of the trained family after each, from the encoder and from the prior.
     config.inference_times = ()
