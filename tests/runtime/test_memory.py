@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
@@ -44,3 +45,17 @@ def test_what_devices_count_is_the_most_of_any(stats, most, monkeypatch):
     devices = [SimpleNamespace(memory_stats=lambda one=one: one) for one in stats]
     monkeypatch.setattr("jax.local_devices", lambda: devices)
     assert memory.most_on_a_device() == most
+
+
+def test_the_type_of_a_shape_is_the_one_that_jax_takes():
+    rows = (
+        np.zeros((3, 2)),
+        np.zeros(3, np.int64),
+        np.zeros(3, np.uint8),
+        jax.random.split(jax.random.key(0), 3),
+    )
+    shapes = [memory.shape_of(array, 5, *array.shape[1:]) for array in rows]
+    assert [str(shape.dtype) for shape in shapes] == ["float32", "int32", "uint8", "key<fry>"]
+    assert [shape.shape for shape in shapes] == [(5, 2), (5,), (5,), (5,)]
+    with jax.enable_x64(True):
+        assert memory.shape_of(rows[0], 5, 2).dtype == np.float64

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from vaelab.runtime.devices import device_mesh, num_devices, on_host, place, stack, take, unstack
-from vaelab.runtime.memory import Memory, bytes_per_row, peak_of
+from vaelab.runtime.memory import Memory, bytes_per_row, peak_of, shape_of
 from vaelab.runtime.program import Program
 from vaelab.types import ConfigError
 
@@ -190,7 +190,7 @@ def _chunk_bytes(
     """The most bytes that a chunk of `size` rows of every run has alive on one device."""
     runs = (len(rows),) if len(rows) > 1 else ()
     mesh = device_mesh(num_devices())
-    chunk = jax.tree.map(lambda a: jax.ShapeDtypeStruct((*runs, size, *a.shape[1:]), a.dtype), rows[0])
+    chunk = jax.tree.map(lambda a: shape_of(a, *runs, size, *a.shape[1:]), rows[0])
     every = jax.eval_shape(stack, list(shared)) if runs else shared[0]
     with jax.default_matmul_precision("highest"):
         traced = _compiled(function, static, mesh, bool(runs)).jitted.trace(every, chunk)

@@ -50,12 +50,23 @@ def most_on_a_device() -> int | None:
     return max((count for count in counts if count is not None), default=None)
 
 
+def shape_of(array: Any, *shape: int) -> jax.ShapeDtypeStruct:
+    """An array of this shape with the other's type, as JAX takes it: of 32 bits unless 64 are allowed.
+
+    That is said here because JAX, from 0.12 on, warns of it wherever it is left to it.
+    """
+    extended = jax.dtypes.issubdtype(array.dtype, jax.dtypes.extended)  # of keys
+    return jax.ShapeDtypeStruct(
+        shape, array.dtype if extended else jax.dtypes.canonicalize_dtype(array.dtype)
+    )
+
+
 def bytes_per_row(function: Callable[..., Any], shared: Any, rows: Any) -> int:
     """The bytes that a row of `map_datapoints` takes, about: the most of the arrays that live at once.
 
     The compiler keeps less alive where it fuses and more where it copies.
     """
-    rows = jax.tree.map(lambda a: jax.ShapeDtypeStruct((TRACED_ROWS, *a.shape[1:]), a.dtype), rows)
+    rows = jax.tree.map(lambda a: shape_of(a, TRACED_ROWS, *a.shape[1:]), rows)
     return -(-peak_bytes(jax.vmap(function, (None, 0)), shared, rows) // TRACED_ROWS)
 
 

@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec as P
 from vaelab.data.observe import batch_indices, observe
 from vaelab.data.rows import Examples, Rows
 from vaelab.runtime.devices import local, on_host, over_runs, place, take, training_mesh
-from vaelab.runtime.memory import peak_bytes
+from vaelab.runtime.memory import peak_bytes, shape_of
 from vaelab.runtime.processes import as_on_first
 from vaelab.training.batches import Batches, RowsOfBatches, joined
 from vaelab.training.regime import Batch
@@ -281,7 +281,7 @@ def bytes_per_run(
     rows_TxB = jax.ShapeDtypeStruct((1, batch_size), jnp.int32)
     chunk = partial(_chunk, system=system)
     if isinstance(pixels_NxD, Rows):
-        pixels_NxD = jax.ShapeDtypeStruct((batch_size, pixels_NxD.shape[1]), pixels_NxD.dtype)
+        pixels_NxD = shape_of(pixels_NxD, batch_size, pixels_NxD.shape[1])
     step_bytes = peak_bytes(chunk, state, rows_TxB, pixels_NxD, index_N, jax.random.key(0))
     return step_bytes + 2 * sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(state))
 
