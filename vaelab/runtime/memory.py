@@ -53,7 +53,7 @@ def most_on_a_device() -> int | None:
 def shape_of(array: Any, *shape: int) -> jax.ShapeDtypeStruct:
     """An array of this shape with the other's type, as JAX takes it: of 32 bits unless 64 are allowed.
 
-    That is said here because JAX, from 0.12 on, warns of it wherever it is left to it.
+    That is said here because JAX 0.12 warns of it wherever it is left to it.
     """
     extended = jax.dtypes.issubdtype(array.dtype, jax.dtypes.extended)  # of keys
     return jax.ShapeDtypeStruct(
