@@ -237,6 +237,27 @@ def test_out_of_memory_is_gone_on_from_with_half_of_the_datapoints(most, says, m
     assert (says in said[-1]) if says else not said
 
 
+def test_what_two_chunks_have_no_room_for_at_once_one_may_have(monkeypatch, caplog):
+    """Of single rows too, which cannot be halved."""
+    program, alone = chunks._compiled, []
+
+    def compiled(*arguments):
+        def call(shared, rows):
+            if threading.current_thread() is not threading.main_thread():
+                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes.")
+            alone.append(len(rows))
+            return program(*arguments)(shared, rows)
+
+        return call
+
+    monkeypatch.setattr(chunks, "_compiled", compiled)
+    np.testing.assert_array_equal(
+        map_datapoints(_half_of, 2.0, INDEX_N, chunk_size=1), INDEX_N / np.float32(2)
+    )
+    assert alone == [1] * 11
+    assert not caplog.records
+
+
 def test_another_error_of_a_device_is_not_taken_for_a_want_of_memory(monkeypatch):
     def compiled(*arguments):
         def call(shared, rows):

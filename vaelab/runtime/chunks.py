@@ -71,7 +71,8 @@ def map_runs(
     static: what is compiled into the program. The program is kept under (function, *static): give a function
     of a module, and equal records, to compile once. progress: called with the rows of all runs just done.
 
-    Where a device is out of memory all the same, chunks of half the size are tried, and a line says so.
+    Where a device is out of memory all the same, one chunk at a time is tried, then chunks of half the size,
+    and a line says so.
 
     Raises DoesNotFit where one row of all runs takes more than the Memory given.
     """
@@ -106,11 +107,15 @@ def map_runs(
                 result = running.popleft().result() if running else run(start, size)
             except jax.errors.JaxRuntimeError as error:
                 several = jax.process_count() > 1  # the others would wait for a chunk of the size before
-                if "RESOURCE_EXHAUSTED" not in str(error) or size == num_devices() or several:
+                smallest = size == num_devices() and at_once == 1
+                if "RESOURCE_EXHAUSTED" not in str(error) or smallest or several:
                     raise
                 wait(running)
                 running.clear()
-                size, at_once = num_devices() * (size // num_devices() // 2), 1
+                if at_once > 1:  # one of this size may fit by itself
+                    at_once = 1
+                    continue
+                size = num_devices() * (size // num_devices() // 2)
                 logger.warning(
                     "out of memory: going on with %d datapoints at a time; a smaller %s", size, LESS
                 )
