@@ -2,15 +2,15 @@
 
     python benchmarks/inner_loop.py            # needs: pip install -r benchmarks/requirements.txt
 
-The same algorithm (`vaelab.inference.solver.quasi_newton`, 40 steps of 10 antithetic draws) on the same
-weights and 100 datapoints at once, started at the prior: vaelab's compiled loop, in two chunks that run at
-once as those of a run do and in one, and a loop written in batched PyTorch, eager and by torch.compile, with
-the pairs of a step taken in one after the other and, as vaelab does, together. Each runs in a process of its
-own, in turn, several times, after a first run that compiles; a time ends when the last phi is there. Prints
-one JSON line: median milliseconds a datapoint, their range, the ratios round by round, the mean ELBO that
-each comes to (nats), and the part of the machine's own rate of large matrix products that the decoder's
-products alone make up; and what the parts of the loop take when each runs alone, 40 times: its random
-numbers, its gradients of log p(x, z), and the matrix products of these.
+The same algorithm (`vaelab.inference.solver.quasi_newton`, the default's 40 steps of 10 antithetic draws) on
+the same weights and 100 datapoints at once, started at the prior: vaelab's compiled loop, in two chunks that
+run at once as those of a run do and in one, and a loop written in batched PyTorch, eager and by
+torch.compile, with the pairs of a step taken in one after the other and, as vaelab does, together. Each runs
+in a process of its own, in turn, several times, after a first run that compiles; a time ends when the last
+phi is there. Prints one JSON line: median milliseconds a datapoint, their range, the ratios round by round,
+the mean ELBO that each comes to (nats), and the part of the machine's own rate of large matrix products that
+the decoder's products alone make up; and what the parts of the loop take when each runs alone, 40 times: its
+random numbers, its gradients of log p(x, z), and the matrix products of these.
 
     python benchmarks/inner_loop.py --full     # the full family's, and the same steps from a gradient in phi
 """
@@ -29,7 +29,6 @@ import numpy as np
 
 LATENT_DIM, DATA_DIM, HIDDEN, POINTS = 50, 784, 200, 100
 STEPS, DRAWS, RATE, MAX_NORM, MIN_RATIO, SCORE_DRAWS = 40, 10, 0.5, 5.0, 0.1, 1000
-FULL_STEPS, FULL_RATE = 100, 0.2
 REPEATS = 5
 WIDTHS = (LATENT_DIM, HIDDEN, HIDDEN, DATA_DIM)
 # Products of one gradient in z: each layer once forwards and once back.
@@ -62,48 +61,48 @@ def best_seconds(run) -> float:
     return min(seconds)
 
 
-def time_vaelab(chunks: int, *, full: bool = False, by_gradient: bool = False) -> dict[str, float]:
+def trained():
+    """(vaelab's model with the decoder of `problem`, its theta)."""
     import flax.linen as nn
     import jax
     import jax.numpy as jnp
-    import optax
+
+    from vaelab import model
+    from vaelab.model import likelihood, networks
+
+    decoder = networks.mlp_decoder(LATENT_DIM, (HIDDEN, HIDDEN), DATA_DIM, activation=nn.elu)
+    theta = decoder.init(jax.random.key(0))
+    layers = {
+        name: {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}
+        for name, (kernel, bias) in zip(("Dense_0", "Dense_1", "output"), problem()[0], strict=True)
+    }
+    latent_model = model.decoder_model(LATENT_DIM, decoder, likelihood.bernoulli())
+    return latent_model, layers | {name: theta[name] for name in theta.keys() - layers.keys()}
+
+
+def default_solver(section: str, family):
+    """(the solver that a run takes for the family by default, its steps), as the config's section has it."""
+    from vaelab.config import defaults
+    from vaelab.config.optimizer import gaussian_loop
+    from vaelab.config.section import Section
+
+    config = defaults.inference()[section]
+    return gaussian_loop(Section(config, f"inference.{section}"), config.num_steps)(family), config.num_steps
+
+
+def time_vaelab(chunks: int, *, full: bool = False, by_gradient: bool = False) -> dict[str, float]:
+    import jax
+    import jax.numpy as jnp
 
     from vaelab import model, posterior
-    from vaelab.inference.optimizer import InnerLoop, LocalObjective, Optimizer
-    from vaelab.inference.solver import move, quasi_newton
-    from vaelab.model import likelihood, networks
+    from vaelab.inference.solver import move
     from vaelab.objective.draws import estimate_elbo
     from vaelab.runtime.chunks import map_datapoints
 
-    layers, x_NxD = problem()
-    decoder = networks.mlp_decoder(LATENT_DIM, (HIDDEN, HIDDEN), DATA_DIM, activation=nn.elu)
-    theta = decoder.init(jax.random.key(0))
-    names = ("Dense_0", "Dense_1", "output")
-    theta = {
-        name: {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}
-        for name, (kernel, bias) in zip(names, layers, strict=True)
-    } | {name: theta[name] for name in theta.keys() - set(names)}
-    latent_model = model.decoder_model(LATENT_DIM, decoder, likelihood.bernoulli())
-    family, steps = posterior.diagonal(LATENT_DIM), STEPS
-    schedule = optax.cosine_decay_schedule(RATE, STEPS)
-    solver = quasi_newton(family, schedule, num_samples=DRAWS, max_norm=MAX_NORM)
-    if full:
-        family, steps = posterior.full(LATENT_DIM), FULL_STEPS
-        natural = Optimizer(
-            name="natural_gradient",
-            schedule="cosine",
-            learning_rate=FULL_RATE,
-            final_scale=0.0,
-            warmup_steps=0,
-            b1=0.9,
-            b2=0.999,
-            eps=1e-8,
-            weight_decay=0.0,
-            clip_norm=None,
-            max_norm=MAX_NORM,
-        )
-        solver = InnerLoop(natural, LocalObjective("stick_the_landing", DRAWS, True), steps)(family)
-        solver = solver._replace(step=None) if by_gradient else solver
+    (latent_model, theta), x_NxD = trained(), problem()[1]
+    family = (posterior.full if full else posterior.diagonal)(LATENT_DIM)
+    solver, steps = default_solver("gaussian" if full else "diagonal", family)
+    solver = solver._replace(step=None) if by_gradient else solver
 
     def one(theta, row):
         x_D, index = row
@@ -133,7 +132,7 @@ def time_vaelab(chunks: int, *, full: bool = False, by_gradient: bool = False) -
     large = jax.random.normal(jax.random.key(0), (2000, 2000))
     product = jax.jit(lambda a: a @ a)
     rate = 2 * 2000**3 / best_seconds(lambda: product(large).block_until_ready())
-    share = FLOPS * POINTS * steps * DRAWS / seconds / rate
+    share = FLOPS * POINTS * steps * solver.num_samples / seconds / rate
     return {"seconds": seconds, "elbo": elbo, "share_of_products": share, "gflops": rate / 1e9}
 
 

@@ -1,6 +1,8 @@
 """pythae: VAE with an encoder and a decoder of one's own, its loss and `get_nll`."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -135,15 +137,7 @@ def measured(model: Model) -> Values:
         config = VAE_LinNF_Config(input_dim=(size,), latent_dim=2, reconstruction_loss="bce")
         return VAE_LinNF(config, encoder=Encoder(), decoder=Decoder()).eval()
 
-    def folded(vae: VAE_LinNF) -> bool:
-        return any((layer.w * layer.u).sum().item() < -1.0 for layer in vae.net)
-
-    def by_quadrature(vae: VAE_LinNF, samples: float, **how: int) -> float:
-        parts = [[part.double().numpy() for part in (layer.w[0], layer.u[0], layer.b)] for layer in vae.net]
-        return _by_quadrature(model, parts, samples, **how)
-
     with torch.no_grad():
-        flows = [vae for vae in map(with_flows, range(200)) if folded(vae)]
         log_evidence = [vae.get_nll(f.x_NxD, n_samples=100) for _ in range(50)]
         return {
             "loss": [vae(DatasetOutput(data=f.x_NxD)).loss.item() for _ in range(2000)],
@@ -152,11 +146,27 @@ def measured(model: Model) -> Values:
             "mse": squared(),
             "one": samples_of(1),
             "many": samples_of(199),
-            "planar": [flows[0].get_nll(f.x_NxD, n_samples=2_000) for _ in range(10)],
-            "planar_by_quadrature": by_quadrature(flows[0], 2_000),
-            "folded": len(flows) / 200,
-            "folded_most": max(by_quadrature(vae, np.inf, points=200) for vae in flows),
+            **_planar(model, f.x_NxD, with_flows),
         }
+
+
+def _planar(model: Model, x_NxD: Any, with_flows: Callable[[int], Any]) -> Values:
+    """Of untrained models with two planar flows: those that a flow folds, as it is not invertible."""
+
+    def folded(vae: Any) -> bool:
+        return any((layer.w * layer.u).sum().item() < -1.0 for layer in vae.net)
+
+    def by_quadrature(vae: Any, samples: float, **how: int) -> float:
+        parts = [[part.double().numpy() for part in (layer.w[0], layer.u[0], layer.b)] for layer in vae.net]
+        return _by_quadrature(model, parts, samples, **how)
+
+    flows = [vae for vae in map(with_flows, range(200)) if folded(vae)]
+    return {
+        "planar": [flows[0].get_nll(x_NxD, n_samples=2_000) for _ in range(10)],
+        "planar_by_quadrature": by_quadrature(flows[0], 2_000),
+        "folded": len(flows) / 200,
+        "folded_most": max(by_quadrature(vae, np.inf, points=200) for vae in flows),
+    }
 
 
 def _by_quadrature(model: Model, planar: list, samples: float, points: int = 800) -> float:

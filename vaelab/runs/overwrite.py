@@ -2,8 +2,8 @@
 
 What is removed is a run of another config, or a sweep, that no launch is at work on, and only where its
 directory has no names but those that runs write; what is inside of stages, checkpoints and the folders of
-trackers is not looked at, and goes with them. A run of the same config goes on instead. What is wrong with the
-config that is to come is said before.
+trackers is not looked at, and goes with them. A run of the same config goes on instead. What is wrong with
+the config that is to come is said before.
 """
 
 import json
