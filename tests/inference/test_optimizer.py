@@ -19,6 +19,7 @@ from vaelab.inference.optimizer import (
     learning_rates,
     refuse_overflow,
 )
+from vaelab.inference.solver import move
 
 OPTIMIZER = Optimizer("adam", "constant", 0.1, 0.0, 0, 0.9, 0.999, 1e-8, 0.0, None, 5.0)
 
@@ -174,3 +175,23 @@ def test_a_record_is_a_solver_with_its_samples_and_equal_records_are_one(name):
         return solver.update(phi_P, grad_P, state)[0]
 
     assert np.all(np.asarray(one_step(phi_P))[:2] > 0.01)
+
+
+@pytest.mark.parametrize("antithetic", [True, False])
+def test_a_natural_gradient_steps_in_one_where_the_family_can_and_with_the_same_draws(antithetic):
+    """Of stick-the-landing in the full family; the gradient of another bound has the score of q in it."""
+    family, natural = posterior.full(2), OPTIMIZER._replace(name="natural_gradient", max_norm=0.5)
+    draws = LocalObjective("stick_the_landing", 4, antithetic)
+    whole = InnerLoop(natural, draws, 3)(family)
+    phi_P, key = family.init() + 0.1, jax.random.key(0)
+
+    def log_joint(z_K):
+        return -jnp.sum((z_K - 1.0) ** 4) - 0.5 * z_K @ z_K
+
+    one, other = (
+        move(each, log_joint, phi_P, each.init(phi_P), key)[0] for each in (whole, whole._replace(step=None))
+    )
+    np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+    assert whole.step is not None
+    assert InnerLoop(natural, draws._replace(name="elbo"), 3)(family).step is None
+    assert InnerLoop(natural, draws, 3)(posterior.diagonal(2)).step is None
