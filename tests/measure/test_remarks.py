@@ -11,6 +11,7 @@ from vaelab.evidence.weights import Evidence
 from vaelab.inference.modes import Modes
 from vaelab.inference.starts import KINDS
 from vaelab.measure import remarks
+from vaelab.measure.other_modes import MOST_SEARCHED, search
 from vaelab.measure.search import Searched
 from vaelab.objective.draws import Estimate
 
@@ -20,6 +21,21 @@ N, M = 4, 3
 def test_nothing_is_said_of_what_is_sound():
     assert remarks.suspects("diagonal", outcome(by_hand(), by_hand())) == []
     assert remarks.about_modes("diagonal", outcome(by_hand())) == []
+
+
+@pytest.mark.parametrize(("latent_dim", "num_starts"), [(512, 32), (513, 0), (513, 32), (4096, 32)])
+def test_dimensions_in_which_no_mode_is_looked_for_are_said(latent_dim, num_starts):
+    lines = remarks.about_no_search(latent_dim, num_starts)
+    assert len(lines) == (num_starts > 0 and latent_dim > MOST_SEARCHED)
+    assert all(f"{latent_dim:,} dimensions" in line for line in lines)
+
+
+def test_more_dimensions_than_can_be_searched_are_not():
+    subject = SimpleNamespace(
+        settings=SimpleNamespace(search=SimpleNamespace(num_starts=32)),
+        model=SimpleNamespace(latent_dim=MOST_SEARCHED + 1),
+    )
+    assert search([SimpleNamespace(subject=subject)] * 2, "test", [{}, {}], None) == [None, None]
 
 
 def test_each_number_that_is_not_to_be_trusted_has_a_line_with_its_first_datapoint():

@@ -30,8 +30,10 @@ SETTINGS = SimpleNamespace(solver=solver, num_steps=10, certificate_groups=4)
 SUBJECT = SimpleNamespace(
     families={"diagonal": FAMILY},
     amortized={"diagonal": "encoder"},
-    settings=SimpleNamespace(inference={"diagonal": SETTINGS}),
-    model=SimpleNamespace(concavity=None, exact=None, prior="standard_normal", levels=(), given=None),
+    settings=SimpleNamespace(inference={"diagonal": SETTINGS}, search=SimpleNamespace(num_starts=0)),
+    model=SimpleNamespace(
+        latent_dim=2, concavity=None, exact=None, prior="standard_normal", levels=(), given=None
+    ),
     quantized=None,
 )
 

@@ -22,7 +22,8 @@ progress  For every other family: what the second half of the round gained, on s
 import jax
 import jax.numpy as jnp
 
-from vaelab.inference.curvature import expected_curvature, standard_deviations, variances
+from vaelab.inference import low_rank
+from vaelab.inference.curvature import MOST_DENSE, expected_curvature, standard_deviations, variances
 from vaelab.linalg import eigh
 from vaelab.objective.draws import Estimate, log_weights, standard_draws
 from vaelab.types import Array, Key, LogJoint, PosteriorFamily
@@ -61,9 +62,32 @@ def estimate_excess(
     `curvature_KxK` is Lam; see `_inverse`. Unbiased given Lam, so that it may be negative.
     The error is that of the gradients; the noise of Lam is not in it.
     """
-    K = family.latent_dim
     sd_K = jnp.sqrt(variances(family, phi_P))
-    newton_GxK = grads_GxP[:, :K] @ _inverse(curvature_KxK, sd_K)
+    newton_GxK = grads_GxP[:, : family.latent_dim] @ _inverse(curvature_KxK, sd_K)
+    return _newton_gain(family, phi_P, grads_GxP, newton_GxK)
+
+
+def sketched_excess(
+    log_joint: LogJoint, family: PosteriorFamily, phi_P: Array, key: Key, grads_GxP: Array
+) -> Estimate:
+    """`estimate_excess` of many dimensions, with a Lam of `low_rank.sketch`, which is linear in K.
+
+    A direction in which Lam is less than 1 / sd^2 and that is not among the sketched ones counts as one with
+    1 / sd^2: where a fit is slow for want of such directions the estimate is too small by that ratio.
+    """
+    return _newton_gain(
+        family, phi_P, grads_GxP, _sketched(log_joint, family, phi_P, key, grads_GxP[:, : family.latent_dim])
+    )
+
+
+def _sketched(log_joint: LogJoint, family: PosteriorFamily, phi_P: Array, key: Key, grad_GxK: Array) -> Array:
+    """Lam^-1 of each gradient in the mean."""
+    curvature, sd_K = low_rank.sketch(log_joint, family, phi_P, key)
+    return jax.vmap(lambda grad_K: sd_K * low_rank.solve(curvature, sd_K * grad_K))(grad_GxK)
+
+
+def _newton_gain(family: PosteriorFamily, phi_P: Array, grads_GxP: Array, newton_GxK: Array) -> Estimate:
+    K = family.latent_dim
     natural_GxP = jax.vmap(family.gaussian.natural_gradient, (None, 0))(phi_P, grads_GxP)
     return _mean_over_pairs(0.5 * (grads_GxP[:, :K] @ newton_GxK.T + grads_GxP[:, K:] @ natural_GxP[:, K:].T))
 
@@ -118,9 +142,13 @@ def progress(
         return after - before, jnp.mean(jax.vmap(jax.grad(log_joint))(z_SxK), axis=0)
 
     gain_G, grad_GxK = jax.lax.map(group, jnp.arange(num_groups))
-    sd_K = standard_deviations(family, after_P, jax.random.fold_in(key_curvature, 1))
-    inverse_KxK = _inverse(expected_curvature(log_joint, family, after_P, key_curvature), sd_K)
-    shift = _mean_over_pairs(0.5 * grad_GxK @ inverse_KxK @ grad_GxK.T)
+    if family.latent_dim > MOST_DENSE:
+        newton_GxK = _sketched(log_joint, family, after_P, key_curvature, grad_GxK)
+        shift = _mean_over_pairs(0.5 * grad_GxK @ newton_GxK.T)
+    else:
+        sd_K = standard_deviations(family, after_P, jax.random.fold_in(key_curvature, 1))
+        inverse_KxK = _inverse(expected_curvature(log_joint, family, after_P, key_curvature), sd_K)
+        shift = _mean_over_pairs(0.5 * grad_GxK @ inverse_KxK @ grad_GxK.T)
     gain_stderr = jnp.std(gain_G, ddof=1) / jnp.sqrt(num_groups)
     return Estimate(jnp.abs(jnp.mean(gain_G)) + shift.value, gain_stderr + shift.stderr)
 

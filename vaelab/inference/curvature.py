@@ -6,6 +6,7 @@ Everything is made of gradients in z at pairs of points, so that it averages ove
 which a Hessian by autodiff does not see.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -23,6 +24,9 @@ STEP = 1.0  # of differences, in standard deviations of q
 DIFFERENCES = 150  # gradients to be spent on them: few dimensions are averaged over more draws
 BATCH = 10  # of them at a time
 MOMENT_DRAWS = 100
+MOST_DENSE = (
+    255  # dimensions, beyond which no K x K matrix is kept of a datapoint that its family does not have
+)
 
 
 class Curvature(NamedTuple):
@@ -159,6 +163,29 @@ def controlled_gradient(
     families.
     """
     eps_SxK = standard_draws(key, num_samples, family.latent_dim, antithetic=True)
+    grad_P, pairs = with_control(
+        log_joint,
+        family,
+        phi_P,
+        eps_SxK,
+        lambda offset_SxK: offset_SxK @ curvature.matrix_KxK,
+        lambda phi_P: spread(family, phi_P, curvature.matrix_KxK),
+    )
+    return grad_P, learn(curvature, *pairs)
+
+
+def with_control(
+    log_joint: LogJoint,
+    family: PosteriorFamily,
+    phi_P: Array,
+    eps_SxK: Array,
+    times: Callable[[Array], Array],
+    trace: Callable[[Array], Array],
+) -> tuple[Array, tuple[Array, Array]]:
+    """(the gradient of `controlled_gradient` at antithetic eps, its pairs as `learn` takes them).
+
+    times(offset_SxK) -> each offset times B, trace(phi_P) -> tr(S' B S), of a symmetric B.
+    """
 
     def draw(phi_P: Array) -> Array:
         return jax.vmap(family.reparameterize, (None, 0))(phi_P, eps_SxK)
@@ -166,18 +193,19 @@ def controlled_gradient(
     # S eps, and not z - mu, which loses digits and can be 0.
     z_SxK, offset_SxK = draw(phi_P), scaled(family, phi_P, eps_SxK)
     grad_SxK = jax.vmap(jax.grad(log_joint))(z_SxK)
-    path_SxK = grad_SxK + offset_SxK @ curvature.matrix_KxK
+    path_SxK = grad_SxK + times(offset_SxK)
+    num_samples = eps_SxK.shape[0]
 
     def surrogate(phi_P: Array) -> Array:
         bracket = jnp.sum(path_SxK * draw(phi_P)) / num_samples
         # -log q(mu) is the entropy but for a constant.
         _, log_q = family.sample_and_log_prob(phi_P, jnp.zeros(family.latent_dim))
-        return bracket - 0.5 * spread(family, phi_P, curvature.matrix_KxK) - log_q
+        return bracket - 0.5 * trace(phi_P) - log_q
 
     half = num_samples // 2
     # The second half of the draws is the first, mirrored.
-    learned = learn(curvature, offset_SxK[:half], 0.5 * (grad_SxK[half:] - grad_SxK[:half]))
-    return jax.grad(surrogate)(phi_P), learned
+    pairs = offset_SxK[:half], 0.5 * (grad_SxK[half:] - grad_SxK[:half])
+    return jax.grad(surrogate)(phi_P), pairs
 
 
 def scaled(family: PosteriorFamily, phi_P: Array, eps_SxK: Array) -> Array:

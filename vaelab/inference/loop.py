@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from vaelab.inference import certificate
-from vaelab.inference.curvature import difference_evaluations, expected_curvature
+from vaelab.inference.curvature import MOST_DENSE, difference_evaluations, expected_curvature
+from vaelab.inference.low_rank import SKETCH_PAIRS
 from vaelab.inference.solver import Solver, State, move
 from vaelab.objective.draws import Estimate
 from vaelab.types import Array, Key, LogJoint, PosteriorFamily
@@ -124,7 +125,10 @@ def _excess(
     )
     if kind == "bound":
         return certificate.bound_excess(family, phi_P, grads_GxP, concavity_KxK)
-    curvature_KxK = expected_curvature(log_joint, family, phi_P, jax.random.fold_in(key, num_groups))
+    key = jax.random.fold_in(key, num_groups)
+    if family.latent_dim > MOST_DENSE:
+        return certificate.sketched_excess(log_joint, family, phi_P, key, grads_GxP)
+    curvature_KxK = expected_curvature(log_joint, family, phi_P, key)
     return certificate.estimate_excess(family, phi_P, grads_GxP, curvature_KxK)
 
 
@@ -145,6 +149,8 @@ def evaluations(
     """
     kind = certificate.kind(family, log_concave=log_concave)
     steps, differences = num_steps * solver.num_samples, difference_evaluations(family.latent_dim)
+    if family.latent_dim > MOST_DENSE:
+        differences = 2 * SKETCH_PAIRS
     if kind == "progress":
         return steps + certificate_groups * (2 * PROGRESS_DRAWS + SHIFT_DRAWS) + differences
     return steps + certificate_groups * solver.num_samples + (differences if kind == "estimate" else 0)

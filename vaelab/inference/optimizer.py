@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from vaelab.inference.curvature import MOST_DENSE
+from vaelab.inference.limited_memory import limited_memory
 from vaelab.inference.solver import (
     Solver,
     natural_gradient,
@@ -177,7 +179,8 @@ def _natural(loop: InnerLoop, family: PosteriorFamily) -> Solver:
 
 
 def _quasi_newton(loop: InnerLoop, family: PosteriorFamily) -> Solver:
-    return quasi_newton(
+    sparse = family.gaussian.axes is not None and family.latent_dim > MOST_DENSE
+    return (limited_memory if sparse else quasi_newton)(
         family,
         learning_rates(loop.optimizer, loop.num_steps),
         num_samples=loop.objective.num_samples,

@@ -83,12 +83,13 @@ def natural_gradient(family: PosteriorFamily, *, max_norm: float) -> optax.Gradi
 
     def update(updates_P: Array, state: optax.EmptyState, phi_P: Array) -> tuple[Array, optax.EmptyState]:
         direction_P = family.gaussian.natural_gradient(phi_P, updates_P)
-        return _shorten(direction_P, jnp.vdot(updates_P, direction_P), max_norm), state
+        return shorten(direction_P, jnp.vdot(updates_P, direction_P), max_norm), state
 
     return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
 
 
-def _shorten(direction_P: Array, square: Array, max_norm: float) -> Array:
+def shorten(direction_P: Array, square: Array, max_norm: float) -> Array:
+    """The direction d, where d' F d = square is above max_norm^2 at the length sqrt(d' F d) of max_norm."""
     # 1 below max_norm, and there with the derivative 0, not that of a root at 0.
     return direction_P * (max_norm * jax.lax.rsqrt(jnp.maximum(square, max_norm**2)))
 
@@ -113,7 +114,7 @@ def natural_path_step(
         grad_SxK = jax.vmap(jax.grad(log_joint))(z_SxK)
         direction_P, square = family.gaussian.natural_path(phi_P, eps_SxK, grad_SxK)
         first, kept = state
-        updates_P, kept = rate.update(-_shorten(direction_P, square, max_norm), kept, phi_P)
+        updates_P, kept = rate.update(-shorten(direction_P, square, max_norm), kept, phi_P)
         return optax.apply_updates(phi_P, updates_P), (first, kept)
 
     return step
@@ -173,7 +174,7 @@ def quasi_newton(
         natural_S = family.gaussian.natural_gradient(phi_P, grad_P)[K:]
         square = jnp.sum(newton_K**2 / variance_K) + jnp.vdot(grad_P[K:], natural_S)
         direction_P = jnp.concatenate([newton_K, natural_S])
-        moved_P = phi_P + schedule(state.step) * _shorten(direction_P, square, max_norm)
+        moved_P = phi_P + schedule(state.step) * shorten(direction_P, square, max_norm)
         sound = jnp.all(jnp.isfinite(moved_P))
         # A matrix out of all proportion to q is begun anew, at q itself along each axis.
         part_K = jnp.diag(state.learned.matrix_KxK) * variance_K

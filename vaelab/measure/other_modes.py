@@ -46,11 +46,18 @@ class OtherModes(NamedTuple):
     narrowest: float | None = None
 
 
+MOST_SEARCHED = 512  # dimensions: each ascent keeps a K x K matrix, and each mode a factorisation of one
+
+
 def search(
     runs: Sequence[Measurement], split: str, fits: Sequence[dict[str, LocalFit]], console: Console
 ) -> list[OtherModes | None]:
-    """Searches each run's datapoints for modes, and fits each family at those that promise more."""
-    if not runs[0].subject.settings.search.num_starts:
+    """Searches each run's datapoints for modes, and fits each family at those that promise more.
+
+    None where no search is asked for, or z has more dimensions than can be searched.
+    """
+    subject = runs[0].subject
+    if not subject.settings.search.num_starts or subject.model.latent_dim > MOST_SEARCHED:
         return [None] * len(runs)
     return [_searched(run, split, own, console) for run, own in zip(runs, fits, strict=True)]
 

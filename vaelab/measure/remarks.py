@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from vaelab.inference.starts import KINDS
-from vaelab.measure.other_modes import OtherModes
+from vaelab.measure.other_modes import MOST_SEARCHED, OtherModes
 from vaelab.measure.subject import Outcome
 
 UNSURE = 0.1  # nats: of quadrature, whose error says of what it may have missed
@@ -38,6 +38,16 @@ def suspects(name: str, outcome: Outcome) -> list[str]:
     )
     index_N = outcome.points.inputs.index_N
     return [f"{what} {_where(bad_N, index_N)}{why}" for what, bad_N, why in kinds if bad_N.any()]
+
+
+def about_no_search(latent_dim: int, num_starts: int) -> list[str]:
+    """That a search for modes was asked for, and z has too many dimensions for it; else nothing."""
+    if not num_starts or latent_dim <= MOST_SEARCHED:
+        return []
+    return [
+        f"other modes are not looked for in {latent_dim:,} dimensions, more than {MOST_SEARCHED}: L[q*] and "
+        "log p(x) are those of the modes at which the fits ended"
+    ]
 
 
 def about_modes(name: str, outcome: Outcome) -> list[str]:

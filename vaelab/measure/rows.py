@@ -112,7 +112,9 @@ def _row(subject: Subject, split: str, name: str, outcome: Outcome) -> dict[str,
         "decoder_evaluations_per_point": round(evaluations_a_round * float(np.mean(fitted.rounds))),
         "seconds": outcome.seconds[name],
         **_orders(family, name, outcome, has_encoder=has_encoder),
-        "notes": remarks.suspects(name, outcome) + remarks.about_modes(name, outcome),
+        "notes": remarks.suspects(name, outcome)
+        + remarks.about_modes(name, outcome)
+        + remarks.about_no_search(subject.model.latent_dim, subject.settings.search.num_starts),
     }
     row["log_evidence"] |= _about_evidence(outcome)
     if outcome.others is not None:
