@@ -71,11 +71,12 @@ def _intervals(name: str, title: str, leads: Mapping[str, Mapping[str, Any]]) ->
         half = lead["half_width"] if math.isfinite(lead["half_width"]) else 0.0
         ends += [lead["mean"] - half, lead["mean"] + half]
     x, bottom = across(*span(ends, margin=0.04)), 2 * LINE * len(leads)
-    parts = [horizontal_axis(x, 0, bottom, "nats more")]
+    bands = [(2 * LINE * n + LINE, 2 * LINE * (n + 1)) for n in range(len(leads))]
+    parts = [horizontal_axis(x, 0, bottom, "nats more", bands=bands)]
     for number, (run, lead) in enumerate(leads.items()):
         middle = 2 * LINE * number + 1.5 * LINE
         short = run if len(run) <= 34 else f"…{run[-33:]}"
-        parts.append(tag("text", short, x="0", y=middle - LINE * 0.6))
+        parts.append(tag("text", short, x="0", y=middle - LINE * 0.75))
         if math.isfinite(lead["mean"]):
             parts.append(whisker(x, lead["mean"], lead["half_width"], middle, 5))
             kind = "approximation" if lead["paired"] else "second"

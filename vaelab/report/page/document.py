@@ -57,7 +57,7 @@ def write_page(
         "Learning curves": origin.learning_curves(metrics),
         "How it was made": origin.provenance(command, versions, config),
     }
-    lead = join(summary.lead(rows), advice(rows[0]) if rows else "")
+    lead = join(summary.lead(rows), advice(rows, per_datapoint))
     write_document(path, title, summary.notes(rows, notes), lead, sections)
 
 

@@ -20,6 +20,10 @@ PHI = Markup("L[q<sub>φ</sub>]")
 BOUNDS = ("log_evidence", "elbo_optimal", "elbo_amortized")  # from log p(x) down
 GAPS = ("approximation_gap", "amortization_gap", "inference_gap")
 TITLES = {name: Markup(HTML[name]) for name in (*BOUNDS, *GAPS)}
+NUMBERS = (
+    "The number of a datapoint is its position in the source of the data, from 0 and before any split is"
+    " made, so that it names the same one in every run of these data."
+)
 KINDS = {"approximation": "what the family loses", "amortization": "what the encoder loses"}
 
 
