@@ -56,5 +56,12 @@ def test_two_settings_are_a_map_and_three_are_named_points():
     assert not [box for box in tree.iter("rect") if "heat" in (box.get("class") or "")]
 
 
+def test_families_that_are_varied_are_along_one_axis_and_others_each_in_their_drawing():
+    varied = [row({"posterior.family": name}, 0.1, family=name) for name in ("diagonal", "full")]
+    assert len(elements(sweep._drawn(varied)).findall(".//h3")) == 1
+    both = [row({"model.latent_dim": dim}, 0.1, family=name) for dim in "23" for name in ("diagonal", "full")]
+    assert [head.text for head in elements(sweep._drawn(both)).iter("h3")] == ["test, diagonal", "test, full"]
+
+
 def test_one_point_is_no_curve():
     assert sweep._drawn(ALONG[:1]) == ""

@@ -3,6 +3,7 @@
 Its script does the filtering and sorting; without one all rows are there, in the order of their names.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from vaelab.report.page.plots import finite
 from vaelab.report.page.summary import shown_of
 from vaelab.report.quantities import HTML
 
-QUANTITIES = ("log_evidence", "elbo_amortized", "elbo_optimal", "amortization_gap", "approximation_gap")
+QUANTITIES = ("amortization_gap", "approximation_gap", "log_evidence", "elbo_amortized", "elbo_optimal")
 
 
 class Entry(NamedTuple):
@@ -68,7 +69,8 @@ show();
 
 def write_index(path: Path, entries: Sequence[Entry], *, title: str) -> None:
     """Writes the page, which links those of the entries beside it."""
-    kinds = [f"{sum(e.kind == kind for e in entries):,} {kind}s" for kind in ("run", "sweep", "audit")]
+    counts = Counter(entry.kind for entry in entries)
+    kinds = [f"{n:,} {kind}{'s' * (n > 1)}" for kind in ("run", "sweep", "audit") if (n := counts[kind])]
     lead = tag("p", f"{', '.join(kinds)}. Nats a datapoint: mean ± standard error.", class_="lead")
     find = tag(
         "p",

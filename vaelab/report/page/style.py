@@ -131,7 +131,9 @@ th:first-child, .words {{ text-align: left; }}
 tbody th {{ font-weight: 500; position: sticky; left: 0; background: var(--paper); }}
 td.words {{ white-space: normal; }}
 td.words:not(:has(img)) {{ min-width: 6rem; }}
-td.words.about {{ min-width: 13rem; }}
+td.words.about {{ min-width: 11rem; }}
+body:has(.sorts) {{ max-width: 84rem; }}
+.sorts td.words:not(.about), .sorts thead th {{ min-width: 0; }}
 .settings td {{ white-space: normal; overflow-wrap: anywhere; min-width: 8rem; }}
 img {{ display: block; image-rendering: pixelated; border: 1px solid var(--quiet); }}
 .strip {{
@@ -203,6 +205,7 @@ circle.validation {{ fill: var(--amortization); }}
   }}
   .cards td:empty {{ display: none; }}
   .cards td.words:not(:has(img)) {{ grid-column: 1 / -1; }}
+  .cards.sorts td.words:not(.about) {{ grid-column: auto; }}
   .cards th[data-of]::before {{
     content: attr(data-of); color: var(--quiet); font-size: .8rem; font-weight: 400; margin-right: .5em;
   }}
