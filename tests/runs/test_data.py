@@ -13,10 +13,10 @@ import vaelab
 from experiments import defaults, digits_gap, encoder_capacity
 from vaelab import data
 from vaelab.config.experiment import build
+from vaelab.errors import ConfigError
 from vaelab.runs import sweep as sweep_module
 from vaelab.runtime.later import LATER
 from vaelab.training import batches
-from vaelab.types import ConfigError
 
 RANDOM = np.random.RandomState(0)
 PIXELS = RANDOM.randint(0, 256, (150, 4, 5)).astype(np.uint8)

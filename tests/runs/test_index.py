@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tests.support.rows import run_row
+from vaelab.errors import ConfigError
 from vaelab.runs.index import index
-from vaelab.types import ConfigError
 
 
 def write(folder, name="gap.json", config=None, **content):

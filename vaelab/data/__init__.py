@@ -5,11 +5,11 @@ of a path, or of another library, need none: `load_own`, `from_arrays`.
 """
 
 import os
+from typing import Any
 
 from vaelab.data import celeba, cifar10, digits, made_cells, photo_patches, svhn, tfds
 from vaelab.data.arrays import from_arrays
 from vaelab.data.fingerprint import MOST_CLASSES, changes, described, fingerprint, label_counts
-from vaelab.data.observe import batch_indices, binarize, dequantize, identity, rescale
 from vaelab.data.own import OF_PYTHON, given, is_own, load_own, prepare_own
 from vaelab.data.rows import Examples
 from vaelab.data.settings import Settings
@@ -24,7 +24,7 @@ from vaelab.data.sources import (
     Source,
     Split,
 )
-from vaelab.types import did_you_mean
+from vaelab.errors import did_you_mean
 
 SOURCES: dict[str, Source] = {
     "digits": Source(digits.load, image_shape=(8, 8), max_value=16),
@@ -80,6 +80,18 @@ def describe(name: str) -> Description:
     """The image shape and the largest pixel of a data set, without reading it. Raises DataError."""
     source = source_of(name)
     return Description(source.image_shape, source.max_value)
+
+
+OBSERVATIONS = ("batch_indices", "binarize", "dequantize", "identity", "rescale")
+
+
+def __getattr__(name: str) -> Any:
+    """What is of `observe`, which imports JAX: reading what runs have measured waits for none of it."""
+    if name not in OBSERVATIONS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from vaelab.data import observe
+
+    return getattr(observe, name)
 
 
 __all__ = [

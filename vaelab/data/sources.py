@@ -10,6 +10,8 @@ import numpy as np
 from vaelab.data.rows import Examples
 
 SPLITS = ("train", "validation", "test")
+MADE_SPLITS = ("simulated", "corrupted")  # of datapoints that are made from a model, or from the test split
+FIRST_SIMULATED = 2**30  # indices of simulated datapoints stay apart from those of any data set
 DEFAULT_DATA_DIR = "~/tensorflow_datasets"
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.report.page.test_document import Page
 from tests.report.test_compare import ROWS, lead
-from tests.support.page import elements, of_class
-from vaelab.report.page import comparison, write_comparison
+from tests.support.page import Page, elements, of_class
+from vaelab.report.page import comparison
+from vaelab.report.page.comparison import write_comparison
 
 
 def test_differences_are_named_by_both_runs_and_have_their_intervals(tmp_path):

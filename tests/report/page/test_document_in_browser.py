@@ -15,8 +15,10 @@ from tests.report.page.test_sweep import ALONG, OVER_TWO
 from tests.report.test_compare import ROWS
 from tests.support.page import given
 from tests.support.rows import run_row
-from vaelab.report.page import write_comparison, write_page, write_sweep_page
+from vaelab.report.page.comparison import write_comparison
 from vaelab.report.page.index import Entry, write_index
+from vaelab.report.page.run import write_page
+from vaelab.report.page.sweep import write_sweep_page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HEADLESS = (

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 
-from tests.report.page.test_document import HOSTILE, Page
+from tests.support.page import HOSTILE, Page
 from tests.support.rows import run_row
 from vaelab.report.page.index import SCRIPT, Entry, write_index
 

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from tests.report.page.test_document import Page
-from tests.support.page import elements, of_class
+from tests.support.page import Page, elements, of_class
 from tests.support.rows import run_row
-from vaelab.report.page import sweep, write_sweep_page
+from vaelab.report.page import sweep
+from vaelab.report.page.sweep import write_sweep_page
 
 
 def row(settings, gap, *, family="diagonal", half=0.2, seeds=3):

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from tests.support.page import given
-from vaelab.report.page import worst
-from vaelab.report.page.worst import robust_z
+from vaelab.report.page.worst import robust_z, worst
 
 REASONS = {
     "pareto_k": (0.834, "heavy weights (k-hat 0.83)"),

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from vaelab.measure.datapoints import FIRST_SIMULATED
+from vaelab.data.sources import FIRST_SIMULATED
 from vaelab.report.page import latent, plots
 from vaelab.report.page.latent import Latents
 from vaelab.report.page.markup import Markup, join, picture, table, tag
