@@ -7,7 +7,7 @@ from typing import Any, Self
 VERSION = "0.1.0"
 
 
-class ConfigError(ValueError):
+class SettingError(ValueError):
     """Says in one line what cannot be done of what the user asked for, and the fix.
 
     Where the line is about one setting its parts are here too, for an edge to say it in words of its own:
@@ -36,7 +36,15 @@ class ConfigError(ValueError):
         if self.setting is None:
             return str(self)
         value = "" if self.value is ... else f"={self.value!r}"
-        return f"{prefix}{self.setting}{value}: {'; '.join(filter(None, (self.problem, self.fix)))}"
+        return f"{prefix}{self.setting}{value}: {self.fault()}"
+
+    def fault(self) -> str:
+        """What is wrong with the setting, and the fix."""
+        return "; ".join(filter(None, (self.problem, self.fix)))
+
+
+class ConfigError(SettingError):
+    """What a config, or what else a user asks for, cannot be."""
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:

@@ -250,7 +250,7 @@ def test_an_error_of_the_users_own_sequence_names_the_example(tmp_path):
     with pytest.raises(data.DataError, match=r"data: reading example 5 failed \(KeyError: 'no'\)"):
         vaelab.run(tiny(), tmp_path / "run", QUIET, data=Broken())
     with pytest.raises(
-        data.DataError, match=r"config.data.max_value=7 has no effect.*give it to vaelab.data"
+        data.DataError, match=r"config.data.max_value=7: has no effect.*give it to vaelab.data"
     ):
         vaelab.run(tiny(max_value=7), tmp_path / "run", QUIET, data=data.from_arrays(PIXELS))
 

@@ -23,6 +23,7 @@ from vaelab.data.sources import (
     Known,
     Source,
     Split,
+    of_arguments,
 )
 from vaelab.errors import did_you_mean
 
@@ -64,21 +65,23 @@ images of 32x32x3, and cifar10_3bit: each channel of them 0 or 1. svhn_cropped: 
 def source_of(name: str) -> Source:
     """The entry of SOURCES. Raises DataError for an unknown name, with one that is near."""
     if name not in SOURCES:
-        known = f"no data set {name!r} among {', '.join(SOURCES)}"
+        problem = f"there is no such data set among {', '.join(SOURCES)}"
         hint = did_you_mean(name.lower().replace("-", "_"), SOURCES)
         other = "take file and --config.data.path for your own, tfds:NAME for those of tensorflow-datasets"
-        raise DataError(f"{known}; {hint or other}")
+        raise DataError.of(setting="data.name", value=name, problem=problem, fix=hint or other)
     return SOURCES[name]
 
 
 def load(name: str, *, data_dir: str | os.PathLike[str]) -> DataSet:
     """Reads a data set of SOURCES. Raises DataError where its name is unknown, or it cannot be read."""
-    return source_of(name).load(data_dir)
+    with of_arguments():
+        return source_of(name).load(data_dir)
 
 
 def describe(name: str) -> Description:
     """The image shape and the largest pixel of a data set, without reading it. Raises DataError."""
-    source = source_of(name)
+    with of_arguments():
+        source = source_of(name)
     return Description(source.image_shape, source.max_value)
 
 
