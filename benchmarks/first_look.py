@@ -1,10 +1,11 @@
-"""How long a person waits: for the first line of a run and its progress, for a comparison, for the page over many runs.
+"""How long a person waits: for the first line of a run and its progress, for a comparison, for an index.
 
     python benchmarks/first_look.py [--run=DIR] [--rounds=5]
 
 --run is a finished run, of which copies with altered seeds and numbers are compared and listed; the smoke of
-the demo if not given. `make demo` is started on a terminal and ended as soon as it has said that it starts, or has counted a step.
-The page is opened and filtered in Chromium, where there is one. Prints one JSON line: seconds and bytes.
+the demo if not given. `make demo` is started on a terminal and ended as soon as it has said that it starts,
+and again until it has counted a step. The page is opened and filtered in Chromium, where there is one. Prints
+one JSON line: seconds and bytes.
 """
 
 import argparse
@@ -69,7 +70,10 @@ def seen(workdir: Path, *patterns: str, **env: str) -> list[float]:
     written, at, times = b"", 0, []
     try:
         while len(times) < len(patterns):
-            part = os.read(master, 65536)
+            try:
+                part = os.read(master, 65536)
+            except OSError:  # of a terminal that nobody writes to any more
+                part = b""
             now = time.perf_counter() - began
             written += part
             text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\s", "", written.decode(errors="replace"))
@@ -93,7 +97,7 @@ def first_line(workdir: Path) -> dict[str, float]:
 
 
 def first_progress(workdir: Path) -> float:
-    """Seconds from when JAX says that the training program is compiled to the first count of steps above 0."""
+    """Seconds from when JAX says that the training is compiled to the first count of steps above 0."""
     compiled, counted = seen(workdir, COMPILED, COUNTED, JAX_LOG_COMPILES="1")
     return counted - compiled
 

@@ -117,6 +117,9 @@ def of_the_encoder(rows: Sequence[Row]) -> Markup:
     return join(tag("p", text), others, numbers, both, *figures)
 
 
+_OF_MEAN = "what the mean costs", "the error of the integrals"
+
+
 def _by_dimension(number: int, name: str, entry: Mapping[str, Any]) -> list[Markup]:
     drawn = [
         plots.columns(
@@ -134,8 +137,8 @@ def _by_dimension(number: int, name: str, entry: Mapping[str, Any]) -> list[Mark
         for k, mean in enumerate(entry["mean"])
     ]
     numbers = table(f"By dimension, {name}, nats", ["dimension", "mean", "scale"], lines)
-    said = f"The columns add up to {'the gap' if entry['scale'] else 'what the mean costs'}, but for"
-    said += f" {shown(entry['remainder'])} nats: the noise of the draws."
+    whole, rest = ("the gap", "the noise of the draws") if entry["scale"] else _OF_MEAN
+    said = f"The columns add up to {whole}, but for {shown(entry['remainder'])} nats: {rest}."
     if not entry["scale"]:
         said += (
             " The scale has no columns: in this family it is one matrix of all dimensions together, which"
