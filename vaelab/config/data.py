@@ -50,7 +50,7 @@ def _loaded(name: str, settings: data.Settings, given: Any) -> data.DataSet:
         return data.given(given, settings)
     if data.is_own(name):
         return data.load_own(name, settings)
-    return data.source_of(name).load(settings.data_dir)
+    return data.load(name, data_dir=settings.data_dir)
 
 
 def observation(section: Section, dataset: data.DataSet) -> Observe:

@@ -21,15 +21,16 @@ class DataError(SettingError):
     """A data set that cannot be had as asked for: of a setting of config.data, or of the data themselves."""
 
     def about(self, name: str, value: Any) -> "DataError":
-        """The same as an error of this setting of config.data, where it is of none yet."""
-        if self.setting is not None:
-            return self
-        return type(self).of(setting=f"data.{name}", value=value, problem=str(self))
+        """The same in words of the config, of this setting of config.data where it is of none yet."""
+        if self.setting is None:
+            return type(self).of(setting=f"data.{name}", value=value, problem=str(self))
+        return type(self).of(setting=self.setting, value=self.value, problem=self.problem, fix=self.fix)
 
     def in_words_of(self, prefix: str) -> "DataError":
         """The same where a setting is called by its name alone, after `prefix`: as an argument, or a flag."""
         said = self.said(prefix)
-        return type(self)(said.replace(f"{prefix}data.", prefix, 1) if self.setting else said)
+        parts = {"setting": self.setting, "value": self.value, "problem": self.problem, "fix": self.fix}
+        return type(self)(said.replace(f"{prefix}data.", prefix, 1) if self.setting else said, **parts)
 
 
 @contextmanager
