@@ -30,7 +30,7 @@ def main() -> None:
         return
     flags["say_start"](sys.argv[1:])
     # Imported here, for it takes seconds.
-    from vaelab.command import launch
+    from vaelab.command.launching import launch
 
     launch(sys.argv, program="launch.py")
 

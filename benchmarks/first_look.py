@@ -1,10 +1,11 @@
-"""How long a person waits: for the first line of a run, for a comparison, for the page over many runs.
+"""How long a person waits: for the first line of a run and its progress, for a comparison, for an index.
 
     python benchmarks/first_look.py [--run=DIR] [--rounds=5]
 
 --run is a finished run, of which copies with altered seeds and numbers are compared and listed; the smoke of
-the demo if not given. `make demo` is started on a terminal and ended as soon as it has said that it starts.
-The page is opened and filtered in Chromium, where there is one. Prints one JSON line: seconds and bytes.
+the demo if not given. `make demo` is started on a terminal and ended as soon as it has said that it starts,
+and again until it has counted a step. The page is opened and filtered in Chromium, where there is one. Prints
+one JSON line: seconds and bytes.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import json
 import os
 import platform
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -26,7 +28,9 @@ from statistics import median
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-SAYS = b"starting JAX"
+SAYS = "startingJAX"  # without its spaces, as the two below
+COMPILED = r"FinishedXLAcompilationofjit\(train_chunk\)"
+COUNTED = r"━[1-9]\d*/3000"
 NUM_COMPARED, NUM_LISTED = 20, 500
 LATE = 60.0
 # In the page itself: words typed into its field, and a click on the head of a column of numbers.
@@ -46,8 +50,11 @@ onload = () => {
 };</script>"""
 
 
-def first_line(workdir: Path) -> dict[str, float]:
-    """Seconds from the start of `make demo` on a terminal to its first letter, and to the line of the run."""
+def seen(workdir: Path, *patterns: str, **env: str) -> list[float]:
+    """Seconds from the start of `make demo` on a terminal until each pattern is there, one after the other.
+
+    What is written is searched without what colours it, and without spaces, as lines are cut to a width.
+    """
     master, slave = pty.openpty()
     began = time.perf_counter()
     process = subprocess.Popen(
@@ -57,22 +64,42 @@ def first_line(workdir: Path) -> dict[str, float]:
         stdout=slave,
         stderr=slave,
         start_new_session=True,
+        env={**os.environ, **env},
     )
     os.close(slave)
-    seen, first = b"", None
+    written, at, times = b"", 0, []
     try:
-        while SAYS not in seen:
-            part = os.read(master, 4096)
-            first = time.perf_counter() - began if first is None else first
-            seen += part
-            if not part or time.perf_counter() - began > LATE:
-                raise SystemExit(f"make demo has not said {SAYS.decode()!r}: {seen.decode()}")
-        return {"letter": first, "line": time.perf_counter() - began}
+        while len(times) < len(patterns):
+            try:
+                part = os.read(master, 65536)
+            except OSError:  # of a terminal that nobody writes to any more
+                part = b""
+            now = time.perf_counter() - began
+            written += part
+            text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\s", "", written.decode(errors="replace"))
+            while len(times) < len(patterns) and (match := re.compile(patterns[len(times)]).search(text, at)):
+                at = match.end()
+                times.append(now)
+            if len(times) < len(patterns) and (not part or now > LATE):
+                raise SystemExit(f"make demo has not written {patterns[len(times)]!r}: {text[-300:]}")
+        return times
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         os.close(master)
+
+
+def first_line(workdir: Path) -> dict[str, float]:
+    """Seconds from the start of `make demo` on a terminal to its first letter, and to the line of the run."""
+    letter, line = seen(workdir, ".", SAYS)
+    return {"letter": letter, "line": line}
+
+
+def first_progress(workdir: Path) -> float:
+    """Seconds from when JAX says that the training is compiled to the first count of steps above 0."""
+    compiled, counted = seen(workdir, COMPILED, COUNTED, JAX_LOG_COMPILES="1")
+    return counted - compiled
 
 
 def copies(run: Path, folder: Path, count: int) -> list[Path]:
@@ -138,6 +165,7 @@ def main() -> None:
             seconds_of("launch.py", "--config=digits_gap:smoke", f"--workdir={run}", "--quiet")
         rounds = range(arguments.rounds)
         first = [first_line(folder / f"demo{number}") for number in rounds]
+        progress = [first_progress(folder / f"progress{number}") for number in rounds]
         compared = copies(run, folder / "compared", NUM_COMPARED)
         comparing = [seconds_of("-m", "vaelab.compare", *compared) for _ in rounds]
         copies(run, folder / "listed", NUM_LISTED)
@@ -151,6 +179,7 @@ def main() -> None:
             "load": os.getloadavg()[0],
             "seconds_to_first_letter": spread([each["letter"] for each in first]),
             "seconds_to_first_line": spread([each["line"] for each in first]),
+            "seconds_from_compiled_to_progress": spread(progress),
             f"seconds_to_compare_{NUM_COMPARED}": spread(comparing),
             f"seconds_to_index_{NUM_LISTED}": spread(indexing),
             "bytes_of_index": page.stat().st_size,

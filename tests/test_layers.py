@@ -11,7 +11,7 @@ import pytest
 import vaelab
 
 LAYERS = """
-types, linalg, keys
+errors, types, linalg, keys
 model | runtime | data
 posterior, objective
 inference | evidence
@@ -20,7 +20,7 @@ report
 study
 config
 runs | audit
-__init__, prepare, compare, command
+__init__, public, prepare, compare, command
 """
 # A row's groups, divided by |, do not import each other; inside a group anything goes without a circle.
 ROWS = [[group.strip().split(", ") for group in row.split("|")] for row in LAYERS.strip().splitlines()]
@@ -30,7 +30,17 @@ PLACE = {
     for part, group in enumerate(row)
     for name in group
 }
-MATHEMATICS = {"types", "linalg", "keys", "model", "posterior", "objective", "inference", "evidence"}
+MATHEMATICS = {
+    "errors",
+    "types",
+    "linalg",
+    "keys",
+    "model",
+    "posterior",
+    "objective",
+    "inference",
+    "evidence",
+}
 ROOT = Path(vaelab.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -69,6 +69,13 @@ def test_unknown_name_suggests_the_nearest(tmp_path):
     assert_refused(run("fashon_mnist", "--data_dir", tmp_path), "did you mean 'fashion_mnist'?")
 
 
+def test_what_is_wrong_with_a_flag_begins_with_it(tmp_path, capsys):
+    assert_refused(main(capsys, "file"), "--path: data.name=file needs it; give a file or a folder")
+    np.save(tmp_path / "a.npy", np.eye(20))
+    said = "--max_value=300: levels lie in 0..255"
+    assert_refused(main(capsys, "file", "--path", tmp_path / "a.npy", "--max_value", 300), said)
+
+
 def test_corrupt_archive_is_named_with_both_checksums(junk_archives, tmp_path):
     done = run("mnist", "--manual_dir", junk_archives, "--data_dir", tmp_path / "out")
     path = junk_archives / "t10k-images-idx3-ubyte.gz"

@@ -1,41 +1,34 @@
 """vaelab: train variational autoencoders and measure, with error bars, what their inference loses."""
 
-from vaelab.audit import AuditError, Checked, Report, audit, check, from_numpyro
-from vaelab.evidence import (
-    Evidence,
-    by_annealing,
-    by_importance,
-    by_quadrature,
-    by_smc,
-)
-from vaelab.inference.loop import Inference, infer
-from vaelab.inference.solver import natural_gradient, quasi_newton, stochastic_gradient
-from vaelab.measure.evidence import estimate_log_evidence
-from vaelab.measure.fit import InferenceSettings, LocalFit, fit_locally
-from vaelab.measure.gap import Gap
-from vaelab.model import decoder_model, linear_gaussian
-from vaelab.objective import (
-    Estimate,
-    beta_elbo,
-    dreg,
-    elbo,
-    elbo_from_draws,
-    estimate_elbo,
-    free_bits,
-    iwae,
-    renyi,
-    stick_the_landing,
-)
-from vaelab.posterior import cholesky, diagonal, full, householder, iaf, low_rank, real_nvp
-from vaelab.report.arviz import to_arviz
-from vaelab.report.export import to_dataframe, to_latex
-from vaelab.runs.load import FinishedRun, load
-from vaelab.runs.run import run
-from vaelab.runs.sweep import run_sweep as sweep
-from vaelab.runtime.devices import on_devices
-from vaelab.types import VERSION, ConfigError, LatentModel, PosteriorFamily
+# ruff: noqa: F403, F405
 
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+from vaelab import audit  # the package: imported later, it would take the place of the function
+from vaelab.errors import VERSION
+
+if TYPE_CHECKING:
+    from vaelab.public import *
+
+del audit
 __version__ = VERSION
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name, or a module, when it is asked for: JAX takes seconds, and not all need it."""
+    if name in __all__:
+        public = importlib.import_module("vaelab.public")
+        globals().update({each: vars(public)[each] for each in __all__})
+        return globals()[name]
+    if not name.startswith("_") and importlib.util.find_spec(f"vaelab.{name}"):
+        return importlib.import_module(f"vaelab.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "AuditError",

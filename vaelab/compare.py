@@ -24,7 +24,7 @@ from rich.console import Console
 
 from vaelab.data import OF_PYTHON, is_own
 from vaelab.report.compare import plot, table, to_csv
-from vaelab.report.page import write_comparison
+from vaelab.report.page.comparison import write_comparison
 from vaelab.report.paired import CompareError, Measured, compare
 from vaelab.runs.data import read as kept
 from vaelab.runtime.directory import DirectoryError, as_directory, differences, write_whole

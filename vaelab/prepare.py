@@ -32,7 +32,8 @@ def main(argv: list[str] | None = None, program: str = "python -m vaelab.prepare
         made = source.prepare(data_dir, manual_dir)
         dataset = source.load(data_dir)
     except data.DataError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        line = f"{args.name}: {error.fault()}" if error.setting == "data.name" else error.in_words_of("--")
+        print(f"{program}: {line}", file=sys.stderr)
         return 1
     print(f"{args.name} {'is' if made else 'was already'} prepared in {data_dir}: {_counts(dataset)}")
     return 0

@@ -11,17 +11,14 @@ Symbols: theta are the parameters of the model (decoder), psi those of the encod
 datapoint's q(z). Every log-density and bound is in nats and for one datapoint.
 """
 
-import difflib
 import math
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 
 if TYPE_CHECKING:
     import distrax
-
-VERSION = "0.1.0"
 
 Array = jax.Array
 Key = jax.Array  # a typed key, from jax.random.key
@@ -214,41 +211,3 @@ class PosteriorFamily(NamedTuple):
 
 Objective = Callable[[LogJoint, PosteriorFamily, Array, Key], Array]
 """(log_joint, family, phi_P, key) -> []: a lower bound in nats, or a surrogate with its gradient."""
-
-
-class ConfigError(ValueError):
-    """Says in one line what cannot be done of what the user asked for, and the fix.
-
-    Where the line is about one setting its parts are here too, for an edge to say it in words of its own:
-
-    setting    its dotted name, as train.num_steps; None where the line is about none
-    value      what it is; ... where it has none
-    problem    what is wrong with it
-    fix        what to do, where the problem does not say so itself
-    """
-
-    def __init__(
-        self, message: str, *, setting: str | None = None, value: Any = ..., problem: str = "", fix: str = ""
-    ):
-        super().__init__(message)  # alone in `args`: a pickle calls the class with these, and sets the rest
-        self.setting, self.value, self.problem, self.fix = setting, value, problem, fix
-
-    @classmethod
-    def of(cls, *, setting: str, value: Any = ..., problem: str, fix: str = "") -> Self:
-        """An error about a setting; its text is in the words of the command line."""
-        error = cls("", setting=setting, value=value, problem=problem, fix=fix)
-        error.args = (error.said("--config."),)
-        return error
-
-    def said(self, prefix: str) -> str:
-        """The line with `prefix` before the setting's name; the message where it is about no setting."""
-        if self.setting is None:
-            return str(self)
-        value = "" if self.value is ... else f"={self.value!r}"
-        return f"{prefix}{self.setting}{value}: {'; '.join(filter(None, (self.problem, self.fix)))}"
-
-
-def did_you_mean(name: str, options: Iterable[str]) -> str:
-    """Asks "did you mean 'NAME'?" of the nearest option; says nothing where none is near."""
-    near = difflib.get_close_matches(name, list(options), n=1)
-    return f"did you mean {near[0]!r}?" if near else ""

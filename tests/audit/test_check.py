@@ -7,7 +7,8 @@ import pytest
 
 import vaelab
 from tests.audit.test_auditing import BAD, MODEL, QUICK, THETA, D, K, encode, log_likelihood, points, run
-from vaelab.audit import auditing, check
+from vaelab.audit import auditing
+from vaelab.audit.auditing import check
 
 
 def looked(log_likelihood=log_likelihood, encode=encode, x=None, **changes):

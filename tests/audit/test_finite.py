@@ -8,7 +8,8 @@ import pytest
 import vaelab
 from tests.audit.test_auditing import D, K, log_likelihood, points
 from tests.audit.test_check import looked
-from vaelab.audit import auditing, check
+from vaelab.audit import auditing
+from vaelab.audit.auditing import check
 
 BINARY = np.float32(points() > 0.0)
 W_DxK = 10.0 * np.float32(np.random.default_rng(0).normal(size=(D, K)))

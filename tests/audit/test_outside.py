@@ -6,7 +6,8 @@ import pytest
 
 import vaelab
 from tests.audit.test_auditing import D, K
-from vaelab.audit import auditing, check
+from vaelab.audit import auditing
+from vaelab.audit.auditing import check
 from vaelab.audit.outside import DRAWS, _outside
 
 N = 300

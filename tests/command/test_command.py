@@ -7,7 +7,7 @@ import pytest
 from tests.runs.test_index import write
 from tests.support.lines import assert_one_line
 from vaelab import command
-from vaelab.types import VERSION
+from vaelab.errors import VERSION
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_an_index_is_written_and_named(tmp_path, capsys):
 
 
 def test_a_launch_says_at_once_that_it_starts(monkeypatch, capsys):
-    monkeypatch.setattr(command, "launch", lambda argv, **settings: None)
+    monkeypatch.setattr("vaelab.command.launching.launch", lambda argv, **settings: None)
     command.main(["run"])
     assert capsys.readouterr().out == ""
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.command.test_parsing import parsed, refusal
 from vaelab.command import experiments
-from vaelab.types import ConfigError
+from vaelab.errors import ConfigError
 
 
 def test_every_experiment_has_a_name_and_what_they_share_is_none():

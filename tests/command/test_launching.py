@@ -11,12 +11,12 @@ from tests.support.lines import assert_one_line
 from vaelab.command import launching
 from vaelab.command.parsing import parse
 from vaelab.data.sources import DataError
+from vaelab.errors import ConfigError
 from vaelab.runtime.directory import DirectoryError, open_directory
 from vaelab.runtime.packing import CheckpointError
 from vaelab.runtime.processes import ProcessLost
 from vaelab.runtime.signals import Stopped
 from vaelab.training.skipped import NonFiniteError
-from vaelab.types import ConfigError
 
 
 def values(*arguments):

@@ -5,7 +5,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from vaelab.command.parsing import parse
-from vaelab.types import ConfigError
+from vaelab.errors import ConfigError
 
 
 def parsed(*arguments):

@@ -8,7 +8,7 @@ from tests.support.lines import assert_one_line
 from tests.support.rows import ROW
 from vaelab import command
 from vaelab.command.report import audit_report
-from vaelab.types import ConfigError
+from vaelab.errors import ConfigError
 
 
 def test_the_table_of_a_saved_audit_with_its_notes_and_its_page(tmp_path, capsys):

@@ -4,7 +4,7 @@ import pytest
 
 from vaelab.config import defaults
 from vaelab.config.audit import ELSEWHERE, audit_config, audit_settings
-from vaelab.types import ConfigError
+from vaelab.errors import ConfigError
 
 
 def config_of(*names, encoded=None, evidence="importance", tolerance=0.02, **changes):

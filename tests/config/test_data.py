@@ -62,6 +62,32 @@ def test_a_setting_of_ones_own_data_has_no_effect_on_a_named_set(setting, value,
     refused(lambda: reading.dataset(section(**{setting: value})), line)
 
 
+def test_what_is_wrong_with_data_begins_with_the_setting_that_names_them(tmp_path):
+    def line(**changes):
+        with pytest.raises(data.DataError) as caught:
+            reading.dataset(section(**changes))
+        assert caught.value.setting in {f"data.{name}" for name in changes}
+        return str(caught.value)
+
+    path = tmp_path / "a.npz"
+    np.savez(path, train=np.eye(9), validation=np.eye(9))
+    begins = f"--config.data.path='{path}': {path} holds train and validation, and no test: add it"
+    assert line(name="file", path=str(path)) == begins
+    np.savez(path, train=np.eye(20))
+    assert line(name="file", path=str(path), image_shape=(3, 7)).startswith(
+        "--config.data.image_shape=(3, 7): does not hold an example of the shape (20,)"
+    )
+    assert line(name="file", path=str(path), label="kind", max_value=300).startswith(
+        "--config.data.max_value=300: "
+    )
+    prepared = line(name="mnist", data_dir=str(tmp_path))
+    assert prepared.startswith(f"--config.data.name='mnist': mnist is not prepared in {tmp_path}: run `")
+    assert line(name="mnits").endswith("; did you mean 'mnist'?")
+    assert line(name="mnist", data_dir="gs://a/b").startswith(
+        "--config.data.data_dir='gs://a/b': is an address"
+    )
+
+
 def test_a_path_is_a_text():
     config = defaults.data().to_dict() | {"name": "file", "path": 3}
     refused(lambda: reading.dataset(Section(config, "config.data")), "path=3: must be a text")

@@ -12,7 +12,7 @@ from vaelab import data
 from vaelab.config.experiment import build
 from vaelab.config.study import build_study
 from vaelab.config.sweep import read_sweep
-from vaelab.types import ConfigError
+from vaelab.errors import ConfigError
 
 EXPERIMENTS = sorted(
     path.stem

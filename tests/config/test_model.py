@@ -11,7 +11,7 @@ from vaelab.config import defaults
 from vaelab.config import model as reading
 from vaelab.config.experiment import build
 from vaelab.config.section import Section
-from vaelab.types import ConfigError
+from vaelab.errors import ConfigError
 
 
 def test_bad_values_of_the_linear_gaussian_model():

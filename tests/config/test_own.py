@@ -10,8 +10,8 @@ from vaelab import data
 from vaelab.config import defaults, own
 from vaelab.config import model as reading
 from vaelab.config.section import Section
+from vaelab.errors import ConfigError
 from vaelab.model import NETWORKS, NetworkEntry
-from vaelab.types import ConfigError
 
 MODULE = """
 from vaelab.model import LIKELIHOODS, NETWORKS, NetworkEntry

@@ -12,7 +12,7 @@ from vaelab.config import regime as build_regime
 from vaelab.config.experiment import build
 from vaelab.config.regime import check_learning
 from vaelab.config.section import Section
-from vaelab.types import ConfigError
+from vaelab.errors import ConfigError
 
 
 @pytest.mark.parametrize(

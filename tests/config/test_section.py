@@ -6,7 +6,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from vaelab.config.section import Section
-from vaelab.types import ConfigError
+from vaelab.errors import ConfigError
 
 
 def section(**values):

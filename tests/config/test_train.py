@@ -12,8 +12,8 @@ from tests.support.configs import changed, learned_in, refused
 from vaelab.config.experiment import build
 from vaelab.config.section import Section
 from vaelab.config.train import train_settings
+from vaelab.errors import ConfigError
 from vaelab.training.step import init_state
-from vaelab.types import ConfigError
 
 
 def test_a_family_without_an_encoder_asks_nothing_of_the_schedule():

@@ -7,7 +7,7 @@ import pytest
 from experiments import digits_gap, mean_field_vs_encoder
 from vaelab.config import defaults
 from vaelab.config.sweep import read_sweep
-from vaelab.types import ConfigError
+from vaelab.errors import ConfigError
 
 
 def test_a_variant_can_be_several():

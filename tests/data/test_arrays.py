@@ -39,7 +39,7 @@ def test_a_split_that_is_given_is_not_drawn_and_the_fractions_of_the_others_are_
     [
         ({"train": np.eye(9), "validation": np.eye(9)}, {}, "and none to test: give test too"),
         ({"train": np.eye(5)}, {}, "the validation split has 0 of 5 examples, and needs 2 or more"),
-        ({"train": np.eye(20)}, {"image_shape": (3, 7)}, "image_shape=(3, 7) does not hold"),
+        ({"train": np.eye(20)}, {"image_shape": (3, 7)}, "image_shape=(3, 7): does not hold"),
         ({"train": np.eye(20)}, {"fractions": (0.5, 0.4, 0.2)}, "three numbers above 0 with the sum 1"),
         ({"train": np.ones((20, 0))}, {}, "an example has the shape (0,)"),
     ],

@@ -53,13 +53,13 @@ def test_without_validation_a_part_of_train_is(tmp_path):
 
 
 def test_paths_that_are_nothing(tmp_path):
-    one_line("", "data.name=file needs --config.data.path")
+    one_line("", "--config.data.path: data.name=file needs it; give a file")
     one_line(
-        "gs://bucket/a.npy", "--config.data.path=gs://bucket/a.npy is an address, which is not supported"
+        "gs://bucket/a.npy", "--config.data.path='gs://bucket/a.npy': is an address, which is not supported"
     )
     one_line(tmp_path / "a.npy", f"there is no {tmp_path}/a.npy")
     (tmp_path / "a.mat").touch()
-    one_line(tmp_path / "a.mat", "is no file of a known kind: there are .npy, .npz")
+    one_line(tmp_path / "a.mat", "is no file of a known kind; there are .npy, .npz")
     (tmp_path / "empty").mkdir()
     one_line(tmp_path / "empty", "holds no image: give a folder")
     (tmp_path / "empty" / "a.txt").touch()
@@ -115,12 +115,15 @@ def test_arrays_that_cannot_be_data(arrays, says, tmp_path):
     [
         (
             {"fractions": (0.9, 0.1, 0.1)},
-            "fractions=(0.9, 0.1, 0.1) must be three numbers above 0 with the sum 1",
+            "--config.data.fractions=(0.9, 0.1, 0.1): must be three numbers above 0 with the sum 1",
         ),
         ({"fractions": (0.9, 0.1, 0.0)}, "three numbers above 0"),
         ({"fractions": (0.5, 0.5)}, "three numbers above 0"),
-        ({"image_shape": (6, 6)}, "image_shape=(6, 6) does not hold an example of the shape (6, 5)"),
-        ({"max_value": 100}, "are no levels in 0..100: give the largest level"),
+        (
+            {"image_shape": (6, 6)},
+            "--config.data.image_shape=(6, 6): does not hold an example of the shape (6, 5)",
+        ),
+        ({"max_value": 100}, "are no levels in 0..100; give the largest level"),
         ({"max_value": 256}, "levels lie in 0..255"),
     ],
 )

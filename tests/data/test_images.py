@@ -34,8 +34,12 @@ def test_folders_of_splits_are_splits(tmp_path):
 
 def test_folders_of_images_that_do_not_fit(tmp_path):
     folder = write_images(tmp_path / "photos", [*GREY[:10], *GREY[10:20, :5]])
-    one_line(folder, f"several sizes, as {folder}/000.png 6x5 and {folder}/010.png 5x5: give image_shape=")
-    one_line(folder, "image_shape=(6,) must be (height, width)", image_shape=(6,))
+    one_line(
+        folder,
+        f"--config.data.image_shape: {folder} holds images of several sizes, as {folder}/000.png 6x5 and"
+        f" {folder}/010.png 5x5; give (height, width, 3)",
+    )
+    one_line(folder, "image_shape=(6,): must be (height, width)", image_shape=(6,))
     from PIL import Image
 
     deep = tmp_path / "deep"

@@ -15,7 +15,7 @@ def test_which_names_are_ones_own():
 
 @pytest.mark.parametrize("name", ["hf:/some/where", "tfds:cifar10"])
 def test_a_path_beside_a_name_that_has_one_is_refused(name):
-    with pytest.raises(data.DataError, match=rf"data.path=a.npy has no effect on {name}: leave it out"):
+    with pytest.raises(data.DataError, match=rf"data.path='a.npy': has no effect on {name}; leave it out"):
         own.load_own(name, data.Settings(path="a.npy"))
 
 
@@ -37,7 +37,7 @@ def test_a_setting_that_a_data_set_does_not_take_is_named(setting):
     ((name, value),) = setting.items()
     with pytest.raises(data.DataError) as caught:
         own.given(made, data.Settings(**setting))
-    assert str(caught.value).startswith(f"config.data.{name}={value!r} has no effect on a data set")
+    assert str(caught.value).startswith(f"--config.data.{name}={value!r}: has no effect on a data set")
 
 
 def test_only_data_of_tensorflow_datasets_are_prepared(tmp_path):

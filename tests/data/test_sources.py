@@ -93,5 +93,7 @@ def test_a_name_that_is_near_none_is_told_which_there_are(read):
     with pytest.raises(data.DataError) as error:
         read("imagenet")
     line = str(error.value)
-    assert line.startswith(f"no data set 'imagenet' among {', '.join(data.SOURCES)}; take file and ")
+    assert line.startswith(
+        f"name='imagenet': there is no such data set among {', '.join(data.SOURCES)}; take file and "
+    )
     assert "did you mean" not in line

@@ -58,7 +58,7 @@ def test_tables_that_cannot_be_data(tmp_path):
     one_line(
         path, "the column 'city' holds no numbers ('b'): leave it out, or name it by --config.data.label=city"
     )
-    one_line(path, "has no column --config.data.label=town: there are x0, x1", label="town")
+    one_line(path, f"--config.data.label='town': {path} has no such column; there are x0, x1", label="town")
     path = csv(tmp_path / "hole.csv", columns(y=["" if i == 4 else i for i in range(60)]))
     one_line(path, "row 4 holds 1 numbers that are nan")
     one_line(csv(tmp_path / "none.csv", {"a": [], "b": []}), "holds no examples")
@@ -83,7 +83,12 @@ def test_counts_of_cells(tmp_path):
     x, label = whole(dataset)
     np.testing.assert_array_equal(x, counts)
     np.testing.assert_array_equal(np.array(["a", "b", "c"])[label], NAMES)
-    one_line(tmp_path / "a.h5ad", "has no column --config.data.label=town: there are kind", label="town")
+    one_line(
+        tmp_path / "a.h5ad",
+        "--config.data.label='town': ",
+        "has no such column; there are kind",
+        label="town",
+    )
     (tmp_path / "a.h5ad").write_bytes((tmp_path / "a.h5ad").read_bytes()[:500])
     one_line(tmp_path / "a.h5ad", "a.h5ad cannot be read (")
 

@@ -200,8 +200,8 @@ np.savez(sys.argv[2], **{f"{name}_{i}": field for name in splits for i, field in
 @pytest.mark.parametrize(
     ("data_dir", "line"),
     [
-        ("gs://bucket/data", "data_dir=gs://bucket/data is an address, which is not supported"),
-        ("~nobody-of-this-name/data", "needs a home directory, and there is none: give a full path"),
+        ("gs://bucket/data", "data_dir='gs://bucket/data': is an address, which is not supported"),
+        ("~nobody-of-this-name/data", "needs a home directory, and there is none; give a full path"),
     ],
 )
 def test_a_data_dir_that_is_no_folder_is_one_clear_line(data_dir, line, tmp_path, monkeypatch):

@@ -71,9 +71,12 @@ def test_what_cannot_be_read_is_one_line(tmp_path):
         write_records(tmp_path / "mine" / config / "1.0.0", {"train": ROWS[:20]})
     refused("tfds:mine", tmp_path, "has several configurations: take tfds:mine/a, tfds:mine/b")
     refused(
-        "tfds:mine/a", tmp_path, "no feature --config.data.label=kind: there are image, label", label="kind"
+        "tfds:mine/a",
+        tmp_path,
+        "--config.data.label='kind': tfds:mine/a has no such feature; there are image, label",
+        label="kind",
     )
-    refused("tfds:mine/a", tmp_path, "--config.data.path=x has no effect on tfds:mine/a", path="x")
+    refused("tfds:mine/a", tmp_path, "--config.data.path='x': has no effect on tfds:mine/a", path="x")
     write_records(tmp_path / "other" / "1.0.0", {"unsplit": ROWS[:20]})
     refused("tfds:other", tmp_path, "tfds:other has no split train: it has unsplit")
     write_records(tmp_path / "old" / "1.0.0", {"train": ROWS[:20]}, file_format="tfrecord")
@@ -85,7 +88,7 @@ def test_images_of_several_sizes_and_damaged_records_are_named(tmp_path):
     refused(
         "tfds:mixed",
         tmp_path,
-        f"as {place} train, row 0, 5x4 and {place} train, row 20, 4x4: give image_shape",
+        f"as {place} train, row 0, 5x4 and {place} train, row 20, 4x4; give (height, width, 3)",
     )
     place = write_records(tmp_path / "cut" / "1.0.0", {"train": ROWS[:20]})
     (place / "features.json").write_text("{")

@@ -58,10 +58,10 @@ def test_255ths_are_their_levels_and_what_is_off_by_more_than_rounding_is_not():
     ("array", "max_value", "says"),
     [
         (np.array([["a", "b"]]), 0, "x holds text, not numbers"),
-        (np.array([[0.5, 2.0]]), 3, "max_value=3 is for levels, and the numbers are not whole"),
+        (np.array([[0.5, 2.0]]), 3, "max_value=3: is for levels, and the numbers are not whole"),
         (np.array([[0.0, np.nan], [np.nan, np.nan]]), 0, "x: row 0 holds 1 numbers that are nan"),
         (np.array([[0, 300]]), 0, "integers from 0 to 300 are no levels in 0..255: give floats"),
-        (np.array([[0, 9]]), 8, "are no levels in 0..8: give the largest level"),
+        (np.array([[0, 9]]), 8, "are no levels in 0..8; give the largest level"),
         (np.array([[0, 9]]), -1, "max_value=-1: levels lie in 0..255"),
     ],
 )

@@ -108,6 +108,7 @@ def test_what_a_person_waits_for_is_timed(trained):
         pytest.skip("make demo would install packages first")
     printed = output("benchmarks/first_look.py", f"--run={trained}", "--rounds=1")
     assert printed["seconds_to_first_line"]["most"] < 3.0  # 0.04 on a quiet machine
+    assert 0 < printed["seconds_from_compiled_to_progress"]["most"] < 20.0
     assert printed["bytes_of_index"] < 2_000_000
     for name in ("seconds_to_compare_20", "seconds_to_index_500"):
         assert 0 < printed[name]["most"] < 60

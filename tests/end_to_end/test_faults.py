@@ -19,8 +19,8 @@ import pytest
 from rich.console import Console
 
 from tests.support.launches import LONG, begin, begin_together, finish, finish_together, outcome, wait_for
+from vaelab.errors import ConfigError
 from vaelab.runtime import directory as rundir
-from vaelab.types import ConfigError
 
 
 @pytest.fixture(scope="module")

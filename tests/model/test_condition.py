@@ -12,6 +12,7 @@ import pytest
 from tests.support import oracles
 from vaelab import model as models
 from vaelab import posterior
+from vaelab.errors import ConfigError
 from vaelab.inference.solver import natural_gradient, stochastic_gradient
 from vaelab.measure.fit import InferenceSettings, fit_locally
 from vaelab.model import Condition, conditioned, hierarchy, networks, with_library_size
@@ -19,7 +20,6 @@ from vaelab.model.counts import poisson
 from vaelab.model.latent import first_level, with_prior
 from vaelab.model.likelihood import gaussian_one_variance
 from vaelab.objective.elbo import stick_the_landing
-from vaelab.types import ConfigError
 
 K, D, FREQUENCY = 3, 4, (0.5, 0.2, 0.3)
 C = len(FREQUENCY)

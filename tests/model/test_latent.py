@@ -11,9 +11,10 @@ from tests.model.test_linear_gaussian import over
 from tests.support import oracles
 from tests.support.oracles import EPS
 from vaelab import model as models
+from vaelab.errors import ConfigError
 from vaelab.model import latent, likelihood, networks
 from vaelab.model.mixture import mixture
-from vaelab.types import ConfigError, LatentModel
+from vaelab.types import LatentModel
 
 
 def test_decoder_model_is_a_normalised_density_of_x():

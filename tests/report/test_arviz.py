@@ -7,8 +7,8 @@ import pytest
 
 from tests.support.oracles import LinearGaussian
 from vaelab import posterior
+from vaelab.errors import ConfigError
 from vaelab.report.arviz import groups, to_arviz
-from vaelab.types import ConfigError
 
 K, D, N, S = 2, 4, 3, 4000
 # 1 / p(x given z), the weights of ArviZ's loo, have a finite variance where W'W < 1, the noise.

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from tests.support.rows import ROW, run_row
+from vaelab.errors import ConfigError
 from vaelab.report import export
-from vaelab.types import ConfigError
 
 
 @pytest.mark.parametrize(

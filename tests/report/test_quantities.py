@@ -9,7 +9,7 @@ from rich.console import Console
 from vaelab import report
 from vaelab.measure.gap import Gap, summarize
 from vaelab.report import quantities, sweep
-from vaelab.report.page import write_page
+from vaelab.report.page.run import write_page
 
 STATISTIC = {"mean": -1.0, "stderr": 0.1}
 COUNTS = ("num_points", "certificate", "num_unconverged", "num_negative", "decoder_evaluations_per_point")

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vaelab.errors import VERSION
 from vaelab.report.weights import fill, named, read_weights, write_weights
-from vaelab.types import VERSION
 
 
 class Affine(NamedTuple):

@@ -10,7 +10,7 @@ from rich.console import Console
 
 import vaelab
 from tests.support.configs import smoke_with
-from vaelab.types import ConfigError
+from vaelab.errors import ConfigError
 
 pytestmark = pytest.mark.slow  # a training and a fit of every datapoint
 

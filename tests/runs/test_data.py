@@ -13,10 +13,10 @@ import vaelab
 from experiments import defaults, digits_gap, encoder_capacity
 from vaelab import data
 from vaelab.config.experiment import build
+from vaelab.errors import ConfigError
 from vaelab.runs import sweep as sweep_module
 from vaelab.runtime.later import LATER
 from vaelab.training import batches
-from vaelab.types import ConfigError
 
 RANDOM = np.random.RandomState(0)
 PIXELS = RANDOM.randint(0, 256, (150, 4, 5)).astype(np.uint8)
@@ -250,7 +250,7 @@ def test_an_error_of_the_users_own_sequence_names_the_example(tmp_path):
     with pytest.raises(data.DataError, match=r"data: reading example 5 failed \(KeyError: 'no'\)"):
         vaelab.run(tiny(), tmp_path / "run", QUIET, data=Broken())
     with pytest.raises(
-        data.DataError, match=r"config.data.max_value=7 has no effect.*give it to vaelab.data"
+        data.DataError, match=r"config.data.max_value=7: has no effect.*give it to vaelab.data"
     ):
         vaelab.run(tiny(max_value=7), tmp_path / "run", QUIET, data=data.from_arrays(PIXELS))
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tests.support.rows import run_row
+from vaelab.errors import ConfigError
 from vaelab.runs.index import index
-from vaelab.types import ConfigError
 
 
 def write(folder, name="gap.json", config=None, **content):
@@ -27,7 +27,7 @@ def test_runs_sweeps_and_audits_are_named_and_what_is_in_them_is_not_listed_agai
     path, count = index(tmp_path)
     text = path.read_text()
     assert (path.name, count) == ("index.html", 3)
-    assert "1 runs, 1 sweeps, 1 audits" in text
+    assert "1 run, 1 sweep, 1 audit." in text
     assert "deep/run" in text
     assert "seed=0" not in text
     assert "digits, seed 3; smoke" in text

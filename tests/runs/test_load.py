@@ -16,11 +16,11 @@ from rich.console import Console
 import vaelab
 from experiments import defaults, digits_gap, linear_gaussian
 from vaelab import model as models
+from vaelab.errors import ConfigError
 from vaelab.model import networks
 from vaelab.report.weights import FILE, read_weights
 from vaelab.runs import load as load_module
 from vaelab.runs.run import run
-from vaelab.types import ConfigError
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,10 +9,10 @@ from rich.console import Console
 
 from tests.runs.test_store import Killed, killed_after, lines, overfitting
 from vaelab import load
+from vaelab.errors import ConfigError
 from vaelab.report.weights import read_weights
 from vaelab.runs.run import run
 from vaelab.runtime.directory import DirectoryError
-from vaelab.types import ConfigError
 
 QUIET = Console(quiet=True)
 

@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 
 from tests.support.configs import smoke_with
+from vaelab.errors import ConfigError
 from vaelab.runs.overwrite import WRITTEN, make_room
 from vaelab.runtime.directory import in_use, open_directory
-from vaelab.types import ConfigError
 
 QUIET = Console(quiet=True)
 

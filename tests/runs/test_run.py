@@ -16,13 +16,13 @@ from experiments import digits_gap, linear_gaussian
 from tests.config.test_experiment import EXPERIMENTS, images_at_hand  # noqa: F401
 from tests.support.events import scalars, shown
 from vaelab import report
+from vaelab.errors import ConfigError
 from vaelab.measure import gap
 from vaelab.measure import stages as measure
 from vaelab.runs.overwrite import WRITTEN
 from vaelab.runs.run import run
 from vaelab.runtime.checkpoint import CheckpointError
 from vaelab.training import loop as train_loop
-from vaelab.types import ConfigError
 
 
 def quiet_run(config, workdir):

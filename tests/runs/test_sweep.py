@@ -18,6 +18,7 @@ from tests.training.test_loop import BATCH, INDEX, make_system
 from vaelab import report
 from vaelab.config.experiment import build
 from vaelab.config.sweep import Point, read_sweep
+from vaelab.errors import ConfigError
 from vaelab.measure import fit as local_fit
 from vaelab.measure import stages
 from vaelab.runs import run as run_module
@@ -27,7 +28,6 @@ from vaelab.runs.run import run
 from vaelab.runtime import devices as parallel
 from vaelab.training import loop as train_loop
 from vaelab.training import step as train
-from vaelab.types import ConfigError
 
 
 def swept(*axes, num_seeds=2, **changes):

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vaelab.errors import ConfigError
 from vaelab.runtime import chunks
 from vaelab.runtime.chunks import map_datapoints
 from vaelab.runtime.memory import Memory, bytes_per_row, release_programs
-from vaelab.types import ConfigError
 
 X_NxD = np.arange(22.0, dtype=np.float32).reshape(11, 2)
 INDEX_N = np.arange(11, dtype=np.int32)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from experiments import digits_gap
-from vaelab.types import ConfigError
+from vaelab.errors import ConfigError
 
 
 def changed(config, key, value):

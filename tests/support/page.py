@@ -1,13 +1,36 @@
 """What a page is made of, and the elements of a part of it."""
 
 import re
+from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import numpy as np
 
 from tests.support.diagnostics import entries, grouped
 from vaelab.measure import gap
-from vaelab.report.page import Latents, worst
+from vaelab.report.page.latent import Latents
+from vaelab.report.page.worst import worst
+
+HOSTILE = '" onfocus="f()\' </title><script>f()</script><img src=x onerror=f()>&'
+
+
+class Page(HTMLParser):
+    """All tags of a page in order, (name, attributes, text up to the next tag)."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.text, self.tags = path.read_text(), []
+        self.feed(self.text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append([tag, dict(attrs), ""])
+
+    def handle_data(self, data):
+        if self.tags:
+            self.tags[-1][2] += data
+
+    def all(self, *names):
+        return [entry for entry in self.tags if entry[0] in names]
 
 
 def elements(markup):

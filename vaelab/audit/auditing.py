@@ -18,11 +18,12 @@ from vaelab.audit.prepared import GIVEN, Prepared, looked_up, opened, prepare
 from vaelab.audit.results import Report
 from vaelab.audit.support import on_support
 from vaelab.audit.weighted import weighted
+from vaelab.errors import ConfigError
 from vaelab.measure.rows import arrays, rows
 from vaelab.measure.stages import Measurement, measure
-from vaelab.report import page
+from vaelab.report.page import measured
 from vaelab.runtime.directory import DirectoryError, as_directory, stored_json
-from vaelab.types import Array, ConfigError, Key, Params
+from vaelab.types import Array, Key, Params
 
 
 def audit(
@@ -172,9 +173,9 @@ def _measured(prepared: Prepared, place: Path, console: Console) -> Report:
         outcomes[split] = outcome
         table += rows(subject, split, outcome)
         per_datapoint |= arrays(subject, split, outcome)
-        latents |= page.latents(subject, split, outcome)
+        latents |= measured.latents(subject, split, outcome)
         if prepared.image_shape:
-            pictures |= page.pictures(subject, split, outcome, table, per_datapoint, prepared.image_shape)
+            pictures |= measured.pictures(subject, split, outcome, table, per_datapoint, prepared.image_shape)
     notes = [*prepared.notes, *report.remarks(table)]
     look = partial(hints, prepared.subjects[GIVEN], outcomes[GIVEN])
     notes += stored_json(place / "stages" / "hints.json", look, console)

@@ -13,9 +13,10 @@ from vaelab.audit.arrays import as_arrays
 from vaelab.audit.checked import Check, NotChecked
 from vaelab.audit.given import AuditError, Choices, Given, shapes, theirs
 from vaelab.audit.probes import FLOATS, Lines, check_not_single, datapoint, first_of, probed
+from vaelab.errors import did_you_mean
 from vaelab.runtime.chunks import map_datapoints
 from vaelab.runtime.devices import take
-from vaelab.types import Params, PosteriorFamily, did_you_mean
+from vaelab.types import Params, PosteriorFamily
 
 
 def check_encoder(given: Given, x: Any, count: int, choices: Choices, lines: Lines) -> str | None:

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vaelab.errors import ConfigError
 from vaelab.model.prior import standard_normal
-from vaelab.types import Array, ConfigError, Key, LatentModel, Params
+from vaelab.types import Array, Key, LatentModel, Params
 
 
 class AuditError(ConfigError):

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from vaelab import report
 from vaelab.audit.weighted import label_rows
-from vaelab.report import page
+from vaelab.report.page import measured
+from vaelab.report.page.run import write_page
 from vaelab.runtime.directory import as_directory, write_whole
 from vaelab.runtime.processes import is_first
 
@@ -61,13 +62,13 @@ class Report:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **self.per_datapoint)
         write_whole(directory / "per_datapoint.npz", buffer.getvalue())
-        page.write_page(
+        write_page(
             directory / "report.html",
             title=directory.resolve().name,
             rows=self.rows,
             per_datapoint=self.per_datapoint,
             notes=self.notes,
-            versions=page.versions(),
+            versions=measured.versions(),
             **self.shown,
         )
         write_whole(directory / "gap.json", report.to_json(self.rows, smoke=False))

@@ -13,7 +13,7 @@ from vaelab.audit.checked import Check, NotChecked
 from vaelab.audit.given import AuditError, Given, shapes, theirs
 from vaelab.audit.normalised import DRAWS, FITTED, LogConstant, log_constant
 from vaelab.audit.probes import Lines, datapoint
-from vaelab.measure.datapoints import FIRST_SIMULATED
+from vaelab.data.sources import FIRST_SIMULATED
 from vaelab.measure.subject import Inputs, Measured
 from vaelab.runtime.devices import take
 from vaelab.types import Array, Key

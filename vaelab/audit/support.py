@@ -20,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab.audit.given import AuditError, Given, theirs
-from vaelab.types import Array, did_you_mean
+from vaelab.errors import did_you_mean
+from vaelab.types import Array
 
 INTERVALS = {
     "real": (-math.inf, math.inf),

@@ -3,15 +3,9 @@
 import sys
 from collections.abc import Callable
 
-from vaelab import compare, prepare
-from vaelab.command.flags import asks_for_help, say_start
-from vaelab.command.launching import fail, launch
-from vaelab.command.report import audit_report
-from vaelab.runs.index import index
+from vaelab.command.flags import asks_for_help, fail, say_start
+from vaelab.errors import VERSION, ConfigError, did_you_mean
 from vaelab.runtime.directory import DirectoryError
-from vaelab.types import VERSION, ConfigError, did_you_mean
-
-__all__ = ["launch", "main"]
 
 COMMANDS = {
     "run": "launches an experiment, one run or a sweep, or goes on with it",
@@ -31,7 +25,10 @@ HELP = "\n".join(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command that the first argument names; returns the exit status."""
+    """Runs the command that the first argument names; returns the exit status.
+
+    Each imports what it needs when it is asked for: one that reads finished runs waits for no JAX.
+    """
     name, *arguments = (sys.argv[1:] if argv is None else argv) or [""]
     if name in ("--help", "-h", "help"):
         print(HELP)
@@ -41,14 +38,20 @@ def main(argv: list[str] | None = None) -> int:
         program = f"vaelab {name}"
         if not asks_for_help(arguments):
             say_start(arguments)
+        from vaelab.command.launching import launch
+
         launch([program, *arguments], program=program, only_sweeps=name == "sweep")
     elif name == "audit-report":
-        return _of_one_folder(name, arguments, "directory, of a saved audit or a run", audit_report)
+        return _of_one_folder(name, arguments, "directory, of a saved audit or a run", _report)
     elif name == "index":
         return _of_one_folder(name, arguments, "folder with runs in it", _index)
     elif name == "compare":
+        from vaelab import compare
+
         return compare.main(arguments, "vaelab compare")
     elif name == "prepare":
+        from vaelab import prepare
+
         return prepare.main(arguments, "vaelab prepare")
     else:
         hint = did_you_mean(name, COMMANDS) or f"there are {', '.join(COMMANDS)}"
@@ -56,7 +59,15 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def _report(directory: str) -> None:
+    from vaelab.command.report import audit_report
+
+    audit_report(directory)
+
+
 def _index(folder: str) -> None:
+    from vaelab.runs.index import index
+
     path, count = index(folder)
     print(f"{path}: {count:,} runs, sweeps and audits")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 import vaelab
-from vaelab.types import ConfigError
+from vaelab.errors import ConfigError
 
 _PACKAGE = Path(vaelab.__file__).parent
 # An installation has the folder in the package, a checkout beside it.

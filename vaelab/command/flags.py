@@ -83,3 +83,9 @@ def define(values: Any) -> None:
             flags.DEFINE_integer(flag.name, flag.default, flag.help, flag.least, flag_values=values)
         else:
             kinds[flag.kind](flag.name, flag.default, flag.help, flag_values=values)
+
+
+def fail(program: str, message: str, status: int) -> int:
+    """Says why in one line on standard error; the status."""
+    print(f"{program}: {' '.join(message.split())}", file=sys.stderr)
+    return status

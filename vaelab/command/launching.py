@@ -17,10 +17,11 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 from rich.console import Console
 
-from vaelab.command.flags import CONFIG, asks_for_help, print_help
+from vaelab.command.flags import CONFIG, asks_for_help, fail, print_help
 from vaelab.command.parsing import parse
 from vaelab.config.sweep import varied
 from vaelab.data.sources import DataError
+from vaelab.errors import ConfigError
 from vaelab.runs.run import run
 from vaelab.runs.sweep import run_sweep
 from vaelab.runtime.devices import on_devices
@@ -29,7 +30,6 @@ from vaelab.runtime.packing import CheckpointError
 from vaelab.runtime.processes import ProcessLost, are_several, is_first, join, leave, missed
 from vaelab.runtime.signals import Stopped, end_at_once, end_with_a_line, listen
 from vaelab.training.skipped import NonFiniteError
-from vaelab.types import ConfigError
 
 
 def launch(argv: list[str], *, program: str, only_sweeps: bool = False) -> None:
@@ -44,12 +44,6 @@ def launch(argv: list[str], *, program: str, only_sweeps: bool = False) -> None:
     end_with_a_line(program)
     main = partial(_main, program, only_sweeps)
     app.run(main, argv=argv, flags_parser=partial(_parse, program))
-
-
-def fail(program: str, message: str, status: int) -> int:
-    """Says why in one line on standard error; the status."""
-    print(f"{program}: {' '.join(message.split())}", file=sys.stderr)
-    return status
 
 
 def _parse(program: str, argv: list[str]) -> None:

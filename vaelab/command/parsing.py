@@ -9,7 +9,7 @@ from ml_collections import ConfigDict, config_flags
 
 from vaelab.command.experiments import load
 from vaelab.command.flags import CONFIG, FLAGS, define
-from vaelab.types import ConfigError, did_you_mean
+from vaelab.errors import ConfigError, did_you_mean
 
 DEFAULT = "digits_gap"
 KINDS = {

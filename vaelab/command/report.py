@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 
 from vaelab import report
+from vaelab.errors import ConfigError
 from vaelab.runtime.directory import as_directory
-from vaelab.types import ConfigError
 
 
 def audit_report(directory: str) -> None:

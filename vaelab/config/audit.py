@@ -9,9 +9,10 @@ from vaelab.config import defaults
 from vaelab.config.evaluate import evaluate_settings, inference_settings
 from vaelab.config.posterior import families
 from vaelab.config.section import Section
+from vaelab.errors import ConfigError, did_you_mean
 from vaelab.measure.subject import EvaluateSettings
 from vaelab.posterior import OF_ANY_MODEL
-from vaelab.types import ConfigError, PosteriorFamily, did_you_mean
+from vaelab.types import PosteriorFamily
 
 # Settings of an experiment, by what an audit has in their place.
 ELSEWHERE = {

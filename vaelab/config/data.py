@@ -25,13 +25,15 @@ def dataset(section: Section, given: Any = None) -> data.DataSet:
     name, settings = section.value("name"), _settings(section)
     if (name == data.OF_PYTHON) != (given is not None):
         raise section.error("name", "stands for data that were given to vaelab.run", fix="give data=")
-    if given is not None:
-        loaded = data.given(given, settings)
-    elif data.is_own(name):
-        loaded = data.load_own(name, settings)
-    else:
+    if given is None and not data.is_own(name):
         _check_unused(section, settings)
-        loaded = data.load(name, data_dir=settings.data_dir)
+    try:
+        loaded = _loaded(name, settings, given)
+    except data.DataError as error:
+        if given is not None:
+            raise
+        at = ("path", settings.path) if settings.path else ("name", name)
+        raise error.about(*at) from error
     count = section.integer("num_train", 0)
     train = loaded.splits["train"]
     if count > len(train.index_N):
@@ -41,6 +43,14 @@ def dataset(section: Section, given: Any = None) -> data.DataSet:
             first(train.pixels_NxD, count), train.label_N[:count], train.index_N[:count]
         )
     return loaded
+
+
+def _loaded(name: str, settings: data.Settings, given: Any) -> data.DataSet:
+    if given is not None:
+        return data.given(given, settings)
+    if data.is_own(name):
+        return data.load_own(name, settings)
+    return data.load(name, data_dir=settings.data_dir)
 
 
 def observation(section: Section, dataset: data.DataSet) -> Observe:

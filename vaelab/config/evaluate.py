@@ -9,10 +9,9 @@ from vaelab.config.evidence import evidence_settings, tempering_settings
 from vaelab.config.objective import check_pair
 from vaelab.config.optimizer import check_steps, flow_loop, gaussian_loop
 from vaelab.config.section import Section
-from vaelab.data.sources import SPLITS
+from vaelab.data.sources import MADE_SPLITS, SPLITS
 from vaelab.inference.loop import Loop
 from vaelab.inference.optimizer import InnerLoop
-from vaelab.measure.datapoints import MADE_SPLITS
 from vaelab.measure.fit import InferenceSettings
 from vaelab.measure.subject import DiagnosticsSettings, EvaluateSettings, SearchSettings
 from vaelab.posterior import FAMILIES

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 
 from vaelab.config.section import Section
 from vaelab.data.sources import first_line
-from vaelab.types import ConfigError, Network
+from vaelab.errors import ConfigError
+from vaelab.types import Network
 
 T = TypeVar("T")
 

@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from vaelab.errors import ConfigError, did_you_mean
 from vaelab.runtime.later import LATER
-from vaelab.types import ConfigError, did_you_mean
 
 
 class Section:

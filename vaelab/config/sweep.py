@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from vaelab.config.section import Section
+from vaelab.errors import ConfigError, did_you_mean
 from vaelab.training.recipe import NUMBERS, TOLERANCE
-from vaelab.types import ConfigError, did_you_mean
 
 # The settings whose values are arguments of the compiled program: all else is a program of its own.
 VARYING = (*NUMBERS, TOLERANCE)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
-from vaelab.types import ConfigError, did_you_mean
+from vaelab.errors import ConfigError, did_you_mean
 
 
 def study_gaps(config: ConfigDict) -> None:

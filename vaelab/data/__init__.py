@@ -5,11 +5,11 @@ of a path, or of another library, need none: `load_own`, `from_arrays`.
 """
 
 import os
+from typing import Any
 
 from vaelab.data import celeba, cifar10, digits, made_cells, photo_patches, svhn, tfds
 from vaelab.data.arrays import from_arrays
 from vaelab.data.fingerprint import MOST_CLASSES, changes, described, fingerprint, label_counts
-from vaelab.data.observe import batch_indices, binarize, dequantize, identity, rescale
 from vaelab.data.own import OF_PYTHON, given, is_own, load_own, prepare_own
 from vaelab.data.rows import Examples
 from vaelab.data.settings import Settings
@@ -23,8 +23,9 @@ from vaelab.data.sources import (
     Known,
     Source,
     Split,
+    of_arguments,
 )
-from vaelab.types import did_you_mean
+from vaelab.errors import did_you_mean
 
 SOURCES: dict[str, Source] = {
     "digits": Source(digits.load, image_shape=(8, 8), max_value=16),
@@ -64,22 +65,36 @@ images of 32x32x3, and cifar10_3bit: each channel of them 0 or 1. svhn_cropped: 
 def source_of(name: str) -> Source:
     """The entry of SOURCES. Raises DataError for an unknown name, with one that is near."""
     if name not in SOURCES:
-        known = f"no data set {name!r} among {', '.join(SOURCES)}"
+        problem = f"there is no such data set among {', '.join(SOURCES)}"
         hint = did_you_mean(name.lower().replace("-", "_"), SOURCES)
         other = "take file and --config.data.path for your own, tfds:NAME for those of tensorflow-datasets"
-        raise DataError(f"{known}; {hint or other}")
+        raise DataError.of(setting="data.name", value=name, problem=problem, fix=hint or other)
     return SOURCES[name]
 
 
 def load(name: str, *, data_dir: str | os.PathLike[str]) -> DataSet:
     """Reads a data set of SOURCES. Raises DataError where its name is unknown, or it cannot be read."""
-    return source_of(name).load(data_dir)
+    with of_arguments():
+        return source_of(name).load(data_dir)
 
 
 def describe(name: str) -> Description:
     """The image shape and the largest pixel of a data set, without reading it. Raises DataError."""
-    source = source_of(name)
+    with of_arguments():
+        source = source_of(name)
     return Description(source.image_shape, source.max_value)
+
+
+OBSERVATIONS = ("batch_indices", "binarize", "dequantize", "identity", "rescale")
+
+
+def __getattr__(name: str) -> Any:
+    """What is of `observe`, which imports JAX: reading what runs have measured waits for none of it."""
+    if name not in OBSERVATIONS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from vaelab.data import observe
+
+    return getattr(observe, name)
 
 
 __all__ = [

@@ -11,7 +11,7 @@ from vaelab.data.overlap import check_overlap
 from vaelab.data.rows import Rows, rows_of
 from vaelab.data.sequences import as_array
 from vaelab.data.settings import Settings
-from vaelab.data.sources import SPLITS, DataError, DataSet, Split
+from vaelab.data.sources import SPLITS, DataError, DataSet, Split, of_arguments
 from vaelab.data.values import values_of
 
 FEWEST = 2  # examples of a split, for a standard error
@@ -56,15 +56,16 @@ def from_arrays(
     }
     if "validation" in given and "test" not in given:
         raise DataError("there are train and validation examples, and none to test: give test too")
-    return make(
-        name,
-        {split: array for split, (array, _) in given.items()},
-        {split: label for split, (_, label) in given.items()},
-        fractions=fractions,
-        image_shape=image_shape,
-        max_value=max_value,
-        memory_bytes=memory_bytes,
-    )
+    with of_arguments():
+        return make(
+            name,
+            {split: array for split, (array, _) in given.items()},
+            {split: label for split, (_, label) in given.items()},
+            fractions=fractions,
+            image_shape=image_shape,
+            max_value=max_value,
+            memory_bytes=memory_bytes,
+        )
 
 
 def make(
@@ -112,9 +113,8 @@ def divide(parts: Mapping[str, Split], fractions: Sequence[float]) -> dict[str, 
     """
     fractions = tuple(map(float, fractions))
     if len(fractions) != 3 or not all(0 < part < 1 for part in fractions) or abs(sum(fractions) - 1) > 1e-6:
-        raise DataError(
-            f"fractions={fractions} must be three numbers above 0 with the sum 1: train, validation, test"
-        )
+        problem = "must be three numbers above 0 with the sum 1: train, validation, test"
+        raise DataError.of(setting="data.fractions", value=fractions, problem=problem)
     missing = [split for split in ("validation", "test") if split not in parts]
     train, splits = parts["train"], dict(parts)
     # RandomState's stream is frozen for good, unlike that of numpy's newer Generator.
@@ -129,7 +129,9 @@ def divide(parts: Mapping[str, Split], fractions: Sequence[float]) -> dict[str, 
         if len(splits[split].index_N) < FEWEST:
             total = sum(len(part.index_N) for part in parts.values())
             line = f"the {split} split has {len(splits[split].index_N)} of {total} examples"
-            raise DataError(f"{line}, and needs {FEWEST} or more: give more examples, or other fractions")
+            problem = f"{line}, and needs {FEWEST} or more"
+            fix = "give more examples, or other fractions"
+            raise DataError.of(setting="data.fractions", value=fractions, problem=problem, fix=fix)
     return {split: splits[split] for split in SPLITS}
 
 
@@ -171,8 +173,9 @@ def _shaped(shape: tuple[int, ...], image_shape: tuple[int, ...]) -> tuple[int, 
     if not image_shape or image_shape == shape:
         return shape
     if len(image_shape) > 3 or np.prod(image_shape) != np.prod(shape):
-        line = f"image_shape={image_shape} does not hold an example of the shape {shape}"
-        raise DataError(f"{line}: arrays are not resized, a folder of images is")
+        problem = f"does not hold an example of the shape {shape}"
+        fix = "arrays are not resized, a folder of images is"
+        raise DataError.of(setting="data.image_shape", value=image_shape, problem=problem, fix=fix)
     if len(image_shape) == 3 and image_shape[2] == 1:
         return image_shape[:2]
     return image_shape

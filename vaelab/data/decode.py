@@ -53,7 +53,8 @@ def decoded(
             partial.replace(path)
         except OSError as error:
             line = f"{what} takes {np.prod(full):,} bytes decoded, and {place} cannot hold them"
-            raise DataError(f"{line} ({error.strerror}): give another --config.data.data_dir") from error
+            problem = f"{line} ({error.strerror})"
+            raise DataError.of(setting="data.data_dir", problem=problem, fix="give another") from error
         finally:
             partial.unlink(missing_ok=True)
     return np.load(path, mmap_mode="r"), notes
@@ -105,7 +106,8 @@ def _target(
     if image_shape:
         shape = tuple(image_shape)
         if not 2 <= len(shape) <= 3 or min(shape) < 1 or (len(shape) == 3 and shape[2] not in (1, 3)):
-            raise DataError(f"image_shape={shape} must be (height, width), for grey, or (height, width, 3)")
+            problem = "must be (height, width), for grey, or (height, width, 3)"
+            raise DataError.of(setting="data.image_shape", value=shape, problem=problem)
         shape = shape[:2] if shape[2:] == (1,) else shape
         if sizes != [shape[:2]]:
             notes.append(_resized(what, sizes, shape))
@@ -116,8 +118,9 @@ def _target(
             (a, b) for a, b in ((0, i) for i in range(len(heads))) if heads[a][:2] != heads[b][:2]
         )
         said = " and ".join(f"{items[i].name} {heads[i].height}x{heads[i].width}" for i in (first, other))
-        fix = "give image_shape=(height, width, 3), to which each is brought"
-        raise DataError(f"{what} holds images of several sizes, as {said}: {fix}")
+        problem = f"{what} holds images of several sizes, as {said}"
+        fix = "give (height, width, 3), to which each is brought"
+        raise DataError.of(setting="data.image_shape", problem=problem, fix=fix)
     else:
         shape = (*sizes[0], 3) if colour else sizes[0]
     if any(head.mode in ("LA", "RGBA", "PA", "La", "RGBa") for head in heads):

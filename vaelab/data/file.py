@@ -9,9 +9,11 @@ import numpy as np
 
 from vaelab.data.arrays import make
 from vaelab.data.images import load_folder
-from vaelab.data.settings import PATH, Settings
+from vaelab.data.settings import Settings
 from vaelab.data.sources import SPLITS, DataError, DataSet, first_line, folder
 from vaelab.data.tables import load_cells, load_table
+
+FEW = 6  # arrays of a file that are named where they are not what they should be
 
 
 def load(settings: Settings) -> DataSet:
@@ -26,10 +28,12 @@ def load(settings: Settings) -> DataSet:
     Raises DataError, one line.
     """
     if not settings.path:
-        raise DataError("data.name=file needs --config.data.path, of a file or a folder")
-    path = folder(settings.path, PATH)
+        raise DataError.of(
+            setting="data.path", problem="data.name=file needs it", fix="give a file or a folder"
+        )
+    path = folder(settings.path, "path")
     if not path.exists():
-        raise DataError(f"{PATH}={settings.path} does not exist: there is no {path.absolute()}")
+        raise _of_path(settings, "does not exist", f"there is no {path.absolute()}")
     if path.is_dir():
         if (path / "train.npy").is_file():
             return _from_arrays(_in_folder(path), str(path), settings)
@@ -44,12 +48,16 @@ def load(settings: Settings) -> DataSet:
     reader = readers.get(path.suffix.lower())
     if reader is None:
         known = ", ".join(readers)
-        raise DataError(f"{PATH}={settings.path} is no file of a known kind: there are {known}, and folders")
+        raise _of_path(settings, "is no file of a known kind", f"there are {known}, and folders")
     return reader(settings)
 
 
+def _of_path(settings: Settings, problem: str, fix: str) -> DataError:
+    return DataError.of(setting="data.path", value=settings.path, problem=problem, fix=fix)
+
+
 def _load_npy(settings: Settings) -> DataSet:
-    path = folder(settings.path, PATH)
+    path = folder(settings.path, "path")
     label = path.with_name(f"{path.stem}_label.npy")
     arrays = {path.name: _mapped(path)}
     if label.is_file():
@@ -58,7 +66,7 @@ def _load_npy(settings: Settings) -> DataSet:
 
 
 def _load_npz(settings: Settings) -> DataSet:
-    path = folder(settings.path, PATH)
+    path = folder(settings.path, "path")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
@@ -130,7 +138,8 @@ def _sorted_out(
     several = [name for name, array in arrays.items() if array.ndim > 1]
     single = [name for name, array in arrays.items() if array.ndim == 1]
     if len(several) != 1 or len(single) > 1 or len(several) + len(single) < len(arrays):
-        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "nothing"
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in [*arrays.items()][:FEW]) or "nothing"
+        shapes += ", ..." * (len(arrays) > FEW)
         fix = "give train, validation and test, or one array of examples [N, ...] and one of labels [N]"
         raise DataError(f"{what} holds {shapes}: {fix}")
     return {"train": arrays[several[0]]}, {"train": arrays[single[0]] if single else None}

@@ -8,7 +8,7 @@ import numpy as np
 
 from vaelab.data.arrays import make
 from vaelab.data.decode import Item, decoded
-from vaelab.data.settings import PATH, Settings
+from vaelab.data.settings import Settings
 from vaelab.data.sources import SPLITS, DataError, DataSet, first_line, folder
 
 OTHER_NAMES = {"valid": "validation", "val": "validation", "dev": "validation"}
@@ -21,14 +21,13 @@ def load(settings: Settings) -> DataSet:
     Raises DataError, also where `datasets` is not installed.
     """
     if not settings.path:
-        raise DataError(f"data.name=huggingface needs {PATH}, a folder of save_to_disk")
-    path = folder(settings.path, PATH)
+        problem = "data.name=huggingface needs it"
+        raise DataError.of(setting="data.path", problem=problem, fix="give a folder of save_to_disk")
+    path = folder(settings.path, "path")
     try:
         import datasets
     except ImportError:
-        raise DataError(
-            f"{PATH}={settings.path} needs the library datasets: run `pip install datasets`"
-        ) from None
+        raise DataError("needs the library datasets: run `pip install datasets`") from None
     try:
         loaded = datasets.load_from_disk(str(path))
     except Exception as error:
@@ -68,7 +67,8 @@ def _columns(rows: Any, label: str, what: str) -> tuple[str, str | None]:
     """(the column of x, that of the classes, if there is one). Raises DataError."""
     kinds = {name: type(feature).__name__ for name, feature in rows.features.items()}
     if label and label not in kinds:
-        raise DataError(f"{what} has no column --config.data.label={label}: there are {', '.join(kinds)}")
+        fix = f"there are {', '.join(kinds)}"
+        raise DataError.of(setting="data.label", value=label, problem=f"{what} has no such column", fix=fix)
     classes = [name for name, kind in kinds.items() if kind == "ClassLabel"]
     chosen = label or (classes[0] if len(classes) == 1 else None)
     images = [name for name, kind in kinds.items() if kind == "Image"]

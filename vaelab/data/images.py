@@ -9,7 +9,7 @@ import numpy as np
 
 from vaelab.data.arrays import make
 from vaelab.data.decode import Item, decoded
-from vaelab.data.settings import PATH, Settings
+from vaelab.data.settings import Settings
 from vaelab.data.sources import SPLITS, DataError, DataSet, folder
 
 
@@ -19,7 +19,7 @@ def load_folder(settings: Settings) -> DataSet:
     Sub-folders are classes; sub-folders train, validation and test (or train and test) are splits, with
     classes below. What is no image by its name is left out. Raises DataError.
     """
-    path = folder(settings.path, PATH)
+    path = folder(settings.path, "path")
     files, others = _files(path)
     tops = {file.parts[0] for file in files if len(file.parts) > 1}
     split_folders = tops <= set(SPLITS) and {"train", "test"} <= tops

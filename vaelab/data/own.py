@@ -23,7 +23,8 @@ def is_own(name: str) -> bool:
 def load_own(name: str, settings: Settings) -> DataSet:
     """Reads the data that `settings` describe. Raises DataError, one line."""
     if settings.path and name not in READERS:
-        raise DataError(f"--config.data.path={settings.path} has no effect on {name}: leave it out")
+        problem = f"has no effect on {name}"
+        raise DataError.of(setting="data.path", value=settings.path, problem=problem, fix="leave it out")
     if name.startswith(tfds_images.PREFIX):
         return tfds_images.load(name, settings)
     if name.startswith(HUGGINGFACE):
@@ -55,6 +56,6 @@ def given(data: Any, settings: Settings) -> DataSet:
     without = Settings(data_dir=settings.data_dir, memory_bytes=settings.memory_bytes)
     for name, value in settings._asdict().items():
         if value != getattr(without, name):
-            line = f"config.data.{name}={value!r} has no effect on a data set that is made"
-            raise DataError(f"{line}: give it to vaelab.data.from_arrays")
+            problem, fix = "has no effect on a data set that is made", "give it to vaelab.data.from_arrays"
+            raise DataError.of(setting=f"data.{name}", value=value, problem=problem, fix=fix)
     return data

@@ -7,9 +7,6 @@ from vaelab.data.sources import DEFAULT_DATA_DIR
 MEMORY_BYTES = 2**28
 
 
-PATH = "--config.data.path"  # what a user calls `Settings.path`
-
-
 class Settings(NamedTuple):
     """How data from a path, or of another library, are read; see `vaelab.config.defaults.data`.
 

@@ -1,20 +1,45 @@
 """What a data set is: fixed splits, in which every example has an index, the same on every machine."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vaelab.data.rows import Examples
+from vaelab.errors import SettingError
 
 SPLITS = ("train", "validation", "test")
+MADE_SPLITS = ("simulated", "corrupted")  # of datapoints that are made from a model, or from the test split
+FIRST_SIMULATED = 2**30  # indices of simulated datapoints stay apart from those of any data set
 DEFAULT_DATA_DIR = "~/tensorflow_datasets"
 
 
-class DataError(ValueError):
-    """A data set that cannot be had as asked for; the message is one line that names the fix."""
+class DataError(SettingError):
+    """A data set that cannot be had as asked for: of a setting of config.data, or of the data themselves."""
+
+    def about(self, name: str, value: Any) -> "DataError":
+        """The same in words of the config, of this setting of config.data where it is of none yet."""
+        if self.setting is None:
+            return type(self).of(setting=f"data.{name}", value=value, problem=str(self))
+        return type(self).of(setting=self.setting, value=self.value, problem=self.problem, fix=self.fix)
+
+    def in_words_of(self, prefix: str) -> "DataError":
+        """The same where a setting is called by its name alone, after `prefix`: as an argument, or a flag."""
+        said = self.said(prefix)
+        parts = {"setting": self.setting, "value": self.value, "problem": self.problem, "fix": self.fix}
+        return type(self)(said.replace(f"{prefix}data.", prefix, 1) if self.setting else said, **parts)
+
+
+@contextmanager
+def of_arguments() -> Iterator[None]:
+    """Says what is wrong with a setting of config.data in words of the function that it is an argument of."""
+    try:
+        yield
+    except DataError as error:
+        raise error.in_words_of("") from error
 
 
 class Split(NamedTuple):
@@ -82,16 +107,21 @@ def first_line(error: Exception) -> str:
 
 
 def folder(path: str | os.PathLike[str], what: str = "data_dir") -> Path:
-    """The folder that a user names, with `~`.
+    """The folder that a user names, with `~`; what: the setting of config.data, or the flag, that names it.
 
     Raises DataError for the address of a bucket, which would be a folder of that name here, and for `~` where
     the user has no home.
     """
     if "://" in str(path):
-        raise DataError(f"{what}={path} is an address, which is not supported: copy it to a local folder")
+        raise _of_folder(what, path, "is an address, which is not supported", "copy it to a local folder")
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise DataError(
-            f"{what}={path} needs a home directory, and there is none: give a full path"
-        ) from None
+        problem = "needs a home directory, and there is none"
+        raise _of_folder(what, path, problem, "give a full path") from None
+
+
+def _of_folder(what: str, path: str | os.PathLike[str], problem: str, fix: str) -> DataError:
+    if what.startswith("--"):
+        return DataError(f"{what}={path} {problem}: {fix}")
+    return DataError.of(setting=f"data.{what}", value=str(path), problem=problem, fix=fix)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vaelab.data.arrays import make
-from vaelab.data.settings import PATH, Settings
+from vaelab.data.settings import Settings
 from vaelab.data.sources import DataError, DataSet, first_line, folder
 
 LABEL = "label"  # the column of the labels where none is named
@@ -18,7 +18,7 @@ def load_table(settings: Settings) -> DataSet:
 
     The column settings.label, or `label` where there is one, holds the classes. Raises DataError.
     """
-    path = folder(settings.path, PATH)
+    path = folder(settings.path, "path")
     columns = _columns(path)
     name = _label_name(list(columns), settings.label, path)
     label_N = columns.pop(name) if name else None
@@ -37,7 +37,7 @@ def load_cells(settings: Settings) -> DataSet:
 
     Raises DataError, also where anndata is not installed.
     """
-    path = folder(settings.path, PATH)
+    path = folder(settings.path, "path")
     try:
         import anndata
     except ImportError:
@@ -71,9 +71,8 @@ def _label_name(columns: Sequence[str], label: str, path: Path) -> str | None:
     """The column with the labels, if there is one. Raises DataError where one is named that is not there."""
     if label and label not in columns:
         few = ", ".join(columns[:8])
-        raise DataError(
-            f"{path} has no column --config.data.label={label}: there are {few}{', ...' * (len(columns) > 8)}"
-        )
+        fix = f"there are {few}{', ...' * (len(columns) > 8)}"
+        raise DataError.of(setting="data.label", value=label, problem=f"{path} has no such column", fix=fix)
     return label or (LABEL if LABEL in columns else None)
 
 

@@ -120,9 +120,8 @@ def found_features(features: Mapping[str, Any], name: str, label: str) -> Featur
         )
     classes = [key for key, kind in kinds.items() if kind == "ClassLabel"]
     if label and label not in kinds:
-        raise DataError(
-            f"{name} has no feature --config.data.label={label}: there are {', '.join(sorted(kinds))}"
-        )
+        fix = f"there are {', '.join(sorted(kinds))}"
+        raise DataError.of(setting="data.label", value=label, problem=f"{name} has no such feature", fix=fix)
     chosen = label or (classes[0] if len(classes) == 1 else None)
     names = tuple(getattr(features[chosen], "names", None) or ()) if chosen else ()
     return Features(images[0], chosen, names)

@@ -43,7 +43,8 @@ def values_of(arrays: Mapping[str, np.ndarray], max_value: int = 0) -> Values:
     Raises DataError for what is not finite, outside its range, the same everywhere, or no number.
     """
     if not 0 <= max_value <= MOST:
-        raise DataError(f"max_value={max_value}: levels lie in 0..255, so it must too; 0 finds it")
+        problem = "levels lie in 0..255, so it must too"
+        raise DataError.of(setting="data.max_value", value=max_value, problem=problem, fix="0 finds it")
     for name, array in arrays.items():
         if array.dtype.kind not in "buif":
             kind = "text" if array.dtype.kind in "SU" else f"{array.dtype}"
@@ -56,8 +57,8 @@ def values_of(arrays: Mapping[str, np.ndarray], max_value: int = 0) -> Values:
     if levels:
         return _levels(arrays, seen, max_value)
     if max_value:
-        line = f"max_value={max_value} is for levels, and the numbers are not whole"
-        raise DataError(f"{line} ({_range(seen)}): leave it out")
+        problem = f"is for levels, and the numbers are not whole ({_range(seen)})"
+        raise DataError.of(setting="data.max_value", value=max_value, problem=problem, fix="leave it out")
     if seen.in_255ths and seen.low >= 0 and seen.high <= 1:
         note = "floats between 0 and 1 that are 255ths: taken as the 8-bit levels 0 to 255"
         return Values(lambda part: np.rint(part * MOST).astype(np.uint8), np.uint8, MOST, (note,))
@@ -67,8 +68,11 @@ def values_of(arrays: Mapping[str, np.ndarray], max_value: int = 0) -> Values:
 def _levels(arrays: Mapping[str, np.ndarray], seen: _Seen, max_value: int) -> Values:
     most = max_value or (1 if seen.high <= 1 else MOST)
     if seen.low < 0 or seen.high > most:
-        fix = "give floats, for real-valued data" if not max_value else "give the largest level"
-        raise DataError(f"{', '.join(arrays)}: integers {_range(seen)} are no levels in 0..{most}: {fix}")
+        problem = f"{', '.join(arrays)}: integers {_range(seen)} are no levels in 0..{most}"
+        if not max_value:
+            raise DataError(f"{problem}: give floats, for real-valued data")
+        fix = "give the largest level"
+        raise DataError.of(setting="data.max_value", value=max_value, problem=problem, fix=fix)
     notes = ()
     if not max_value and 1 < seen.high < (MOST + 1) // 2:
         line = f"the levels go from {seen.low:g} to {seen.high:g} and are taken as of 0 to 255"

@@ -6,13 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vaelab.data.sources import FIRST_SIMULATED
 from vaelab.keys import Keys
 from vaelab.measure.subject import Inputs, Measured
 from vaelab.model.latent import simulate
 from vaelab.types import Array, Key, LatentModel, Params
-
-MADE_SPLITS = ("simulated", "corrupted")
-FIRST_SIMULATED = 2**30  # their indices stay apart from those of any data set
 
 
 def datapoints(

@@ -13,14 +13,13 @@ datapoint share their draws; nothing is clipped, a negative gap is counted and s
 import itertools
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
-from vaelab.objective.draws import Estimate
-from vaelab.runtime.chunks import map_datapoints
-from vaelab.types import LatentModel, Params, PosteriorFamily
+if TYPE_CHECKING:  # JAX, which a comparison of runs that are finished need not wait for
+    from vaelab.objective.draws import Estimate
+    from vaelab.types import LatentModel, Params, PosteriorFamily
 
 
 class Gap(NamedTuple):
@@ -108,12 +107,16 @@ def averaged(gap: Gap, *, has_encoder: bool = True) -> np.ndarray:
 
 
 def exact_gap(
-    model: LatentModel, family: PosteriorFamily, theta: Params, x_NxD: np.ndarray, phi_NxP: np.ndarray
+    model: "LatentModel", family: "PosteriorFamily", theta: "Params", x_NxD: np.ndarray, phi_NxP: np.ndarray
 ) -> Gap:
     """The closed forms behind `Gap` for a model that has them (`model.exact`) and a Gaussian family.
 
     The best q of the family is the projection of the posterior, as L[q] = log p(x) - KL(q || posterior).
     """
+
+    import jax.numpy as jnp
+
+    from vaelab.runtime.chunks import map_datapoints
 
     def one(theta, row):
         x_D, phi_P = row
@@ -131,7 +134,7 @@ def exact_gap(
 
 
 def num_broken(
-    low: Estimate, high: Estimate, *, difference: Estimate | None = None, num_stderrs: float = 5.0
+    low: "Estimate", high: "Estimate", *, difference: "Estimate | None" = None, num_stderrs: float = 5.0
 ) -> int:
     """Datapoints at which low exceeds high by more than their draws' errors, and rounding, explain.
 

@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 
+from vaelab.errors import ConfigError
 from vaelab.model.likelihood import Likelihood
 from vaelab.model.prior import Prior, standard_normal
-from vaelab.types import Array, ConfigError, Key, LatentModel, LogJoint, Network, Params
+from vaelab.types import Array, Key, LatentModel, LogJoint, Network, Params
 
 
 def decoder_model(

@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from vaelab.errors import ConfigError
 from vaelab.model.prior import standard_normal_log_prob
 from vaelab.runtime.chunks import map_datapoints
-from vaelab.types import Array, ConfigError, Key, PosteriorFamily
+from vaelab.types import Array, Key, PosteriorFamily
 
 Groups = dict[str, dict[str, np.ndarray]]
 CHUNK = 256  # datapoints at a time

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vaelab.errors import ConfigError
 from vaelab.report.quantities import QUANTITIES
 from vaelab.report.tables import at_least
-from vaelab.types import ConfigError
 
 if TYPE_CHECKING:
     import pandas

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vaelab.data.sources import SPLITS
-from vaelab.measure.datapoints import MADE_SPLITS
+from vaelab.data.sources import MADE_SPLITS, SPLITS
 from vaelab.measure.gap import Gap, half_width, mean_and_stderr
 from vaelab.report.quantities import COMPARED
 

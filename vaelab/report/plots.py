@@ -3,12 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vaelab.measure.pictures import NUM_STEPS, NUM_VALUES, REACH, Pictures
 from vaelab.report.quantities import COLOURS
+
+if TYPE_CHECKING:  # JAX, which who draws runs that are finished need not wait for
+    from vaelab.measure.pictures import Pictures
 
 PALETTE = ("#4477aa", "#ee8866", "#228833", "#aa3377", "#777777")  # of what is no quantity
 
@@ -69,7 +71,7 @@ def plot_gaps(path: Path, rows: list[dict[str, Any]], per_datapoint: dict[str, n
     drawn.savefig(path, dpi=120)
 
 
-def plot_pictures(directory: Path, pictures: Pictures) -> None:
+def plot_pictures(directory: Path, pictures: "Pictures") -> None:
     """Writes images.png, interpolation.png and traversals.png, the last two where there is any."""
     strips = dict(pictures.reconstructions)
     if len(pictures.samples):
@@ -79,6 +81,8 @@ def plot_pictures(directory: Path, pictures: Pictures) -> None:
         strips = {f"{first} to {last}": images for (first, last), images in pictures.paths.items()}
         plot_images(directory / "interpolation.png", strips, ("data", *_blank("centre of q"), "data"))
     if pictures.traversals:
+        from vaelab.measure.pictures import NUM_VALUES, REACH
+
         strips = {f"z{unit + 1}": images for unit, images in pictures.traversals.items()}
         steps = np.linspace(-REACH, REACH, NUM_VALUES)
         headings = tuple(f"{step:+g} sd" if step else "mean" for step in steps)
@@ -87,6 +91,8 @@ def plot_pictures(directory: Path, pictures: Pictures) -> None:
 
 def _blank(text: str) -> tuple[str, ...]:
     """A heading of the first and of the last decoding of a path."""
+    from vaelab.measure.pictures import NUM_STEPS
+
     return (text, *[""] * (NUM_STEPS - 2), text)
 
 

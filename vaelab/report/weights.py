@@ -14,8 +14,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from vaelab.errors import VERSION
 from vaelab.runtime.directory import write_whole
-from vaelab.types import VERSION, Params
+from vaelab.types import Params
 
 FILE = "model.safetensors"
 

@@ -8,8 +8,6 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from vaelab import data
-from vaelab.config.data import dataset
-from vaelab.config.section import Section
 from vaelab.runtime.directory import DirectoryError, stored_json
 from vaelab.runtime.processes import of_first
 
@@ -41,6 +39,10 @@ def check_finished(directory: Path, config: ConfigDict, given: Any, console: Con
 
     Data that are no longer there are said not to be, and the results are as they were.
     """
+    # Here, as they import JAX: who reads what a run has kept of its data needs none.
+    from vaelab.config.data import dataset
+    from vaelab.config.section import Section
+
     stored = of_first(lambda: read(directory))
     section = Section(config.get("data", {}), "config.data")
     if stored is None or (given is None and not data.is_own(section.value("name"))):

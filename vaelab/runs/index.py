@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from vaelab.errors import ConfigError
 from vaelab.report.page.index import Entry, write_index
 from vaelab.runtime.directory import as_directory
-from vaelab.types import ConfigError
 
 FILE = "index.html"
 RESULTS = {"sweep.json": "sweep", "gap.json": "run"}

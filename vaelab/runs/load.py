@@ -18,13 +18,14 @@ from vaelab import data
 from vaelab.config.experiment import read_families, read_input_shape, read_model
 from vaelab.config.section import Section
 from vaelab.config.train import read_encoders, train_settings
+from vaelab.errors import ConfigError
 from vaelab.model.latent import bind, simulate
 from vaelab.posterior.chain import of_model
 from vaelab.report.weights import FILE, fill, read_weights
 from vaelab.runs.data import read as read_data
 from vaelab.runtime.directory import as_directory
 from vaelab.runtime.packing import CheckpointError
-from vaelab.types import Array, ConfigError, Encoder, Key, LatentModel, Params, PosteriorFamily
+from vaelab.types import Array, Encoder, Key, LatentModel, Params, PosteriorFamily
 
 FIRST = "train"  # the stage that trains the model
 

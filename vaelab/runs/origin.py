@@ -10,6 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from vaelab import data
+from vaelab.errors import ConfigError
 from vaelab.runs.data import read as read_data
 from vaelab.runs.load import FIRST, read_finished
 from vaelab.runtime.directory import DirectoryError, as_directory, differences
@@ -18,7 +19,6 @@ from vaelab.runtime.processes import of_first
 from vaelab.runtime.versions import FILE as VERSIONS
 from vaelab.runtime.versions import Versions
 from vaelab.training.step import TrainState
-from vaelab.types import ConfigError
 
 KEY = "from"  # of config.json
 MAY_DIFFER = (

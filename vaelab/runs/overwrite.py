@@ -18,9 +18,9 @@ from typing import Any
 from ml_collections import ConfigDict
 from rich.console import Console
 
+from vaelab.errors import ConfigError
 from vaelab.runtime.directory import differences, in_use
 from vaelab.runtime.processes import of_first
-from vaelab.types import ConfigError
 
 WRITTEN = re.compile(
     r"""(damaged-)?(config|data|versions|trackers|gap|sweep|study|hints)\.json(\.partial)?

@@ -21,13 +21,16 @@ from rich.console import Console
 from vaelab import report
 from vaelab.config.experiment import Experiment, build
 from vaelab.config.study import build_study
+from vaelab.errors import ConfigError
 from vaelab.measure.pictures import Pictures, drawable, held_out, pictures, said_of
 from vaelab.measure.rows import arrays, rows
 from vaelab.measure.stages import Measurement, measure
 from vaelab.measure.subject import Outcome, Subject
 from vaelab.measure.time import inference_time
-from vaelab.report import page, weights
+from vaelab.report import weights
 from vaelab.report.log import log_results, statistics
+from vaelab.report.page import measured
+from vaelab.report.page.run import write_page
 from vaelab.report.time import flat, plot
 from vaelab.report.tracked import Results as Told
 from vaelab.runs.closing import closing_line
@@ -41,7 +44,6 @@ from vaelab.runtime.directory import as_directory, finished, in_use, open_direct
 from vaelab.runtime.processes import is_first
 from vaelab.runtime.versions import Versions, keep_versions
 from vaelab.training.skipped import NonFiniteError
-from vaelab.types import ConfigError
 
 Rows = list[dict[str, Any]]
 
@@ -266,11 +268,11 @@ def _drawn(experiment: Experiment, results: Results) -> Pictures | None:
 def _write_page(experiment: Experiment, directory: Path, results: Results, drawn: Pictures | None) -> None:
     metrics, latents, worst = directory / "metrics.jsonl", {}, {}
     for split, (subject, outcome) in results.measured.items():
-        latents |= page.latents(subject, split, outcome)
+        latents |= measured.latents(subject, split, outcome)
         if drawn is not None:
             shape = experiment.image_shape
-            worst |= page.pictures(subject, split, outcome, results.rows, results.per_datapoint, shape)
-    page.write_page(
+            worst |= measured.pictures(subject, split, outcome, results.rows, results.per_datapoint, shape)
+    write_page(
         directory / "report.html",
         title="/".join(directory.resolve().parts[-2:]),
         rows=results.rows,
@@ -278,7 +280,7 @@ def _write_page(experiment: Experiment, directory: Path, results: Results, drawn
         metrics=[json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else (),
         config=with_reading(json.loads((directory / "config.json").read_text()), directory),
         command=shlex.join(["python", *sys.argv]),
-        versions=page.versions(),
+        versions=measured.versions(),
         pictures=worst,
         latents=latents,
         drawn=drawn,

@@ -25,8 +25,9 @@ from rich.console import Console
 from vaelab import report
 from vaelab.config.experiment import Experiment, build, renumbered
 from vaelab.config.sweep import Point, Sweep, read_sweep
-from vaelab.report import page, rate_distortion
+from vaelab.report import rate_distortion
 from vaelab.report import sweep as sweep_report
+from vaelab.report.page.sweep import write_sweep_page
 from vaelab.report.trackers import Trackers
 from vaelab.runs.closing import closing_line
 from vaelab.runs.data import check_finished, keep, show_notes, with_data
@@ -104,7 +105,7 @@ def _write_results(directory: Path, rows: Rows, *, smoke: bool) -> None:
     sweep_report.plot(directory / "sweep.png", rows, smoke=smoke)
     rate_distortion.plot(directory / rate_distortion.FILE, rows, smoke=smoke)
     title, command = "/".join(directory.resolve().parts[-2:]), shlex.join(["python", *sys.argv])
-    page.write_sweep_page(directory / "report.html", rows=rows, title=title, command=command, smoke=smoke)
+    write_sweep_page(directory / "report.html", rows=rows, title=title, command=command, smoke=smoke)
 
 
 class _Planned(NamedTuple):

@@ -16,10 +16,10 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
+from vaelab.errors import ConfigError
 from vaelab.runtime.devices import device_mesh, num_devices, on_host, place, stack, take, unstack
 from vaelab.runtime.memory import Memory, bytes_per_row, peak_of, shape_of
 from vaelab.runtime.program import Program
-from vaelab.types import ConfigError
 
 logger = logging.getLogger(__name__)
 LESS = "evaluate.memory_bytes asks for fewer from the start"

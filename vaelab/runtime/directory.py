@@ -18,14 +18,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 
+from vaelab.errors import ConfigError
 from vaelab.runtime.later import LATER
 from vaelab.runtime.processes import is_first, of_first
-from vaelab.types import ConfigError
 
 Difference = tuple[str, Any, Any]
 
@@ -267,6 +266,8 @@ def read_arrays(path: Path, template: Any, console: Console) -> Any:
 
     None where there is nothing, or where it is damaged and now set aside.
     """
+    import jax  # here: who compares runs reads no pytrees
+
     treedef = jax.tree.structure(template)
     leaves = of_first(lambda: _arrays_at(path, treedef.num_leaves, console))
     return None if leaves is None else jax.tree.unflatten(treedef, leaves)
@@ -274,6 +275,8 @@ def read_arrays(path: Path, template: Any, console: Console) -> Any:
 
 def write_arrays(path: Path, result: Any) -> None:
     """Stores the leaves of a pytree in their order, whole or not at all; the zip has a checksum of each."""
+    import jax
+
     buffer = io.BytesIO()
     np.savez(buffer, **{str(i): leaf for i, leaf in enumerate(jax.tree.leaves(result))})
     write_whole(path, buffer.getvalue())

@@ -15,10 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 
 T = TypeVar("T")
 
@@ -60,6 +57,8 @@ def join(
         print(f"{line}: start all of them within --wait_seconds", file=sys.stderr)
         leave(1)
 
+    import jax
+
     waiting = threading.Timer(wait_seconds, give_up)
     waiting.start()
     try:
@@ -85,6 +84,8 @@ def _in_cluster() -> bool:
 @contextmanager
 def missed() -> Iterator[None]:
     """Makes a ProcessLost of what JAX raises inside as another process is gone."""
+    import jax
+
     try:
         yield
     except (jax.errors.JaxRuntimeError, ValueError) as error:
@@ -113,11 +114,19 @@ def _first_line(error: Exception) -> str:
 
 def are_several() -> bool:
     """Whether this is one of several; JAX is not asked for its devices where nothing was joined."""
+    if "jax" not in sys.modules:  # which alone joins processes: a comparison need not wait for its import
+        return False
+    import jax
+
     return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 def is_first() -> bool:
-    return not are_several() or jax.process_index() == 0
+    if not are_several():
+        return True
+    import jax
+
+    return jax.process_index() == 0
 
 
 def of_first(compute: Callable[[], T]) -> T:
@@ -138,6 +147,8 @@ def of_first(compute: Callable[[], T]) -> T:
 
 
 def _broadcast(content: bytes) -> bytes:
+    from jax.experimental import multihost_utils
+
     # As bytes, and in pieces: JAX would make the length an int32.
     length = np.frombuffer(np.int64(len(content)).tobytes(), np.uint8)
     size = int(np.asarray(multihost_utils.broadcast_one_to_all(length)).view(np.int64)[0])
@@ -153,6 +164,10 @@ def as_on_first(tree: Any) -> Any:
     """The arrays that the first process has: on an accelerator two may differ in their rounding."""
     if not are_several():
         return tree
+    import jax
+    import jax.numpy as jnp
+    from jax.experimental import multihost_utils
+
     return jax.tree.map(jnp.asarray, multihost_utils.broadcast_one_to_all(jax.device_get(tree)))
 
 
@@ -160,4 +175,6 @@ def greatest(here: int) -> int:
     """The greatest of what the processes have."""
     if not are_several():
         return here
+    from jax.experimental import multihost_utils
+
     return int(np.max(multihost_utils.process_allgather(np.int32(here))))

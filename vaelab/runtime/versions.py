@@ -7,8 +7,8 @@ from pathlib import Path
 import jax
 from rich.console import Console
 
+from vaelab.errors import VERSION
 from vaelab.runtime.directory import DirectoryError, stored_json, write_json
-from vaelab.types import VERSION
 
 FILE = "versions.json"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "numpy")

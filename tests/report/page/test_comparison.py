@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.report.page.test_document import Page
 from tests.report.test_compare import ROWS, lead
-from tests.support.page import elements, of_class
-from vaelab.report.page import comparison, write_comparison
+from tests.support.page import Page, elements, of_class
+from vaelab.report.page import comparison
+from vaelab.report.page.comparison import write_comparison
 
 
 def test_differences_are_named_by_both_runs_and_have_their_intervals(tmp_path):
@@ -26,8 +26,11 @@ def test_differences_are_named_by_both_runs_and_have_their_intervals(tmp_path):
 
 
 def test_a_point_is_where_its_difference_is_and_its_whisker_as_long_as_its_interval():
-    drawn = comparison._intervals("name", "L[q*]", {"a": lead(1.0, 0.5), "b": lead(-1.0, float("inf"))})
+    drawn = comparison._intervals(
+        "name", "L[q*]", {"a": lead(1.0, 0.5), "b": lead(-1.0, float("inf"))}, "one"
+    )
     tree = elements(drawn)
+    assert "nats more than one" in [text.text for text in tree.iter("text")]
     circles = [float(c.get("cx").rstrip("%")) for c in tree.iter("circle")]
     (whisker,) = of_class(tree, "whisker")
     low, high = (float(whisker[0].get(end).rstrip("%")) for end in ("x1", "x2"))

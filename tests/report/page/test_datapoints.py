@@ -53,6 +53,7 @@ def test_the_worst_datapoints_are_in_order_with_their_labels_and_pictures():
         ["8", "b", "-", "the family", "0.750", "0.250", "0.500", "0.000"],
     ]
     assert [image.get("alt") for image in tree.iter("img")] == ["9: data"]
+    assert "position in the source of the data" in texts(tree, "p")[1]
 
 
 def test_distances_are_in_standard_deviations_of_the_optimum():
@@ -60,7 +61,12 @@ def test_distances_are_in_standard_deviations_of_the_optimum():
     optimal = np.zeros((3, 1))
     pair = Latents(np.array([[1.0], [-2.0], [3.0]]), optimal, np.full((3, 1), 1.0), np.full((3, 1), 2.0))
     tree = elements(latent_space([ROW, {**ROW, "family": "other"}], {"test/full": pair}))
-    assert cells(next(tree.iter("table")))[1:] == [["test, full", "3", "1", "1.000", "0.500"]]
+    head, line = cells(next(tree.iter("table")))
+    assert line == ["test, full", "3", "1", "1.000", "0.500"]
+    assert head[-1] == "ratio, sd by the encoder / sd of q*"
+    assert texts(tree, "figcaption") == [
+        "Filled squares: z1, where sd by the encoder / sd of q* is 0.500 in the median."
+    ]
 
 
 def test_without_arrays_there_is_nothing():

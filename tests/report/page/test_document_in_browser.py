@@ -15,8 +15,10 @@ from tests.report.page.test_sweep import ALONG, OVER_TWO
 from tests.report.test_compare import ROWS
 from tests.support.page import given
 from tests.support.rows import run_row
-from vaelab.report.page import write_comparison, write_page, write_sweep_page
+from vaelab.report.page.comparison import write_comparison
 from vaelab.report.page.index import Entry, write_index
+from vaelab.report.page.run import write_page
+from vaelab.report.page.sweep import write_sweep_page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HEADLESS = (
@@ -55,14 +57,27 @@ def browse(profile, address, *arguments):
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
 
 
-# The width is that of the frame: a window of headless Chromium has 500 pixels at least.
+# The width is that of the frame: a window of headless Chromium has 500 pixels at least. Counted beside: boxes
+# of tables whose cells are out of sight, and words of a drawing that one of its bars or lines lies on.
 FRAME = """<!doctype html><iframe src="report.html" width="360" height="800"></iframe><script>
 onload = () => {
   const page = document.querySelector("iframe").contentDocument;
   page.querySelectorAll("details").forEach((one) => (one.open = true));
   const broken = [...page.images].filter((image) => !image.naturalWidth).length;
   const sizes = [page.documentElement.scrollWidth, page.documentElement.clientWidth];
-  document.body.textContent = `wide ${sizes}; images ${page.images.length}, broken ${broken}`;
+  const hidden = [...page.querySelectorAll(".cards, caption span")].filter(
+    (one) => one.scrollWidth > one.clientWidth + 1 || one.getBoundingClientRect().right > 360).length;
+  const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  const crossed = [...page.querySelectorAll(".plot")].flatMap((plot) => {
+    const shapes = plot.querySelectorAll("rect, line.grid, line.zero");
+    const drawn = [...shapes].map((one) => one.getBoundingClientRect());
+    return [...plot.querySelectorAll("text:not(.mark)")].filter((text) => {
+      const {left, right, top, bottom} = text.getBoundingClientRect();
+      return drawn.some((one) => meet({left, right, top: top + 3, bottom: bottom - 3}, one));
+    }).map((text) => text.textContent);
+  });
+  document.body.textContent = `wide ${sizes}; images ${page.images.length}, broken ${broken};` +
+    ` hidden ${hidden}; crossed ${crossed.length} ${crossed.slice(0, 5)}.`;
 };</script>"""
 
 
@@ -74,7 +89,7 @@ def test_a_browser_loads_all_of_it_on_a_phone_and_in_both_lights(tmp_path, serve
     write_page(tmp_path / "report.html", **arguments)
     (tmp_path / "frame.html").write_text(FRAME)
     seen = browse(tmp_path / "profile", f"{address}/frame.html", "--dump-dom")
-    wide = re.search(r"wide (\d+),(\d+); images 32, broken 0", seen.stdout)
+    wide = re.search(r"wide (\d+),(\d+); images 32, broken 0; hidden 0; crossed 0 \.", seen.stdout)
     assert wide, seen.stdout[-500:]
     assert int(wide[1]) <= int(wide[2]) <= 360
     assert "CONSOLE" not in seen.stderr  # an error, or what the page's own policy refused
@@ -113,7 +128,7 @@ def test_the_other_pages_fit_a_phone_and_load_nothing(name, tmp_path, served):
     OTHERS[name](tmp_path / "report.html")
     (tmp_path / "frame.html").write_text(FRAME)
     seen = browse(tmp_path / "profile", f"{address}/frame.html", "--dump-dom")
-    wide = re.search(r"wide (\d+),(\d+); images 0, broken 0", seen.stdout)
+    wide = re.search(r"wide (\d+),(\d+); images 0, broken 0; hidden 0; crossed 0 \.", seen.stdout)
     assert wide, seen.stdout[-500:]
     assert int(wide[1]) <= int(wide[2]) <= 360
     assert "CONSOLE" not in seen.stderr
@@ -123,7 +138,7 @@ def test_the_other_pages_fit_a_phone_and_load_nothing(name, tmp_path, served):
 SORTED = """<!doctype html><iframe src="report.html" width="900" height="800"></iframe><script>
 onload = () => {
   const page = document.querySelector("iframe").contentDocument;
-  const press = () => [...page.querySelectorAll("thead button")][5].click();
+  const press = () => [...page.querySelectorAll("thead button")][7].click();
   const seen = () => [...page.querySelectorAll("tbody tr:not([hidden]) th")];
   const names = () => seen().map((one) => one.textContent.slice(-1)).join("");
   press();

@@ -40,6 +40,12 @@ def test_every_strip_has_a_label_and_an_alternative_text():
     ]
 
 
+def test_the_numbers_of_datapoints_are_said_to_be_positions():
+    (text, *_) = texts(elements(gallery(pictures())), "p")
+    assert "the first 3 of the test data" in text
+    assert "its position in the source of the data" in text
+
+
 def test_captions_say_what_is_seen():
     first, samples, paths, traversals = texts(
         elements(gallery(pictures(), entries(3)["diagnostics"])), "figcaption"

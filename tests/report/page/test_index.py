@@ -3,7 +3,7 @@
 import base64
 import hashlib
 
-from tests.report.page.test_document import HOSTILE, Page
+from tests.support.page import HOSTILE, Page
 from tests.support.rows import run_row
 from vaelab.report.page.index import SCRIPT, Entry, write_index
 
@@ -16,7 +16,7 @@ def test_every_row_is_a_line_with_its_numbers_and_the_link_of_its_run(tmp_path):
     ]
     write_index(tmp_path / "index.html", entries, title="runs")
     page = Page(tmp_path / "index.html")
-    assert "1 runs, 1 sweeps, 1 audits" in page.text
+    assert "1 run, 1 sweep, 1 audit." in page.text
     links = [attrs["href"] for _, attrs, _ in page.all("a") if "report.html" in attrs.get("href", "")]
     assert links == ["a/b%20c/report.html"] * 2 + ["s/report.html"]
     assert "dim=3; smoke" in page.text

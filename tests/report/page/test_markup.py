@@ -36,6 +36,17 @@ def test_a_table_has_a_caption_and_headings_of_its_columns_and_rows():
     assert tree.find("div").get("aria-label") == "Nats & more"
 
 
+def test_a_wide_table_is_cards_on_a_phone_whose_cells_name_their_columns():
+    head = ["row", join("L[q", tag("sub", "φ"), "] & more"), "mean", "n"]
+    tree = elements(table("Nats", head, [["a", "0.1234 ± 0.0001", 1.5, 3]]))
+    assert tree.find("div").get("class") == "scroll cards"
+    (line,) = tree.findall(".//tbody/tr")
+    assert [cell.get("data-of") for cell in line] == ["row", "L[qφ] & more", "mean", "n"]
+    short = elements(table("Nats", ["row", "5 %", "50 %", "95 %"], [["a", "1.0", "2.0", "3.0"]]))
+    assert short.find("div").get("class") == "scroll cards short"
+    assert elements(table("Nats", ["row", "mean"], [["a", 1.5]])).find("div").get("class") == "scroll"
+
+
 def test_a_row_with_a_cell_too_few_is_an_error():
     with pytest.raises(ValueError, match="argument 2"):
         table("caption", ["a", "b", "c"], [["a", "b"]])

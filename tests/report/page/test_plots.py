@@ -39,6 +39,26 @@ def test_what_is_not_finite_has_no_bar_and_many_are_not_all_read_out():
     assert said.endswith(f"row {MENTIONED - 1}; 3 more in the table.")
 
 
+def test_no_line_of_the_axis_crosses_the_label_of_a_bar():
+    gaps = {"approximation_gap": stat(2.0), "amortization_gap": stat(1.0)}
+    tree = elements(bars("bars", [(f"row {n}", gaps) for n in range(3)]))
+    baselines = [float(text.get("y")) for text in tree.iter("text") if text.find("tspan") is not None]
+    lines = [line for kind in ("grid", "zero") for line in of_class(tree, kind)]
+    assert len(baselines) == 3
+    assert len(lines) >= 9
+    for line in lines:
+        top, bottom = (float(line.get(name)) for name in ("y1", "y2"))
+        assert not any(top < baseline + 3 and baseline - 9 < bottom for baseline in baselines)
+
+
+def test_the_labels_of_a_vertical_axis_are_left_of_the_columns():
+    tree = elements(columns("c", "title", [stat(0.2), stat(0.4)], ["unused"] * 2, "axis"))
+    assert tree[0].get("class") == "plot gutter"
+    labels = [text for text in tree.iter("text") if text.get("text-anchor") == "end"]
+    assert labels[0].text == "0.0"
+    assert all(float(label.get("x")) < 0.0 for label in labels)
+
+
 def test_a_histogram_counts_every_datapoint_or_says_which_it_leaves_out():
     values_N = np.concatenate([np.arange(101.0), [np.nan, np.inf, 1e6]])
     drawn, missing = histogram("h", "test, full", "amortization", values_N)

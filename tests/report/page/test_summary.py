@@ -71,6 +71,13 @@ def test_notes_are_each_said_once_and_fits_are_noted_from_a_twentieth_on():
     assert said[4:] == ["test, full: order broken: c > d"]
 
 
+def test_of_many_notes_the_first_are_open_and_the_others_on_a_click():
+    tree = elements(notes([], [f"note {n}" for n in range(9)]))
+    assert texts(tree, "summary") == ["3 more"]
+    assert texts(tree.find(".//details"), "li") == ["note 6", "note 7", "note 8"]
+    assert len(texts(tree, "li")) == 9
+
+
 def test_the_tables_have_every_quantity_with_its_error():
     exact = {name: stat(9.0) for name in summary.TITLES}
     simulated = made(

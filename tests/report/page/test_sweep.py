@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from tests.report.page.test_document import Page
-from tests.support.page import elements, of_class
+from tests.support.page import Page, elements, of_class
 from tests.support.rows import run_row
-from vaelab.report.page import sweep, write_sweep_page
+from vaelab.report.page import sweep
+from vaelab.report.page.sweep import write_sweep_page
 
 
 def row(settings, gap, *, family="diagonal", half=0.2, seeds=3):
@@ -54,6 +54,13 @@ def test_two_settings_are_a_map_and_three_are_named_points():
     three = [row({"a": str(n), "b": str(n % 2), "c": str(n // 2)}, 0.1 * n) for n in range(4)]
     tree = elements(sweep._drawn(three))
     assert not [box for box in tree.iter("rect") if "heat" in (box.get("class") or "")]
+
+
+def test_families_that_are_varied_are_along_one_axis_and_others_each_in_their_drawing():
+    varied = [row({"posterior.family": name}, 0.1, family=name) for name in ("diagonal", "full")]
+    assert len(elements(sweep._drawn(varied)).findall(".//h3")) == 1
+    both = [row({"model.latent_dim": dim}, 0.1, family=name) for dim in "23" for name in ("diagonal", "full")]
+    assert [head.text for head in elements(sweep._drawn(both)).iter("h3")] == ["test, diagonal", "test, full"]
 
 
 def test_one_point_is_no_curve():

@@ -48,7 +48,7 @@ def test_the_levels_are_named_with_what_each_costs(rows):
 
 def test_the_bounds_of_the_aggregate_say_which_side_they_are_of(rows):
     text = units.aggregate(rows)
-    assert text.count("<td>0</td>") == 2  # at least: nothing is known of KL(q(z) || p(z))
+    assert text.count('<td data-of="at least">0</td>') == 2  # at least: nothing is known of KL(q(z) || p(z))
     for name in units.QUANTITIES:
         assert cell(rows[0]["diagnostics"]["aggregate"][name]["upper"]) in text
     assert "log 40 = 3.69 can be seen: more datapoints would say more" in text

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 
 from tests.support.page import given
-from vaelab.report.page import worst
-from vaelab.report.page.worst import robust_z
+from vaelab.report.page.worst import robust_z, worst
 
 REASONS = {
     "pareto_k": (0.834, "heavy weights (k-hat 0.83)"),
     "acceptance": (0.0, "no move was accepted"),
-    "diagonal/converged": (False, "not converged (excess 0.00 ± 0.01)"),
+    "diagonal/converged": (False, "not converged (L[q*] may be 0.00 ± 0.01 nats too low)"),
     "log_evidence": (-math.inf, "log p(x) is not finite"),
     "diagonal/elbo_optimal": (math.nan, "L[q*] is not finite"),
 }

@@ -13,7 +13,8 @@
     datapoints  the distribution of the gaps, the worst datapoints, latent space
     gallery     what the model makes of z, in strips of images
     origin      learning curves, command, versions, settings
-    document    the page
+    document    a page: its head, its contents, its sections
+    run         the page of a run or an audit
     series      quantities along one varied setting, or over two
     sweep       the page of a sweep
     comparison  the page of a comparison
@@ -22,21 +23,3 @@
 
 Only `measured` knows models; the rest is a pure function of plain data.
 """
-
-from vaelab.report.page.comparison import write_comparison
-from vaelab.report.page.document import write_page
-from vaelab.report.page.latent import Latents
-from vaelab.report.page.measured import latents, pictures, versions
-from vaelab.report.page.sweep import write_sweep_page
-from vaelab.report.page.worst import worst
-
-__all__ = [
-    "Latents",
-    "latents",
-    "pictures",
-    "versions",
-    "worst",
-    "write_comparison",
-    "write_page",
-    "write_sweep_page",
-]

@@ -49,7 +49,7 @@ def _differences(rows: Sequence[Row], first: str) -> Markup:
             leads = {row["run"]: row["less_first"][key] for row in own if row["less_first"][key] is not None}
             if leads:
                 title = Markup(HTML[key])
-                figure = _intervals(f"{key.replace('_', '-')}-{number}", COMPARED[key], leads)
+                figure = _intervals(f"{key.replace('_', '-')}-{number}", COMPARED[key], leads, first)
                 drawn.append(tag("figure", tag("figcaption", title), figure))
             lines += [[run, Markup(HTML[key]), *_cells(lead)] for run, lead in leads.items()]
         head = ["run", "quantity", f"more than {first}", "half of the interval", "over"]
@@ -64,18 +64,18 @@ def _cells(lead: Mapping[str, Any]) -> list[str]:
     return [as_number(lead["mean"]), as_number(lead["half_width"]), over]
 
 
-def _intervals(name: str, title: str, leads: Mapping[str, Mapping[str, Any]]) -> Markup:
+def _intervals(name: str, title: str, leads: Mapping[str, Mapping[str, Any]], first: str) -> Markup:
     """A point with its interval for each run; 0 is the first."""
     ends = [0.0]
     for lead in leads.values():
         half = lead["half_width"] if math.isfinite(lead["half_width"]) else 0.0
         ends += [lead["mean"] - half, lead["mean"] + half]
     x, bottom = across(*span(ends, margin=0.04)), 2 * LINE * len(leads)
-    parts = [horizontal_axis(x, 0, bottom, "nats more")]
+    bands = [(2 * LINE * n + LINE, 2 * LINE * (n + 1)) for n in range(len(leads))]
+    parts = [horizontal_axis(x, 0, bottom, f"nats more than {_short(first)}", bands=bands)]
     for number, (run, lead) in enumerate(leads.items()):
         middle = 2 * LINE * number + 1.5 * LINE
-        short = run if len(run) <= 34 else f"…{run[-33:]}"
-        parts.append(tag("text", short, x="0", y=middle - LINE * 0.6))
+        parts.append(tag("text", _short(run), x="0", y=middle - LINE * 0.75))
         if math.isfinite(lead["mean"]):
             parts.append(whisker(x, lead["mean"], lead["half_width"], middle, 5))
             kind = "approximation" if lead["paired"] else "second"
@@ -86,6 +86,10 @@ def _intervals(name: str, title: str, leads: Mapping[str, Mapping[str, Any]]) ->
         if math.isfinite(lead["mean"])
     )
     return plot(name, f"{title}: what each run has more", f"{said}.", *parts, height=bottom + AXIS)
+
+
+def _short(run: str) -> str:
+    return run if len(run) <= 34 else f"…{run[-33:]}"
 
 
 def _numbers(rows: Sequence[Row]) -> Markup:

@@ -5,11 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from vaelab.data.sources import FIRST_SIMULATED
 from vaelab.report.page import latent, plots
 from vaelab.report.page.latent import Latents
 from vaelab.report.page.markup import Markup, join, picture, table, tag
-from vaelab.report.page.summary import KINDS, TITLES, Row, as_number, detailed, label
+from vaelab.report.page.summary import KINDS, NUMBERS, TITLES, Row, as_number, detailed, label
 from vaelab.report.page.worst import FAR_BELOW, HEAVY, Worst, gaps, worst
+
+RATIO = "sd by the encoder / sd of q*"
 
 
 def distributions(rows: Sequence[Row], per_datapoint: Mapping[str, np.ndarray]) -> Markup:
@@ -63,7 +66,10 @@ def worst_datapoints(
         f" {FAR_BELOW}, with the median and the median absolute deviation for mean and standard deviation)."
         " Where none of these holds, the larger of the two gaps says whether it is the encoder or the family."
     )
-    return join(tag("p", text), others, *tables)
+    numbers = NUMBERS
+    if any(row["split"] == "simulated" for row in chosen):
+        numbers += f" Those of simulated datapoints begin at {FIRST_SIMULATED:,}."
+    return join(tag("p", text), tag("p", numbers), others, *tables)
 
 
 def _worst_table(
@@ -91,28 +97,41 @@ def latent_space(rows: Sequence[Row], latents: Mapping[str, Latents]) -> Markup:
     """Where the encoder puts q, and where it should be."""
     figures, lines = [], []
     for number, (row, pair) in enumerate(_with_latents(rows, latents)):
-        drawn = (
-            latent.means(f"means-{number}", label(row), pair),
-            latent.deviations(f"deviations-{number}", label(row), pair),
-        )
-        squares = tag("div", *(tag("figure", one) for one in drawn), class_="squares")
-        figures.append(join(tag("h3", label(row)), squares))
+        drawn = [
+            tag("figure", latent.means(f"means-{number}", label(row), pair)),
+            tag(
+                "figure",
+                latent.deviations(f"deviations-{number}", label(row), pair),
+                tag("figcaption", _squares(pair)),
+            ),
+        ]
+        figures.append(join(tag("h3", label(row)), tag("div", *drawn, class_="squares")))
         lines.append([label(row), *_distances(pair)])
     if not figures:
         return Markup()
     text = (
         "First, the means of q in the two latent dimensions in which those of q* are spread most: a ring is"
         " where the encoder puts a datapoint, the dot joined to it where q* does. Beside them, the standard"
-        " deviations in the same dimensions, filled squares for the one and open ones for the other: above"
-        " the dashed line"
-        " the encoder is too wide, below it too narrow."
+        " deviations in the same dimensions, the encoder's upwards and that of q* across: on the dashed line"
+        " they are equal, above it the encoder is too wide, below it too narrow."
     )
-    head = ["split, family", "datapoints", "dimensions", "distance of the means", "ratio of the deviations"]
+    head = ["split, family", "datapoints", "dimensions", "distance of the means", f"ratio, {RATIO}"]
     caption = (
-        "Medians over all dimensions: the distance of the means in standard deviations of q*, and the"
-        " encoder's standard deviation over that of q*"
+        "Medians over these datapoints and all dimensions: how far the two means are apart, in standard"
+        f" deviations of q*, and the ratio {RATIO}, which is above 1 where the encoder is too wide, above the"
+        " dashed line"
     )
     return join(tag("p", text), *figures, table(caption, head, lines))
+
+
+def _squares(pair: Latents) -> str:
+    """Which squares are of which dimension, and the median ratio of each."""
+    median_K = np.median(_ratios(pair), axis=0)
+    said = [
+        f"{kind} squares: z{k + 1}, where {RATIO} is {as_number(float(median_K[k]))} in the median"
+        for kind, k in zip(("Filled", "open"), latent.widest(pair), strict=False)
+    ]
+    return "; ".join(said) + "."
 
 
 def _with_latents(rows: Sequence[Row], latents: Mapping[str, Latents]) -> Iterator[tuple[Row, Latents]]:
@@ -125,6 +144,11 @@ def _with_latents(rows: Sequence[Row], latents: Mapping[str, Latents]) -> Iterat
 def _distances(pair: Latents) -> list[str]:
     with np.errstate(divide="ignore", invalid="ignore"):
         apart_NxK = np.abs(np.float64(pair.mean_amortized) - pair.mean_optimal) / pair.sd_optimal
-        ratio_NxK = np.float64(pair.sd_amortized) / pair.sd_optimal
-    middle = (as_number(float(np.median(values))) for values in (apart_NxK, ratio_NxK))
+    middle = (as_number(float(np.median(values))) for values in (apart_NxK, _ratios(pair)))
     return [*(f"{size:,}" for size in pair.mean_optimal.shape), *middle]
+
+
+def _ratios(pair: Latents) -> np.ndarray:
+    """The encoder's standard deviations over those of q*, `[n, K]`."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.float64(pair.sd_amortized) / pair.sd_optimal

@@ -7,7 +7,7 @@ import numpy as np
 
 from vaelab.measure.pictures import REACH, Pictures
 from vaelab.report.page.markup import Markup, join, strip, tag
-from vaelab.report.page.summary import shown
+from vaelab.report.page.summary import NUMBERS, shown
 
 
 def gallery(pictures: Pictures | None, diagnostics: Mapping[str, Any] | None = None) -> Markup:
@@ -15,8 +15,8 @@ def gallery(pictures: Pictures | None, diagnostics: Mapping[str, Any] | None = N
     if pictures is None:
         return Markup()
     text = join(
-        "Decodings are E[x|z]: the noise of p(x|z) is left out. Datapoints are the first of the"
-        f" {pictures.split} data, under their indices."
+        "Decodings are E[x|z]: the noise of p(x|z) is left out. The datapoints are the first"
+        f" {len(pictures.index_N)} of the {pictures.split} data. {NUMBERS}"
     )
     return join(
         tag("p", text),

@@ -3,18 +3,19 @@
 Its script does the filtering and sorting; without one all rows are there, in the order of their names.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from vaelab.report.page.document import write_document
-from vaelab.report.page.markup import Markup, join, tag
+from vaelab.report.page.markup import Markup, join, plain, tag
 from vaelab.report.page.plots import finite
 from vaelab.report.page.summary import shown_of
 from vaelab.report.quantities import HTML
 
-QUANTITIES = ("log_evidence", "elbo_amortized", "elbo_optimal", "amortization_gap", "approximation_gap")
+QUANTITIES = ("amortization_gap", "approximation_gap", "log_evidence", "elbo_amortized", "elbo_optimal")
 
 
 class Entry(NamedTuple):
@@ -68,7 +69,8 @@ show();
 
 def write_index(path: Path, entries: Sequence[Entry], *, title: str) -> None:
     """Writes the page, which links those of the entries beside it."""
-    kinds = [f"{sum(e.kind == kind for e in entries):,} {kind}s" for kind in ("run", "sweep", "audit")]
+    counts = Counter(entry.kind for entry in entries)
+    kinds = [f"{n:,} {kind}{'s' * (n > 1)}" for kind in ("run", "sweep", "audit") if (n := counts[kind])]
     lead = tag("p", f"{', '.join(kinds)}. Nats a datapoint: mean ± standard error.", class_="lead")
     find = tag(
         "p",
@@ -94,7 +96,7 @@ def _table(entries: Sequence[Entry]) -> Markup:
     body = [_line(entry, row) for entry in entries for row in entry.rows or [{}]]
     caption = tag("caption", tag("span", "Every row of every run; a heading sorts by its column"))
     whole = tag("table", caption, tag("thead", head), tag("tbody", *body))
-    return tag("div", whole, class_="scroll", role="region", aria_label="Every row", tabindex=0)
+    return tag("div", whole, class_="scroll cards sorts", role="region", aria_label="Every row", tabindex=0)
 
 
 def _line(entry: Entry, row: Mapping[str, Any]) -> Markup:
@@ -105,7 +107,9 @@ def _line(entry: Entry, row: Mapping[str, Any]) -> Markup:
     cells += [tag("td", row.get(name) or "-", class_="words") for name in ("split", "family")]
     for key in QUANTITIES:
         mean, _ = finite(row.get(key))
-        cells.append(tag("td", shown_of(row, key), data_v="" if mean != mean else f"{mean:.6g}"))
+        value = "" if mean != mean else f"{mean:.6g}"
+        cells.append(tag("td", shown_of(row, key), data_v=value, data_of=plain(Markup(HTML[key]))))
     unconverged = row.get("num_unconverged")
-    cells.append(tag("td", "-" if unconverged is None else f"{unconverged:,}", data_v=unconverged))
+    said = "-" if unconverged is None else f"{unconverged:,}"
+    cells.append(tag("td", said, data_v=unconverged, data_of="not converged"))
     return tag("tr", tag("th", name, scope="row"), *cells)

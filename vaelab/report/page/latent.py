@@ -88,6 +88,5 @@ def _grid(x: Scale, y: Scale, title: str) -> Markup:
         parts.append(tag("text", text, x=x(value), y=SIDE + 15, text_anchor=anchor, class_="tick"))
     for value, text in ticks(y.low, y.high):
         parts.append(tag("line", x1=0, x2=SIDE, y1=y(value), y2=y(value), class_="grid"))
-        if 14 < y(value) < SIDE - 8:
-            parts.append(tag("text", text, x=2, y=y(value) - 3, class_="tick"))
+        parts.append(tag("text", text, x=-7, y=y(value) + 4, text_anchor="end", class_="tick"))
     return join(*parts, tag("text", title, x=0, y=SIDE + 33, class_="tick"))

@@ -2,12 +2,15 @@
 
 import base64
 import io
+import re
 from collections.abc import Iterable, Sequence
-from html import escape
+from html import escape, unescape
 from typing import Any
 
 import numpy as np
 
+FEW = 3  # columns that fit a phone side by side
+SHORT = 9  # letters of a cell and of a title, of which more stand side by side
 VOID = {"img", "input", "link", "meta"}
 
 
@@ -42,16 +45,30 @@ def table(
 ) -> Markup:
     """A table in a box that scrolls; the first cell of a row is its heading.
 
+    A row of more than FEW cells is a card on a phone, where each cell has the title of its column beside it.
+
     words: the columns that hold words, and not numbers.
     """
     kinds = ["words" if number in words else None for number in range(len(head))]
     top = tag("tr", *(tag("th", c, scope="col", class_=k) for c, k in zip(head, kinds, strict=True)))
-    body = []
+    body, titles = [], [plain(title) for title in head]
+    longest = 0
     for first, *rest in rows:
-        cells = (tag("td", c, class_=k) for c, k in zip(rest, kinds[1:], strict=True))
-        body.append(tag("tr", tag("th", first, scope="row"), *cells))
+        longest = max([longest, *(len(plain(c)) for c, k in zip(rest, kinds[1:], strict=True) if k is None)])
+        cells = (
+            tag("td", cell, class_=kind, data_of=title)
+            for cell, kind, title in zip(rest, kinds[1:], titles[1:], strict=True)
+        )
+        body.append(tag("tr", tag("th", first, scope="row", data_of=titles[0]), *cells))
     content = tag("table", tag("caption", tag("span", caption)), tag("thead", top), tag("tbody", *body))
-    return tag("div", content, class_="scroll", role="region", aria_label=caption, tabindex=0)
+    kind = "scroll cards" if len(head) > FEW else "scroll"
+    kind += " short" if len(head) > FEW and max(longest, *map(len, titles[1:]), 0) <= SHORT else ""
+    return tag("div", content, class_=kind, role="region", aria_label=caption, tabindex=0)
+
+
+def plain(text: Any) -> str:
+    """The text alone of what may be markup."""
+    return unescape(re.sub(r"<[^>]*>", "", text)) if isinstance(text, Markup) else str(text)
 
 
 SIDE = 56  # CSS pixels of a picture's longer side

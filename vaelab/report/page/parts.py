@@ -15,6 +15,7 @@ KINDS = {
     "library_size": "library size",
     "brightness": "brightness, the mean of x",
 }
+WITH = {"log_evidence": "log p(x)", "library_size": "a library size", "brightness": "a brightness"}
 GAPS = ("amortization_gap", "approximation_gap")
 
 
@@ -26,7 +27,7 @@ def by_group(rows: Sequence[Row]) -> Markup:
     parts = []
     for number, row in enumerate(chosen):
         parts.append(tag("h3", label(row)))
-        parts.append(tag("ul", *(tag("li", line) for line in standing_out(row))))
+        parts.append(tag("ul", *(_listed(head, said) for head, said in standing_out(row))))
         for kind, title in KINDS.items():
             groups = row.get(f"by_{kind}")
             if groups:
@@ -41,25 +42,38 @@ def by_group(rows: Sequence[Row]) -> Markup:
     return join(tag("p", text), others, *parts)
 
 
-def standing_out(row: Row) -> list[str]:
-    """A line for each way of grouping: the groups that differ from the others, or that none does."""
+def standing_out(row: Row) -> list[tuple[str, list[str]]]:
+    """A heading for each way of grouping, with a sentence for each group that differs from the others."""
     lines = []
     for kind, of_gaps in (row.get("extremes") or {}).items():
-        named = []
-        for gap in GAPS:
-            for end, word in (("highest", "greatest"), ("lowest", "least")):
-                found = (of_gaps.get(gap) or {}).get(end)
-                if found:
-                    difference = found["difference"]
-                    by = shown({**difference, "mean": abs(difference["mean"])})
-                    side = "above" if difference["mean"] > 0.0 else "below"
-                    of_gap = gap.replace("_", " ")
-                    named.append(f"{word} {of_gap} at {found['group']}, {by} nats {side} the others")
+        named = [
+            _named(kind, gap, word, found, (row.get(f"by_{kind}") or {}).get(found["group"]) or {})
+            for gap in GAPS
+            for end, word in (("highest", "greatest"), ("lowest", "least"))
+            if (found := (of_gaps.get(gap) or {}).get(end))
+        ]
         count = max((part["num_compared"] for part in of_gaps.values()), default=0)
-        none = "no group stands out" if count else "too few datapoints to compare"
-        said = "; ".join(named) or none
-        lines.append(f"By {KINDS.get(kind, kind)}, {count} compared: {said}.")
+        none = "No group stands out." if count else "Too few datapoints to compare."
+        lines.append((f"By {KINDS.get(kind, kind)}, {count} groups compared:", named or [none]))
     return lines
+
+
+def _listed(head: str, said: Sequence[str]) -> Markup:
+    return tag("li", head, tag("ul", *(tag("li", line) for line in said)))
+
+
+def _named(kind: str, gap: str, word: str, found: Mapping[str, Any], group: Mapping[str, Any]) -> str:
+    """A group that stands out: its own gap, and what that is more or less than the mean of all others."""
+    name = found["group"]
+    which, verb = f"Datapoints with {WITH.get(kind, kind)} from {name}", "have"
+    if kind == "label":
+        which, verb = f"Label {name}", "has"
+    difference = found["difference"]
+    apart = shown({**difference, "mean": abs(difference["mean"])})
+    side = "more" if difference["mean"] > 0.0 else "less"
+    own = f"{shown(group[gap])} nats, which is " if group.get(gap) else ""
+    title = gap.replace("_", " ")
+    return f"{which} {verb} the {word} {title}: {own}{apart} nats {side} than the mean of all others."
 
 
 def _of_kind(name: str, title: str, groups: Mapping[str, Mapping[str, Any]]) -> list[Markup]:
@@ -71,7 +85,8 @@ def _of_kind(name: str, title: str, groups: Mapping[str, Mapping[str, Any]]) -> 
     ]
     head = ["group", "datapoints", *(TITLES[key] for key in columns)]
     numbers = table(f"{title}: nats, mean ± standard error", head, lines)
-    inside = tag("figure", drawn, tag("figcaption", f"{title}.")), numbers
+    folded = tag("details", tag("summary", "In numbers"), numbers)
+    inside = tag("figure", drawn, tag("figcaption", f"{title}.")), folded
     heading = title.rpartition(", by ")[2]
     first = "" if name.startswith("by-label") else None  # one is open, the others wait
     return [tag("details", tag("summary", heading[0].upper() + heading[1:]), *inside, open=first)]
@@ -102,6 +117,9 @@ def of_the_encoder(rows: Sequence[Row]) -> Markup:
     return join(tag("p", text), others, numbers, both, *figures)
 
 
+_OF_MEAN = "what the mean costs", "the error of the integrals"
+
+
 def _by_dimension(number: int, name: str, entry: Mapping[str, Any]) -> list[Markup]:
     drawn = [
         plots.columns(
@@ -119,7 +137,14 @@ def _by_dimension(number: int, name: str, entry: Mapping[str, Any]) -> list[Mark
         for k, mean in enumerate(entry["mean"])
     ]
     numbers = table(f"By dimension, {name}, nats", ["dimension", "mean", "scale"], lines)
-    left = tag("figcaption", f"Remainder {shown(entry['remainder'])} nats, the noise of the draws in it.")
+    whole, rest = ("the gap", "the noise of the draws") if entry["scale"] else _OF_MEAN
+    said = f"The columns add up to {whole}, but for {shown(entry['remainder'])} nats: {rest}."
+    if not entry["scale"]:
+        said += (
+            " The scale has no columns: in this family it is one matrix of all dimensions together, which"
+            " has no part for each. What it costs as a whole is in the table above."
+        )
+    left = tag("figcaption", said)
     panels = tag("div", *(tag("figure", one) for one in drawn), class_="panels")
     return [tag("h3", name), panels, left, tag("details", tag("summary", "In numbers"), numbers)]
 
@@ -158,10 +183,13 @@ def of_the_diagonal(rows: Sequence[Row]) -> Markup:
             "all pairs": "pairs_total",
             "higher order": "higher_order",
             "not Gaussian": "not_gaussian",
-            f"{entry['beside']} less diagonal": "gap",
+            f"in all: L[q*] of {entry['beside']} is higher by": "gap",
         }
         lines = [*named, *([title, shown(entry[key])] for title, key in totals.items())]
-        caption = f"{label(row)}: the pairs that cost most, nats"
+        caption = (
+            f"{label(row)}: the pairs that cost most, and what they add up to: how much lower L[q*] is than"
+            f" that of the {entry['beside']} family, nats"
+        )
         parts.append(table(caption, ["latents", "cost"], lines))
     if not parts:
         return Markup()

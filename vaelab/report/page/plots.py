@@ -74,7 +74,8 @@ def bars(name: str, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> Markup:
         end = segment.start + segment.mean
         reached += [segment.start, end, end + float(np.nan_to_num(segment.stderr))]
     x, bottom = across(*span(reached)), 60 * len(drawn)
-    axis = horizontal_axis(x, 27, bottom, "nats below log p(x)")
+    bands = [(60 * number + 25, 60 * number + 51) for number in range(len(drawn))]
+    axis = horizontal_axis(x, 27, bottom, "nats below log p(x)", bands=bands)
     content = (_bar(bar, x, 60 * number) for number, bar in enumerate(drawn))
     said = "; ".join(
         ", ".join([bar.label, *(f"{s.kind} {s.mean:.4g}" for s in bar.segments)]) for bar in drawn[:MENTIONED]
@@ -178,7 +179,8 @@ def curves(name: str, stage: str, lines: Sequence[Curve]) -> Markup:
             drawn.append(tag("line", x1=at, x2=at, **ends, class_="whisker"))
             drawn.append(tag("circle", cx=at, cy=y(value), r=3.5, class_=curve.kind))
     said = ", ".join(f"{curve.name} at {len(curve.step_N):,} steps" for curve in lines)
-    return plot(name, f"Bounds against steps, {stage}", f"{said}.", *drawn, height=y.start + AXIS)
+    title = f"Bounds against steps, {stage}"
+    return plot(name, title, f"{said}.", *drawn, height=y.start + AXIS, gutter=True)
 
 
 def columns(
@@ -213,4 +215,4 @@ def columns(
             drawn.append(tag("line", x1=x.across(k), x2=x.across(k), **ends, class_="whisker"))
     said = "; ".join(f"{of}{k}: {mean:.3g}" for k, (mean, _) in enumerate(pairs[:MENTIONED], start=1))
     more = f"; {len(pairs) - MENTIONED} more in the table" if len(pairs) > MENTIONED else ""
-    return plot(name, title, f"{said}{more}.", *drawn, height=y.start + AXIS)
+    return plot(name, title, f"{said}{more}.", *drawn, height=y.start + AXIS, gutter=True)

@@ -82,7 +82,7 @@ def curves(
         f"{each.kind}: " + ", ".join(f"{labels[n]} {each.mean_N[n]:.3g}" for n in order[:12])
         for each in lines
     )
-    return plot(name, title, f"{said}.", *drawn, height=y.start + AXIS)
+    return plot(name, title, f"{said}.", *drawn, height=y.start + AXIS, gutter=True)
 
 
 def _labels(x: Scale, axis: Axis, labels: Sequence[str], what: str, bottom: float) -> Markup:

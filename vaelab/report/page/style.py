@@ -50,8 +50,11 @@ h1, h2, h3 {{ line-height: 1.2; text-wrap: balance; }}
 h1 {{ font-size: clamp(1.7rem, 5vw, 2.4rem); margin: 0 0 1rem; letter-spacing: -0.015em; }}
 h2 {{ font-size: 1.4rem; margin: 0 0 .75rem; padding-top: 2rem; border-top: 1px solid var(--rule); }}
 h3 {{ font-size: 1.05rem; margin: 2rem 0 .5rem; }}
-p, dl, ul {{ max-width: 44rem; }}
+p, dl, ul, ol {{ max-width: 44rem; }}
 p {{ margin: 0 0 1rem; }}
+ol {{ margin: 0 0 1rem; padding-left: 1.5rem; }}
+ol li, li > ul {{ margin: .2rem 0; }}
+main ul {{ padding-left: 1.25rem; }}
 section {{ margin-top: 3rem; }}
 a {{ color: var(--approximation); text-underline-offset: .2em; }}
 code, pre {{ font: .875em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }}
@@ -101,7 +104,7 @@ figcaption {{ color: var(--quiet); font-size: .875rem; }}
   display: grid; grid-template-columns: repeat(auto-fit, minmax(min(18rem, 100%), 25rem));
   gap: .5rem 2.5rem;
 }}
-.legend {{
+.legend, main .legend {{
   display: flex; flex-wrap: wrap; gap: .25rem 1.5rem; margin: 1rem 0 0; padding: 0;
   list-style: none; font-size: .9rem;
 }}
@@ -111,7 +114,9 @@ figcaption {{ color: var(--quiet); font-size: .875rem; }}
 .scroll:focus-visible, a:focus-visible, summary:focus-visible {{
   outline: 2px solid var(--approximation); outline-offset: 2px;
 }}
-table {{ border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }}
+table {{
+  border-collapse: separate; border-spacing: 0; font-size: .9rem; font-variant-numeric: tabular-nums;
+}}
 caption {{ text-align: left; color: var(--quiet); font-size: .875rem; padding-bottom: .4rem; }}
 caption span {{
   display: block; position: sticky; left: 0; width: max-content;
@@ -126,15 +131,20 @@ th:first-child, .words {{ text-align: left; }}
 tbody th {{ font-weight: 500; position: sticky; left: 0; background: var(--paper); }}
 td.words {{ white-space: normal; }}
 td.words:not(:has(img)) {{ min-width: 6rem; }}
-td.words.about {{ min-width: 13rem; }}
+td.words.about {{ min-width: 11rem; }}
+body:has(.sorts) {{ max-width: 84rem; }}
+.sorts td.words:not(.about), .sorts thead th {{ min-width: 0; }}
 .settings td {{ white-space: normal; overflow-wrap: anywhere; min-width: 8rem; }}
-img {{ display: block; image-rendering: pixelated; border: 1px solid var(--rule); }}
+img {{ display: block; image-rendering: pixelated; border: 1px solid var(--quiet); }}
 .strip {{
   display: grid; grid-template-columns: 12rem minmax(0, 1fr); gap: 0 1rem; align-items: center;
   margin: .35rem 0; font-size: .875rem;
 }}
-.strip img {{ max-width: 100%; height: auto; border: 0; }}
+.strip img {{
+  max-width: 100%; height: auto; border: 2px solid var(--quiet); background: var(--quiet);
+}}
 .plot {{ display: block; overflow: hidden; fill: var(--ink); font-size: 13px; }}
+.gutter {{ padding-left: 3rem; overflow: visible; }}
 .square {{ width: 100%; max-width: 25rem; }}
 .tick {{ fill: var(--quiet); font-size: 12px; font-variant-numeric: tabular-nums; }}
 .mark {{ font-size: 12px; }}
@@ -171,9 +181,35 @@ circle.validation {{ fill: var(--amortization); }}
   th, td {{ padding-right: .6rem; }}
   tbody th {{ white-space: normal; max-width: 50vw; }}
   th:first-child {{ min-width: 0; }}
-  td img {{ width: 40px; height: auto; }}
   .strip {{ grid-template-columns: 100%; }}
   thead th.words {{ min-width: 0; }}
+  .cards {{ overflow-x: visible; }}
+  .cards table, .cards caption, .cards tbody, .cards caption span {{
+    display: block; position: static; width: auto; max-width: none;
+  }}
+  .cards thead {{ position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }}
+  .cards.sorts thead {{ position: static; width: auto; height: auto; clip-path: none; display: block; }}
+  .sorts thead tr {{ display: flex; flex-wrap: wrap; gap: .25rem 1rem; }}
+  .sorts thead th {{ min-width: 0; padding: 0; border: 0; }}
+  .cards tbody tr {{
+    display: grid; grid-template-columns: repeat(auto-fill, minmax(8.2rem, 1fr)); gap: .35rem .8rem;
+    padding: .6rem 0; border-bottom: 1px solid var(--rule);
+  }}
+  .cards.short tbody tr {{ grid-template-columns: repeat(auto-fill, minmax(4.6rem, 1fr)); }}
+  .cards tbody tr[hidden] {{ display: none; }}
+  .cards tbody tr:has(img) {{ grid-template-columns: repeat(3, minmax(0, 1fr)); }}
+  .cards tbody th, .cards tbody td {{ display: block; padding: 0; border: 0; text-align: left; }}
+  .cards tbody th {{ grid-column: 1 / -1; max-width: none; position: static; font-weight: 600; }}
+  .cards td[data-of]::before {{
+    content: attr(data-of); display: block; color: var(--quiet); font-size: .8rem; white-space: normal;
+  }}
+  .cards td:empty {{ display: none; }}
+  .cards td.words:not(:has(img)) {{ grid-column: 1 / -1; }}
+  .cards.sorts td.words:not(.about) {{ grid-column: auto; }}
+  .cards th[data-of]::before {{
+    content: attr(data-of); color: var(--quiet); font-size: .8rem; font-weight: 400; margin-right: .5em;
+  }}
+  .cards td.words[data-of]:not(:has(img))::before {{ display: inline; margin-right: .5em; }}
 }}
 @media print {{ .scroll {{ overflow: visible; }} details {{ break-inside: avoid; }} }}
 """

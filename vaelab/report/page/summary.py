@@ -14,12 +14,17 @@ from vaelab.report.page.markup import Markup, join, table, tag
 from vaelab.report.quantities import HTML
 
 DETAILED = 12  # rows that are plotted and tabulated one by one
+NOTES = 6  # that are to be read first, the others on a click
 Row = Mapping[str, Any]
 
 PHI = Markup("L[q<sub>φ</sub>]")
 BOUNDS = ("log_evidence", "elbo_optimal", "elbo_amortized")  # from log p(x) down
 GAPS = ("approximation_gap", "amortization_gap", "inference_gap")
 TITLES = {name: Markup(HTML[name]) for name in (*BOUNDS, *GAPS)}
+NUMBERS = (
+    "The number of a datapoint is its position in the source of the data, from 0 and before any split is"
+    " made, so that it names the same one in every run of these data."
+)
 KINDS = {"approximation": "what the family loses", "amortization": "what the encoder loses"}
 
 
@@ -91,8 +96,12 @@ def read_first(lines: Iterable[str]) -> Markup:
     if not lines:
         return Markup()
     heading = tag("h2", "Read this first", id="notes")
-    items = tag("ul", *(tag("li", line) for line in lines))
-    return tag("aside", heading, items, class_="notes", aria_labelledby="notes")
+    first, others = (
+        tag("ul", *(tag("li", line) for line in part)) for part in (lines[:NOTES], lines[NOTES:])
+    )
+    if len(lines) > NOTES:
+        first = join(first, tag("details", tag("summary", f"{len(lines) - NOTES} more"), others))
+    return tag("aside", heading, first, class_="notes", aria_labelledby="notes")
 
 
 def decomposition(rows: Sequence[Row]) -> Markup:

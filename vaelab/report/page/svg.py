@@ -5,6 +5,7 @@ of many points are drawn in a nested frame that is stretched, their strokes are 
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from vaelab.report.page.markup import Markup, join, tag
 
 EDGE = 1.5  # per cent of the width free on both sides, for the halves of points and labels
 AXIS = 40  # pixels below a plot: the labels of its ticks, its title
+GUTTER = 44  # of a square, left of it: the labels of its vertical axis
 
 
 class Scale(NamedTuple):
@@ -54,37 +56,55 @@ def ticks(low: float, high: float, count: int = 4, *, whole: bool = False) -> li
     return [(number * step, f"{number * step:,.{decimals}f}") for number in range(first, last + 1)]
 
 
-def horizontal_axis(x: Scale, top: float, bottom: float, title: str, *, whole: bool = False) -> Markup:
-    """Thin lines at round numbers from top to bottom, their labels and the title below."""
+def horizontal_axis(
+    x: Scale,
+    top: float,
+    bottom: float,
+    title: str,
+    *,
+    whole: bool = False,
+    bands: Sequence[tuple[float, float]] = (),
+) -> Markup:
+    """Thin lines at round numbers from top to bottom, their labels and the title below.
+
+    bands: (top, bottom) of the lines where they are drawn in parts, with text between them.
+    """
     lines, labels = [], []
     for value, text in ticks(x.low, x.high, whole=whole):
         at = x.across(value)
         zero = "zero" if value == 0 else "grid"
-        lines.append(tag("line", x1=at, x2=at, y1=top, y2=bottom, class_=zero))
+        for start, end in bands or [(top, bottom)]:
+            lines.append(tag("line", x1=at, x2=at, y1=start, y2=end, class_=zero))
         anchor = "start" if x(value) < 6 else "end" if x(value) > 94 else "middle"
         labels.append(tag("text", text, x=at, y=bottom + 15, text_anchor=anchor, class_="tick"))
     return join(*lines, *labels, tag("text", title, x="0", y=bottom + 33, class_="tick"))
 
 
 def vertical_axis(y: Scale) -> Markup:
-    """Thin lines at round numbers, with their labels on them at the left."""
+    """Thin lines at round numbers, with their labels left of the plot, which has a gutter for them."""
     parts = []
     for value, text in ticks(y.low, y.high, 3):
-        parts.append(tag("line", x1="0", x2="100%", y1=y(value), y2=y(value), class_="grid"))
-        parts.append(tag("text", text, x="0", y=y(value) - 4, class_="tick"))
+        zero = "zero" if value == 0 else "grid"
+        parts.append(tag("line", x1="0", x2="100%", y1=y(value), y2=y(value), class_=zero))
+        parts.append(tag("text", text, x="-7", y=y(value) + 4, text_anchor="end", class_="tick"))
     return join(*parts)
 
 
-def plot(name: str, title: str, description: str, *content: Markup, height: float) -> Markup:
-    """A drawing as wide as what it stands in; name: unique on the page."""
-    return _labelled(name, title, description, content, width="100%", height=height, class_="plot")
+def plot(
+    name: str, title: str, description: str, *content: Markup, height: float, gutter: bool = False
+) -> Markup:
+    """A drawing as wide as what it stands in; name: unique on the page.
+
+    gutter: leaves room at the left for the labels of a vertical axis.
+    """
+    kind = "plot gutter" if gutter else "plot"
+    return _labelled(name, title, description, content, width="100%", height=height, class_=kind)
 
 
 def square(name: str, title: str, description: str, *content: Markup, side: int) -> Markup:
-    """A drawing with the same scale in both directions, in units of its side."""
-    return _labelled(
-        name, title, description, content, viewBox=f"0 0 {side} {side + AXIS}", class_="plot square"
-    )
+    """A drawing with the same scale in both directions, in units of its side, with a gutter at the left."""
+    box = f"{-GUTTER} -8 {side + GUTTER + 8} {side + AXIS + 8}"
+    return _labelled(name, title, description, content, viewBox=box, class_="plot square")
 
 
 def _labelled(name: str, title: str, description: str, content: Any, **attributes: Any) -> Markup:

@@ -68,7 +68,7 @@ def _drawn(rows: Sequence[Row]) -> Markup:
     names = varied_settings(rows)
     panels: dict[str, list[Row]] = {}
     for row in rows:
-        panels.setdefault(label(row), []).append(row)
+        panels.setdefault(label(row) if _has_several_families(rows) else row["split"], []).append(row)
     parts = []
     for number, (panel, members) in enumerate(panels.items()):
         if len(members) < 2:
@@ -94,6 +94,12 @@ def _drawn(rows: Sequence[Row]) -> Markup:
         class_="legend",
     )
     return join(legend, *parts) if parts else Markup()
+
+
+def _has_several_families(rows: Sequence[Row]) -> bool:
+    """Whether any point has; else a family goes with its point, as where it is what is varied."""
+    seen = [(tuple(row["settings"].items()), row["split"]) for row in rows]
+    return len(set(seen)) < len(seen)
 
 
 def _curves(

@@ -157,12 +157,15 @@ def aggregate(rows: Sequence[Row]) -> Markup:
     if not lines:
         return join(*missing)
     text = (
-        "q(z) is the mean of q(z|x) over the data. The rate is in the mean I(x; z) + KL(q(z) || p(z)): what"
-        " z says of x, and what the whole of q lacks of the prior. Both are bounded by what stands for q(z)"
-        " at a draw: the mean of all q of these datapoints is too high, as it knows the draw's own, so that"
-        " I(x; z) is at least, and KL(q(z) || p(z)) at most, what it gives, and the former never more than"
-        " the log of their number; the mean of all others, a Gaussian, or the prior are too low. Bounds in"
-        " the mean over data sets, each with its standard error."
+        "q(z), the aggregate posterior, is the mean of q(z|x) over the data. The rate, in the mean over x, is"
+        " the sum of two parts: I(x; z), how much z says about x, and KL(q(z) || p(z)), how much q(z) differs"
+        " from the prior. The density of q(z) is not known. It is estimated from the q of these datapoints in"
+        " two ways, one too high on average and one too low, and so each quantity has two bounds. Too high"
+        " is the mean of all their q at a draw from one of them, because that one is among them. It gives the"
+        " lower bound of I(x; z), which is never above the log of the number of datapoints, and the upper"
+        " bound of KL(q(z) || p(z)). Too low is whichever is nearest of the mean of the other q alone, a"
+        " Gaussian fitted to other datapoints, and the prior. It gives the bounds on the other side. They"
+        " hold on average over data sets; each has its standard error."
     )
     head = ["split, family", "quantity", "at least", "at most", "how near"]
     return join(tag("p", text), table("Nats", head, lines, words=(1, 4)), *missing)

@@ -101,7 +101,7 @@ def _reasons(
         reasons.append("no move was accepted")
     if not at("converged", 1.0):
         excess, stderr = at("excess", np.nan), at("excess_stderr", np.nan)
-        reasons.append(f"not converged (excess {excess:.2f} ± {stderr:.2f})")
+        reasons.append(f"not converged (L[q*] may be {excess:.2f} ± {stderr:.2f} nats too low)")
     if np.isfinite(far) and far < FAR_BELOW:
         reasons.append(f"log p(x) far below the others (z {far:.1f})")
     if not reasons:
