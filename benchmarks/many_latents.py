@@ -4,10 +4,11 @@
     python benchmarks/many_latents.py --run=runs/k1024
 
 The run must have been trained on the diagonal family. From its encoder's phi at the first test points
-each recipe takes its steps; its loss is the ELBO of a long run (`REFERENCE`) less its own, on shared draws that no
-solver saw. Prints one JSON line: for each recipe the gradient evaluations of its steps and of the certificate,
-mean loss with its standard error, the mean of what the certificate says and of its errors, seconds with all
-compiled, and the most memory that the process had resident. `--dense`: the K x K quasi-Newton loop too.
+each recipe takes its steps; its loss is the ELBO of a long run (`REFERENCE`) less its own, on shared draws
+that no solver saw. Prints one JSON line: for each recipe the gradient evaluations of its steps and with those
+of the certificate, mean loss with its standard error, the mean of what the certificate says and of its
+errors, milliseconds with all compiled, and the most memory that the process had resident. `--dense`: the
+K x K quasi-Newton loop too.
 """
 
 import argparse
