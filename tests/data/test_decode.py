@@ -1,5 +1,8 @@
 """Images of any size and kind as one array of bytes."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 
@@ -82,3 +85,46 @@ def test_what_is_larger_than_the_memory_is_decoded_once_for_each_stamp(tmp_path)
         np.testing.assert_array_equal(array, GREY[:2])
         assert sorted(opened) == sorted([0, 1] * times)
     assert len(list((tmp_path / "vaelab").iterdir())) == 2
+
+
+def deep_png(path, channels):
+    """6x5 pixels of three channels of 16 bits, which no array of PIL holds."""
+
+    def chunk(kind, content):
+        length, check = struct.pack(">I", len(content)), struct.pack(">I", zlib.crc32(kind + content))
+        return length + kind + content + check
+
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in channels)
+    head = struct.pack(">IIBBBBB", 5, 6, 16, 2, 0, 0, 0)
+    parts = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+
+
+def test_sixteen_bits_a_channel_are_refused_in_colour_as_in_grey(tmp_path):
+    """PIL reads the upper eight of them without a word."""
+    folder = write_images(tmp_path / "photos", COLOUR[:20])
+    deep_png(folder / "deep.png", 257 * COLOUR[20].astype(np.uint16))
+    one_line(folder, "deep.png has more than 8 bits a pixel (mode RGB;16B): convert it to 8 bits")
+
+
+def test_what_of_an_image_is_left_out_is_said(tmp_path):
+    from PIL import Image
+
+    folder = write_images(tmp_path / "photos", COLOUR[:20])
+    pages = [Image.fromarray(image) for image in COLOUR[20:23]]
+    pages[0].save(folder / "pages.tiff", save_all=True, append_images=pages[1:])
+    assert load(folder).notes == (
+        f"1 images have several frames or pages, as {folder}/pages.tiff: the first is taken",
+    )
+    (folder / "pages.tiff").unlink()
+    few = Image.fromarray(COLOUR[20]).quantize(4)
+    few.save(folder / "few.png", transparency=bytes([0, 0, 0, 0]))
+    (note,) = load(folder).notes
+    assert "transparency" in note
+    np.testing.assert_array_equal(whole(load(folder))[0][-1], 0)
+
+
+def test_a_data_dir_that_is_a_file_is_one_line(tmp_path):
+    folder = write_images(tmp_path / "photos", GREY[:20])
+    (tmp_path / "file").touch()
+    one_line(folder, "cannot hold them (Not a directory)", memory_bytes=1, data_dir=str(tmp_path / "file"))

@@ -75,6 +75,8 @@ def test_files_that_are_damaged(suffix, tmp_path):
     one_line(path, f"{path} cannot be read (it is cut short, or damaged): save it anew")
     path.write_bytes(b"")
     one_line(path, f"{path} cannot be read (it is empty)")
+    path.write_text("1,2,3")
+    one_line(path, f"{path} cannot be read (it is no file of NumPy)")
     np.save(tmp_path / "o.npy", np.array([{}, []], object), allow_pickle=True)
     one_line(tmp_path / "o.npy", "it holds objects of Python")
 

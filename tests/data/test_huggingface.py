@@ -39,6 +39,15 @@ def test_data_sets_of_hugging_face(tmp_path):
     real = data.load_own(f"hf:{tmp_path / 'x'}", data.Settings(label="y"))
     np.testing.assert_array_equal(whole(real)[0], REAL.astype(np.float32))
     np.testing.assert_array_equal(whole(real)[1], LABEL)
+    ragged = [[1.0] * (3 + i % 2) for i in range(60)]
+    datasets.Dataset.from_dict({"x": ragged}).save_to_disk(tmp_path / "r")
+    with pytest.raises(data.DataError, match=r"r: x in train holds lists of several lengths"):
+        data.load_own(f"hf:{tmp_path / 'r'}", data.Settings())
+    one = datasets.Dataset.from_dict({"x": REAL.tolist()})
+    datasets.DatasetDict({"train": one, "more": one}).save_to_disk(tmp_path / "s")
+    assert data.load_own(f"hf:{tmp_path / 's'}", data.Settings()).notes == (
+        f"the splits more of {tmp_path / 's'} are left out",
+    )
     with pytest.raises(data.DataError, match=r"cannot be read by load_from_disk \(") as caught:
         data.load_own(f"hf:{tmp_path}", data.Settings())
     assert "\n" not in str(caught.value)

@@ -1,5 +1,7 @@
 """A folder of images: its sub-folders are classes, or splits."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -58,3 +60,30 @@ def test_folders_are_splits_only_where_all_are_and_train_and_test_are_there(name
     dataset = load(tmp_path)
     assert dataset.label_names == names
     np.testing.assert_array_equal(np.bincount(whole(dataset)[1]), [10] * len(names))
+
+
+def test_links_are_followed_but_for_those_that_lead_back(tmp_path):
+    there = write_images(tmp_path / "there", GREY[:30])
+    folder = write_images(tmp_path / "photos", GREY[30:], ["b"] * 30)
+    (folder / "a").symlink_to(there)
+    (folder / "b" / "all").symlink_to(folder)
+    dataset = load(folder)
+    np.testing.assert_array_equal(whole(dataset)[0], GREY.reshape(60, -1))
+    np.testing.assert_array_equal(np.bincount(whole(dataset)[1]), [30, 30])
+    gone = folder / "a" / "gone.png"
+    gone.symlink_to(tmp_path / "nowhere.png")
+    one_line(folder, f"{gone} cannot be read (No such file or directory): mend it, or take it out")
+
+
+def test_a_folder_that_cannot_be_listed_is_not_left_out(tmp_path, monkeypatch):
+    """As a class that the user may not read would be."""
+    folder = write_images(tmp_path / "photos", GREY[:20], ["a", "b"] * 10)
+    listed = os.scandir
+
+    def refused(place):
+        if str(place).endswith("/b"):
+            raise PermissionError(13, "Permission denied", place)
+        return listed(place)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    one_line(folder, f"{folder / 'b'} cannot be read (Permission denied)")

@@ -32,6 +32,10 @@ def test_integers_stay_however_they_are_stored(labels):
         ([0.5] * 12, "no classes (0.5)"),
         ([-2] * 12, "hold -2: classes are 0 or more"),
         ([2**31] * 12, f"hold {2**31}"),
+        ([np.nan] * 12, "no classes (nan)"),
+        ([np.inf] * 12, "no classes (inf)"),
+        ([1j] * 12, "are complex128: give integers, or names"),
+        (np.arange(12).astype("datetime64[D]"), "are datetime64[D]"),
         (range(12), "12 examples have 12 different labels, one each"),
     ],
 )
@@ -44,3 +48,18 @@ def test_what_is_no_class_is_refused(labels, says):
 def test_a_class_for_each_of_few_examples_may_be_and_examples_without_one_are_not_counted():
     class_numbers({"train": 10}, {"train": range(10)})
     class_numbers({"train": 12}, {"train": [*range(11), -1]})
+
+
+@pytest.mark.parametrize(
+    ("labels", "numbers", "names"),
+    [
+        (["b", None, "a", ""], [1, -1, 0, -1], ("a", "b")),
+        (np.array(["b", np.nan, "a", None], object), [1, -1, 0, -1], ("a", "b")),
+        (np.array([3, None, 0, 3], object), [3, -1, 0, 3], ()),
+        (np.array([3.0, np.nan, 0.0, 3.0], object), [3, -1, 0, 3], ()),
+        (np.array(["é".encode(), b"b", b"b", b""]), [1, 0, 0, -1], ("b", "é")),
+    ],
+)
+def test_a_missing_label_is_none_and_no_class(labels, numbers, names):
+    of_split, found = class_numbers({"train": 4}, {"train": np.asarray(labels, dtype=None)})
+    assert (of_split["train"].tolist(), found) == (numbers, names)

@@ -31,3 +31,17 @@ def test_what_two_splits_share_is_counted(kind):
 def test_a_permutation_of_a_row_is_another_example():
     rows = np.random.default_rng(0).permuted(np.tile(np.arange(32.0), (100, 1)), axis=1)
     overlap.check_overlap({"train": rows[:50], "test": rows[50:]})
+
+
+def test_what_is_shared_or_repeated_without_being_an_overlap_is_said():
+    rows = RANDOM.standard_normal((400, 5))
+    test = np.concatenate([rows[:2], rows[300:]])
+    assert overlap.check_overlap({"train": rows[:300], "test": test}) == (
+        "2 of the 102 test examples are in train too",
+    )
+    assert overlap.check_overlap({"train": rows[:300], "test": rows[300:]}) == ()
+    assert overlap.check_overlap({"train": rows}) == ()
+    twice = np.concatenate([rows, rows[:7]])
+    assert data.from_arrays(twice).notes == (
+        "7 of the 407 examples repeat others: splits drawn from them may share some",
+    )

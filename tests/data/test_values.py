@@ -70,3 +70,27 @@ def test_numbers_that_can_be_neither(array, max_value, says):
         values_of({"x": array}, max_value)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_digits_that_float32_does_not_hold_are_not_lost_without_a_word():
+    """Near 1e7 float32 has steps of 1."""
+    x = np.random.RandomState(0).standard_normal((40, 3))
+    far = x + np.array([0.0, 1e7, 0.0])
+    with pytest.raises(data.DataError, match=r"^x\[:, 1\] goes from 9999998.* subtract its mean from it$"):
+        values_of({"x": far})
+    assert values_of({"x": far.astype(np.float32)}).notes != ()  # these are the numbers that there are
+    exact = values_of({"x": np.rint(x * 2) + np.array([0.0, 2.0**23, 0.5])})
+    assert exact.max_value == data.REAL
+
+
+def test_numbers_that_never_vary_or_are_not_of_the_order_of_1_are_named():
+    x = np.random.RandomState(0).standard_normal((40, 3)).astype(np.float32)
+    assert values_of({"x": x}).notes == ()
+    (note,) = values_of({"x": x * np.float32([1.0, 0.0, 1.0])}).notes
+    assert note.startswith("1 of the 3 numbers of an example are the same in all, as x[:, 1] = 0:")
+    # All arrays together: a number may be the same within one split.
+    assert values_of({"train": x * np.float32([1, 0, 1]), "test": x}).notes == ()
+    for scale, named in ((1e5, 2), (1e-5, 2)):
+        (note,) = values_of({"x": x * np.float32([1.0, 1.0, scale])}).notes
+        assert note.startswith(f"x[:, {named}] goes from ")
+        assert note.endswith("scale it")

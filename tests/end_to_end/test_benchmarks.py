@@ -237,3 +237,16 @@ def test_both_ways_of_convolving_are_timed_at_both_shapes():
     ]
     for row in result["rows"]:
         assert row["ratio"]["min"] <= row["ratio"]["median"] <= row["ratio"]["max"]
+
+
+@pytest.mark.slow
+def test_the_seconds_of_the_diagnostics_are_a_part_of_the_run():
+    made = output("benchmarks/diagnostics.py", "--config=experiments/digits_gap.py:smoke")
+    assert set(made["seconds"]) == {"q", "split", "pairs", "groups", "pictures"}
+    for clock in ("processor", "wall"):
+        parts = [part[clock] for part in made["seconds"].values()]
+        assert min(parts) > 0.0
+        assert made["added"][clock] == pytest.approx(sum(parts))
+        assert made["added"][clock] < made["whole"][clock]
+        rest = made["whole"][clock] - made["added"][clock]
+        assert made["part"][clock] == pytest.approx(made["added"][clock] / rest)

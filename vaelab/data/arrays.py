@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vaelab.data.labels import class_numbers
+from vaelab.data.labels import NONE, class_numbers
 from vaelab.data.overlap import check_overlap
 from vaelab.data.rows import Rows, rows_of
 from vaelab.data.sequences import as_array
@@ -90,8 +90,7 @@ def make(
     shape = _shaped(shape, tuple(image_shape))
     size = int(np.prod(shape))
     numbers, names = class_numbers({s: len(array) for s, array in arrays.items()}, labels)
-    if overlap and len(arrays) > 1:
-        check_overlap(arrays)
+    shared = check_overlap(arrays) if overlap else ()
     parts: dict[str, Split] = {}
     start = 0
     in_memory = sum(map(len, arrays.values())) * size * np.dtype(values.dtype).itemsize <= memory_bytes
@@ -102,7 +101,7 @@ def make(
         parts[split] = Split(rows[:] if in_memory else rows, numbers[split], index_N)
         start += len(array)
     splits = divide(parts, fractions)
-    notes = (*notes, *moved, *values.notes)
+    notes = (*notes, *moved, *values.notes, *shared, *_unlabelled(numbers))
     return DataSet(name, shape, values.max_value, splits, tuple(label_names) or names, notes)
 
 
@@ -183,3 +182,10 @@ def _shaped(shape: tuple[int, ...], image_shape: tuple[int, ...]) -> tuple[int, 
 
 def _convert(values: Callable, part: np.ndarray, *, channels_first: bool) -> np.ndarray:
     return values(np.moveaxis(part, 1, -1) if channels_first else part)
+
+
+def _unlabelled(labels: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """A note where some examples have a label and others none."""
+    label_N = np.concatenate(list(labels.values()))
+    without = int(np.sum(label_N == NONE))
+    return (f"{without} of the {len(label_N)} examples have no label",) if 0 < without < len(label_N) else ()

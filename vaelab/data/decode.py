@@ -1,6 +1,8 @@
 """Images of any size, decoded into one array of bytes."""
 
+import contextlib
 import hashlib
+import re
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -12,6 +14,8 @@ from vaelab.data.sources import DataError, first_line, folder
 
 GREY = ("1", "L", "LA")
 DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # that PIL cuts to 8 bits without scaling them
+STORED_DEEP = re.compile(r";16[BLN]$")  # how PIL calls 16 bits a channel, of which it reads the upper 8
+TRANSPARENT = ("LA", "RGBA", "PA", "La", "RGBa")
 
 
 class Item(NamedTuple):
@@ -22,9 +26,13 @@ class Item(NamedTuple):
 
 
 class _Head(NamedTuple):
+    """An image as it is seen upright. transparent: whether parts may be; num_frames: with pages, too."""
+
     width: int
     height: int
     mode: str
+    transparent: bool
+    num_frames: int
 
 
 def decoded(
@@ -56,7 +64,8 @@ def decoded(
             problem = f"{line} ({error.strerror})"
             raise DataError.of(setting="data.data_dir", problem=problem, fix="give another") from error
         finally:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
     return np.load(path, mmap_mode="r"), notes
 
 
@@ -81,10 +90,29 @@ def _read(item: Item, read: Callable[[Any], Any]) -> Any:
 
 
 def _head(item: Item) -> _Head:
-    head = _read(item, lambda image: _Head(*_upright_size(image), image.mode))
-    if head.mode in DEEP:
-        raise DataError(f"{item.name} has more than 8 bits a pixel (mode {head.mode}): convert it to 8 bits")
+    # In this order, for what is loaded no longer says how it is stored.
+    stored, head = _read(item, lambda image: (_stored_mode(image), _seen(image)))
+    if head.mode in DEEP or STORED_DEEP.search(stored):
+        mode = stored or head.mode
+        raise DataError(f"{item.name} has more than 8 bits a pixel (mode {mode}): convert it to 8 bits")
     return head
+
+
+def _seen(image: Any) -> _Head:
+    frames = getattr(image, "n_frames", 1)
+    return _Head(*_upright_size(image), image.mode, _is_transparent(image), frames)
+
+
+def _is_transparent(image: Any) -> bool:
+    return image.mode in TRANSPARENT or "transparency" in image.info
+
+
+def _stored_mode(image: Any) -> str:
+    """How its pixels are stored, in PIL's words, which is not always how they are read; "" if not known."""
+    tiles = getattr(image, "tile", None)
+    stored = tiles[0][3] if tiles else ""
+    stored = stored[0] if isinstance(stored, tuple) and stored else stored
+    return stored if isinstance(stored, str) else ""
 
 
 def _upright_size(image: Any) -> tuple[int, int]:
@@ -123,8 +151,13 @@ def _target(
         raise DataError.of(setting="data.image_shape", problem=problem, fix=fix)
     else:
         shape = (*sizes[0], 3) if colour else sizes[0]
-    if any(head.mode in ("LA", "RGBA", "PA", "La", "RGBa") for head in heads):
+    if any(head.transparent for head in heads):
         notes.append(f"the transparency of images of {what} is left out: each has its colours on black")
+    several = [item.name for item, head in zip(items, heads, strict=True) if head.num_frames > 1]
+    if several:
+        notes.append(
+            f"{len(several)} images have several frames or pages, as {several[0]}: the first is taken"
+        )
     return shape, tuple(notes)
 
 
@@ -145,7 +178,7 @@ def _prepared(image: Any, shape: tuple[int, ...]) -> np.ndarray:
     from PIL import Image, ImageOps
 
     image = ImageOps.exif_transpose(image)
-    if image.mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in image.info:
+    if _is_transparent(image):
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
     image = image.convert("L" if len(shape) == 2 else "RGB")

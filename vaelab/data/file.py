@@ -91,10 +91,12 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     reason = first_line(error)
     if isinstance(error, OSError) and error.strerror:
         reason = error.strerror
-    elif "pickle" in reason or "Python objects" in reason:
-        reason = "it holds objects of Python"
     elif path.stat().st_size == 0:
         reason = "it is empty"
+    elif _start(path) not in (b"\x93N", b"PK"):
+        reason = "it is no file of NumPy"
+    elif "pickle" in reason or "Python objects" in reason:
+        reason = "it holds objects of Python"
     elif (
         isinstance(error, EOFError | zipfile.BadZipFile | zlib.error)
         or "mmap" in reason
@@ -143,3 +145,8 @@ def _sorted_out(
         fix = "give train, validation and test, or one array of examples [N, ...] and one of labels [N]"
         raise DataError(f"{what} holds {shapes}: {fix}")
     return {"train": arrays[several[0]]}, {"train": arrays[single[0]] if single else None}
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(2)

@@ -38,6 +38,10 @@ def load(settings: Settings) -> DataSet:
     is_image = type(splits["train"].features[image]).__name__ == "Image"
     arrays, notes = (_images if is_image else _numbers)(splits, image, settings, str(path))
     labels, names = _labels(splits, label)
+    of_loaded = list(loaded) if hasattr(loaded, "keys") else []
+    others = [name for name in of_loaded if OTHER_NAMES.get(name, name) not in SPLITS]
+    if others:
+        notes = (*notes, f"the splits {', '.join(others)} of {path} are left out")
     return make(
         "huggingface",
         arrays,
@@ -108,6 +112,9 @@ def _numbers(
             arrays[split] = np.asarray(rows.with_format("numpy")[column][:])
         except ValueError as error:
             raise DataError(f"{what}: {column} in {split} is no array ({first_line(error)})") from error
+        if arrays[split].dtype == object:
+            line = f"{what}: {column} in {split} holds lists of several lengths, or no numbers"
+            raise DataError(f"{line}: bring all to one")
     return arrays, ()
 
 

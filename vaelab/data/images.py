@@ -17,7 +17,7 @@ def load_folder(settings: Settings) -> DataSet:
     """The images below a folder, in the order of their paths, which their indices count.
 
     Sub-folders are classes; sub-folders train, validation and test (or train and test) are splits, with
-    classes below. What is no image by its name is left out. Raises DataError.
+    classes below. Links are followed. What is no image by its name is left out. Raises DataError.
     """
     path = folder(settings.path, "path")
     files, others = _files(path)
@@ -38,7 +38,7 @@ def load_folder(settings: Settings) -> DataSet:
         for split, part in of_split.items()
     }
     items = [Item(str(path / f), _opener(path / f)) for part in of_split.values() for f in part]
-    stamp = [f"{f} {(path / f).stat().st_size} {(path / f).stat().st_mtime_ns}" for f in files]
+    stamp = [_stamp(path, f) for f in files]
     array, notes = decoded(items, settings, what=str(path), stamp="\n".join([str(path.resolve()), *stamp]))
     ends = np.cumsum([len(part) for part in of_split.values()])[:-1]
     if others:
@@ -64,8 +64,8 @@ def _files(path: Path) -> tuple[list[Path], list[str]]:
     known = set(Image.registered_extensions())
     files: list[Path] = []
     others: list[str] = []
-    for place, folders, names in os.walk(path):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    for place, folders, names in os.walk(path, onerror=_unreadable, followlinks=True):
+        folders[:] = sorted(n for n in folders if not n.startswith(".") and not _leads_back(place, n))
         for name in names:
             relative = (Path(place) / name).relative_to(path)
             if name.startswith("."):
@@ -75,6 +75,25 @@ def _files(path: Path) -> tuple[list[Path], list[str]]:
         has = f"; it has {len(others)} other files, as {sorted(map(str, others))[0]}" if others else ""
         raise DataError(f"{path} holds no image{has}: give a folder of images, or a file of arrays")
     return sorted(files, key=lambda file: file.as_posix()), [str(other) for other in others]
+
+
+def _unreadable(error: OSError) -> None:
+    raise DataError(f"{error.filename} cannot be read ({error.strerror}): mend it, or take it out")
+
+
+def _stamp(path: Path, file: Path) -> str:
+    """What the content of a file is known by. Raises DataError, for a link that leads nowhere too."""
+    try:
+        status = (path / file).stat()
+    except OSError as error:
+        _unreadable(error)
+    return f"{file} {status.st_size} {status.st_mtime_ns}"
+
+
+def _leads_back(place: str, name: str) -> bool:
+    """Whether a folder is a link to one that it lies in, through which a walk would have no end."""
+    real, here = os.path.realpath(os.path.join(place, name)), os.path.realpath(place)
+    return os.path.commonpath([real, here]) == real
 
 
 def _check_classes(path: Path, places: Sequence[Path], num_images: int, classes: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Whether splits that were given one by one share examples."""
+"""Whether splits that were given one by one share examples, and whether one holds some of them twice."""
 
 from collections.abc import Mapping
 
@@ -11,14 +11,20 @@ COLUMNS = 4096  # of a row at most, evenly spaced, are compared
 SHARE = 0.05  # of a split that may be in another beyond what repeats within one
 
 
-def check_overlap(arrays: Mapping[str, np.ndarray]) -> None:
-    """Raises DataError where examples of one split are in another, too.
+def check_overlap(arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """Raises DataError where examples of one split are in another, too; a note where few are.
 
     Data of few values repeat by themselves: what counts is by how much more of the smaller split is in the
-    larger one than of the larger one is in itself twice.
+    larger one than of the larger one is in itself twice. Where one array is yet to be divided there is a note
+    on those that repeat.
     """
     keys = {split: _keys(array) for split, array in arrays.items()}
-    splits = list(arrays)
+    splits, notes = list(arrays), []
+    if len(splits) == 1:
+        (of_all,) = keys.values()
+        repeated = len(of_all) - len(np.unique(of_all))
+        line = f"{repeated} of the {len(of_all)} examples repeat others"
+        return (f"{line}: splits drawn from them may share some",) if repeated else ()
     for i, one in enumerate(splits):
         for other in splits[i + 1 :]:
             small, large = sorted((one, other), key=lambda split: len(keys[split]))
@@ -26,6 +32,9 @@ def check_overlap(arrays: Mapping[str, np.ndarray]) -> None:
             if shared > max(1.0, _expected(keys[large], len(keys[small]))):
                 line = f"{shared} of the {len(keys[small])} {small} examples are in {large} too"
                 raise DataError(f"{line}: splits must not overlap; leave them out of one")
+            if shared:
+                notes.append(f"{shared} of the {len(keys[small])} {small} examples are in {large} too")
+    return tuple(notes)
 
 
 def _expected(keys: np.ndarray, count: int) -> float:
