@@ -252,3 +252,18 @@ def test_the_kl_by_dimension_lacks_the_correlations():
     within = 0.5 * (np.sum(np.log(np.diag(covariance))) - log_abs_det(covariance))
     np.testing.assert_allclose(found.kl_N - found.kl_NxK.sum(axis=1), within, atol=1e-5)
     assert units.has_correlations(found.members.scale_NxKxK)
+
+
+@pytest.mark.parametrize("thin", [False, True])
+def test_squares_by_one_product_are_those_of_each_member(thin):
+    """Of members of common scales, and where one is so thin that the expanded terms would lose its digits."""
+    rng = np.random.default_rng(0)
+    mean, scale = 100.0 + rng.normal(size=(7, 5)), rng.normal(size=(7, 5, 5))
+    if thin:
+        scale[3] *= 1e-7
+    u = mean[rng.integers(7, size=20)] + rng.normal(size=(20, 5))
+    quadratic = aggregate._Quadratic(mean, np.linalg.inv(scale))
+    expected = [
+        [np.sum(np.linalg.solve(s, point - m) ** 2) for m, s in zip(mean, scale, strict=True)] for point in u
+    ]
+    np.testing.assert_allclose(quadratic.at(u), expected, rtol=1e-9, atol=1e-7)

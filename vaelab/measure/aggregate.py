@@ -75,10 +75,15 @@ def densities(members: Members, draws: Draws) -> Densities:
     u_BxK, owner_B = draws.u_NxSxK.reshape(-1, K), np.repeat(np.arange(count), num_draws)
     mixture = _Mixture(members)
     size = max(1, NUMBERS_AT_ONCE // (count * K))
-    parts = [
-        mixture.at(u_BxK[at : at + size], owner_B[at : at + size], marginals=not draws.is_transformed)
-        for at in range(0, len(u_BxK), size)
-    ]
+    # Correlated members are weighed for many draws by one product of matrices, in whole portions.
+    whole = size * max(1, NUMBERS_AT_ONCE // (count * size))
+    parts = []
+    for start in range(0, len(u_BxK), whole):
+        log_BxN = mixture.correlated(u_BxK[start : start + whole])
+        for at in range(start, min(start + whole, len(u_BxK)), size):
+            part = slice(at, at + size)
+            given = None if log_BxN is None else log_BxN[at - start : at - start + size]
+            parts.append(mixture.at(u_BxK[part], owner_B[part], given, marginals=not draws.is_transformed))
     own, whole, others, *marginal = (np.concatenate(part) for part in zip(*parts, strict=True))
     log_det_B = draws.log_det_NxS.reshape(-1)
 
@@ -106,24 +111,34 @@ class _Mixture:
         variance_NxK = np.sum(scale_NxKxK**2, axis=2)
         self._precision_sd_NxK = 1.0 / np.sqrt(variance_NxK)
         self._log_sd_NxK = 0.5 * (np.log(variance_NxK) + LOG_2PI)
-        self._inverse_NxKxK = np.linalg.inv(scale_NxKxK) if has_correlations(scale_NxKxK) else None
+        self._quadratic = None
+        if has_correlations(scale_NxKxK):
+            self._quadratic = _Quadratic(self._mean_NxK, np.linalg.inv(scale_NxKxK))
         self._log_norm_N = np.linalg.slogdet(scale_NxKxK)[1] + 0.5 * K * LOG_2PI
 
-    def at(self, u_BxK: np.ndarray, owner_B: np.ndarray, *, marginals: bool) -> list[np.ndarray]:
-        """[own_B, whole_B, others_B] and, of the marginals, whole_BxK and others_BxK."""
-        delta_BxNxK = np.float64(u_BxK)[:, None] - self._mean_NxK[None]
+    def correlated(self, u_BxK: np.ndarray) -> np.ndarray | None:
+        """log q_n(u) of every member, `[B, N]`; None where no member is correlated."""
+        if self._quadratic is None:
+            return None
+        return -0.5 * self._quadratic.at(u_BxK) - self._log_norm_N[None]
+
+    def at(
+        self, u_BxK: np.ndarray, owner_B: np.ndarray, log_BxN: np.ndarray | None, *, marginals: bool
+    ) -> list[np.ndarray]:
+        """[own_B, whole_B, others_B] and, of the marginals, whole_BxK and others_BxK.
+
+        log_BxN: what `correlated` returns of these draws; overwritten
+        """
         log_BxNxK = None
-        if marginals or self._inverse_NxKxK is None:
+        if marginals or log_BxN is None:
+            delta_BxNxK = np.float64(u_BxK)[:, None] - self._mean_NxK[None]
             # float32 is off by 1e-6 where a density is not far below the highest, and takes half the time.
             log_BxNxK = np.float32(delta_BxNxK) * np.float32(self._precision_sd_NxK)
             log_BxNxK *= log_BxNxK
             log_BxNxK *= np.float32(-0.5)
             log_BxNxK -= np.float32(self._log_sd_NxK)
-        if self._inverse_NxKxK is None:
+        if log_BxN is None:
             log_BxN = np.sum(log_BxNxK, axis=2, dtype=np.float64)
-        else:
-            white_NxBxK = np.matmul(delta_BxNxK.transpose(1, 0, 2), self._inverse_NxKxK.transpose(0, 2, 1))
-            log_BxN = (-0.5 * np.sum(white_NxBxK**2, axis=2) - self._log_norm_N[:, None]).T
         own_B = log_BxN[np.arange(len(owner_B)), owner_B]
         results = [own_B, *self._means(log_BxN, owner_B)]
         return results + list(self._means(log_BxNxK, owner_B)) if marginals else results
@@ -137,6 +152,55 @@ class _Mixture:
         log_BxN -= top[:, None]
         sums = top + np.log(np.sum(np.exp(log_BxN, out=log_BxN), axis=1))
         return np.logaddexp(sums, own) - np.log(self._count), sums - np.log(self._count - 1)
+
+
+MOST_EXPANDED = 64  # dimensions, of whose squares a product of matrices is made
+DIGITS_LOST = 1e10  # times 1, that terms of a square may be in float64: 1e-6 nats
+
+
+class _Quadratic:
+    """|S_n^-1 (u - mu_n)|^2 of many u and N members, float64.
+
+    As one product of matrices, u'L u - 2 u'L mu + mu'L mu with L = (S S')^-1 and u and mu about their common
+    mean, where its terms are not so large that their difference loses digits.
+    """
+
+    def __init__(self, mean_NxK: np.ndarray, inverse_NxKxK: np.ndarray):
+        K = mean_NxK.shape[1]
+        self._mean_NxK, self._inverse_NxKxK, self._center_K = mean_NxK, inverse_NxKxK, mean_NxK.mean(axis=0)
+        self._row, self._column = np.triu_indices(K)
+        self._weight_NxR = None
+        if K > MOST_EXPANDED:
+            return
+        precision_NxKxK = np.matmul(inverse_NxKxK.transpose(0, 2, 1), inverse_NxKxK)
+        mean_NxK = mean_NxK - self._center_K
+        linear_NxK = np.einsum("nij,nj->ni", precision_NxKxK, mean_NxK)
+        twice_R = np.where(self._row == self._column, 1.0, 2.0)
+        square_NxR = precision_NxKxK[:, self._row, self._column] * twice_R
+        constant_N = np.sum(linear_NxK * mean_NxK, axis=1)
+        self._weight_NxR = np.concatenate([square_NxR, -2.0 * linear_NxK, constant_N[:, None]], axis=1)
+        self._largest_N = np.max(np.abs(self._weight_NxR), axis=1)
+
+    def at(self, u_BxK: np.ndarray) -> np.ndarray:
+        """The squares `[B, N]`."""
+        u_BxK = np.float64(u_BxK)
+        if self._weight_NxR is None:
+            return self._one_by_one(u_BxK, slice(None))
+        about_BxK = u_BxK - self._center_K
+        squares_BxR = about_BxK[:, self._row] * about_BxK[:, self._column]
+        terms_BxR = np.concatenate([squares_BxR, about_BxK, np.ones((len(u_BxK), 1))], axis=1)
+        result_BxN = terms_BxR @ self._weight_NxR.T
+        lossy_N = self._largest_N * max(1.0, np.max(about_BxK**2)) >= DIGITS_LOST
+        if lossy_N.any():
+            result_BxN[:, lossy_N] = self._one_by_one(u_BxK, lossy_N)
+        return result_BxN
+
+    def _one_by_one(self, u_BxK: np.ndarray, members: np.ndarray | slice) -> np.ndarray:
+        """The squares of these members, without an expansion."""
+        pairs = zip(self._mean_NxK[members], self._inverse_NxKxK[members], strict=True)
+        return np.stack(
+            [np.sum(((u_BxK - mean_K) @ inverse_KxK.T) ** 2, axis=1) for mean_K, inverse_KxK in pairs], axis=1
+        )
 
 
 def gaussian_of_others(z_NxSxK: np.ndarray) -> np.ndarray:
