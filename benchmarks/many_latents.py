@@ -45,7 +45,7 @@ class Recipe(NamedTuple):
     draws: int
 
 
-REFERENCE = Recipe("limited_memory", 0.1, 1500, 20)
+REFERENCE = Recipe("limited_memory", 0.1, 500, 40)
 RECIPES = [
     Recipe("limited_memory", 0.5, 40, 10),
     Recipe("limited_memory", 0.3, 100, 10),
