@@ -52,7 +52,7 @@ def test_classes_are_those_of_the_training_data_as_often_as_they_are_there():
 @pytest.mark.parametrize(
     ("labels", "says"),
     [
-        ({"test": [2, 5]}, "name='label': test has the label 5, which no training example has"),
+        ({"test": [2, 5]}, "name='label': test has the label 5, which no training example has; take none"),
         ({"train": [0, 2, 2, 2]}, "validation has the label 1, which no training example has"),
         ({"validation": [0, -1]}, "needs a label of each example, and 1 of validation have none; take none"),
         ({name: [-1, -1] for name in ("train", "validation", "test")}, "needs a label of each example"),

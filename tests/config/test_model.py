@@ -113,10 +113,14 @@ OUTSIDE = {
     "negative": (
         "poisson",
         [0.0, -1.0],
-        "is of counts from 0 to 16,777,216, and train has values that are none",
+        "is of counts from 0 to 16,777,216, and 1 values of train are none, the first -1; give raw counts",
     ),
-    "not whole": ("negative_binomial", [1.0, 2.5], "from 1 to 2.5; give raw counts"),
-    "beyond float32": ("zero_inflated_negative_binomial", [3.0, 2.0**25], "from 3 to 3.35544e+07"),
+    "not whole": ("negative_binomial", [1.0, 2.5], "the first 2.5; give raw counts"),
+    "beyond float32": (
+        "zero_inflated_negative_binomial",
+        [3.0, 2.0**25],
+        "first 33554432; give raw",
+    ),
     "above 1": ("beta", [0.5, 1.5], "is of values from 0 to 1, and those of train are from 0.5 to 1.5"),
     "below 0": ("continuous_bernoulli", [-0.1, 0.5], "those of train are from -0.1 to 0.5"),
 }

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab import data
+from vaelab.config import own
 from vaelab.config.section import Section
 from vaelab.data.rows import Rows
-from vaelab.model import LIKELIHOODS, Condition
+from vaelab.model import LIKELIHOODS, PRIORS, Condition, PriorEntry
 
 CONDITIONS = {"none": None, "label": "label", "library_size": "library_size"}
 QUANTILES = 100  # of the library sizes of the training data, from which they are drawn
@@ -24,18 +25,18 @@ def read_condition(section: Section, described: Any) -> Condition | None:
     Raises ConfigError where the data have no labels, or one in another split that no training example has, or
     have an example without any count.
     """
-    own = section.section("condition")
-    kind, in_prior = own.choice("name", CONDITIONS), own.boolean("prior")
+    asked = section.section("condition")
+    kind, in_prior = asked.choice("name", CONDITIONS), asked.boolean("prior")
     if kind is None:
         if in_prior:
-            raise own.error("prior", "needs model.condition.name=label", fix="take False")
+            raise asked.error("prior", "needs model.condition.name=label", fix="take False")
         return None
     data_dim = math.prod(described.image_shape)
     if kind == "library_size":
-        return _of_library_size(own, described, data_dim, in_prior=in_prior)
-    counts = _counts(own, described) if isinstance(described, data.DataSet) else described.label_counts
+        return _of_library_size(asked, described, data_dim, in_prior=in_prior)
+    counts = _counts(asked, described) if isinstance(described, data.DataSet) else described.label_counts
     if len(counts) < 2:
-        raise own.error("name", "needs labels of two classes or more", fix="take none, or data with labels")
+        raise asked.error("name", "needs labels of two classes or more", fix="take none, or data with labels")
     weight_C = tuple(count / sum(counts) for count in counts)
     return Condition(kind, data_dim, weight_C, in_prior=in_prior)
 
@@ -88,7 +89,8 @@ def _counts(section: Section, dataset: data.DataSet) -> list[int]:
         )
         if not seen_N.all():
             label = int(split.label_N[~seen_N][0])
-            raise section.error("name", f"{name} has the label {label}, which no training example has")
+            line = f"{name} has the label {label}, which no training example has"
+            raise section.error("name", line, fix="take none, or leave these examples out")
     return counts
 
 
@@ -141,7 +143,7 @@ def check_condition(top: Section, condition: Condition | None) -> None:
         raise evaluate.error(
             "splits", "has corrupted data, and with model.condition y would be corrupted too"
         )
-    if prior.value("name") == "vamp":
+    if own.entry(prior, "name", PRIORS, PriorEntry).of_encoder:
         raise prior.error("name", "has pseudo-inputs x, and with model.condition an encoder takes y too")
 
 

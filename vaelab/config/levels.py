@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
+from vaelab.config import own
 from vaelab.config.section import Section
-from vaelab.model import PRIORS
+from vaelab.model import PRIORS, PriorEntry
 
 READS = {"first": False, "all": True}
 
@@ -22,7 +23,7 @@ def read_levels(section: Section) -> Levels:
     """The levels of a section `model`, whose latent_dim they have in all. Raises ConfigError."""
     latent_dim, prior = section.integer("latent_dim", 1), section.section("prior")
     sizes, reads_all = prior.widths("levels"), prior.choice("reads", READS)
-    if not prior.choice("name", PRIORS).of_levels:
+    if not own.entry(prior, "name", PRIORS, PriorEntry).of_levels:
         return Levels((), latent_dim)
     if not sizes:
         raise prior.error("levels", "has no level", fix=f"give numbers that are {latent_dim} in all")

@@ -119,9 +119,12 @@ def _check_support(section: Section, support: str, dataset: data.DataSet) -> Non
         if support == "unit" and (low < 0.0 or high > 1.0):
             problem = f"is of values from 0 to 1, and those of {split} are from {low:.6g} to {high:.6g}"
             raise section.error("name", problem, fix="bring them to that range, or take gaussian")
-        if support == "counts" and (low < 0.0 or high > LARGEST_COUNT or np.any(x_NxD != np.rint(x_NxD))):
-            problem = f"is of counts from 0 to {LARGEST_COUNT:,}, and {split} has values that are none"
-            raise section.error("name", f"{problem}, from {low:.6g} to {high:.6g}", fix="give raw counts")
+        if support == "counts":
+            none_M = x_NxD[(x_NxD < 0.0) | (x_NxD > LARGEST_COUNT) | (x_NxD != np.rint(x_NxD))]
+            if len(none_M):
+                problem = f"is of counts from 0 to {LARGEST_COUNT:,}, and {len(none_M):,} values of {split}"
+                fix = "give raw counts, or take gaussian"
+                raise section.error("name", f"{problem} are none, the first {none_M[0]:.9g}", fix=fix)
 
 
 def decoder_model(

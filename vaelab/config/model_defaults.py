@@ -38,7 +38,8 @@ def model() -> ConfigDict:
 def prior() -> ConfigDict:
     """p(z)."""
     config = ConfigDict()
-    # standard_normal, N(0, I); learned with the model: mixture, vamp, flow, autoregressive, hierarchy
+    # standard_normal, N(0, I); learned with the model: mixture, vamp, flow, autoregressive, hierarchy, or
+    # one of your own, module:attribute
     config.name = "standard_normal"
     config.num_components = 500  # mixture, vamp
     config.pseudo_inputs = "data"  # vamp only, where they start: data (training examples), noise

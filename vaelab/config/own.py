@@ -1,9 +1,9 @@
-"""A user's own network or likelihood, named in a config as module:attribute."""
+"""A user's own network, likelihood or prior, named in a config as module:attribute."""
 
 import importlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import jax
@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from vaelab.config.section import Section
 from vaelab.data.sources import first_line
 from vaelab.errors import ConfigError
-from vaelab.types import Network
+from vaelab.model import Prior
+from vaelab.types import Network, Params
 
 T = TypeVar("T")
 
@@ -83,3 +84,77 @@ def check_network(section: Section, network: Network, input_size: int, output_si
         sizes = "no array" if given is None else f"shape {list(given)}"
         problem = f"gives {sizes} for an input of shape [{input_size}], and [{output_size}] is needed"
         raise section.error("network", problem)
+
+
+def checked_prior(
+    section: Section, make: Callable[[], Prior], latent_dim: int, encoder: Network | None
+) -> Prior:
+    """The prior that a user's own `make` gives. Raises ConfigError where it is none of z of [latent_dim].
+
+    By shapes alone: nothing is computed. encoder: that which the prior is made of; None where it is of none.
+    """
+    prior = _tried(section, "could not be made", make)
+    if not isinstance(prior, Prior):
+        raise section.error("name", f"makes a {type(prior).__name__}, and a Prior is needed")
+    if prior.name == "standard_normal":
+        raise section.error("name", "is called standard_normal, which is N(0, I)", fix="call it otherwise")
+    key = jax.random.key(0)
+
+    def params() -> Params:
+        made = prior.init(key)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(made):
+            in_dicts = all(isinstance(part, jax.tree_util.DictKey) for part in path)
+            if not in_dicts or not hasattr(leaf, "shape"):
+                what = f"a {type(leaf).__name__}" if in_dicts else "an array in a list or tuple"
+                problem = f"has an init with {what} at {jax.tree_util.keystr(path)}"
+                raise section.error("name", problem, fix="give a dict of arrays, or of such dicts")
+        return made if prior.tie is None or encoder is None else prior.tie(made, encoder.init(key))
+
+    if prior.tie is not None and encoder is None:
+        raise section.error("name", "has a tie to an encoder", fix="set of_encoder=True of its PriorEntry")
+    shapes = _tried(section, "has an init that failed", lambda: jax.eval_shape(params))
+    for leaf in jax.tree.leaves(shapes):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            problem = f"has parameters of {leaf.dtype}, shape {list(leaf.shape)}, which cannot be learned"
+            raise section.error("name", problem, fix="give floats, and close over what is none")
+    z_K, K = jax.ShapeDtypeStruct((latent_dim,), jnp.float32), latent_dim
+    levels = (len(prior.levels),)
+    if prior.levels and sum(prior.levels) != K:
+        raise section.error("name", f"has levels {prior.levels}, and z has {K} dimensions in all")
+    for what, function, argument, shape in (
+        ("log_prob", prior.log_prob, z_K, ()),
+        ("fast_log_prob", prior.fast_log_prob, z_K, ()),
+        ("log_prob_of_levels", prior.log_prob_of_levels, z_K, levels),
+        ("sample", prior.sample, key, (K,)),
+        ("concavity", prior.concavity, None, (K, K)),
+    ):
+        if function is not None:
+            arguments = (shapes,) if argument is None else (shapes, argument)
+            _check_function(section, f"{what} of z of shape [{K}]", function, arguments, shape)
+    return prior
+
+
+def _check_function(
+    section: Section, what: str, function: Callable[..., Any], arguments: tuple, shape: tuple[int, ...]
+) -> None:
+    """Raises ConfigError where a function does not give one array of floats of this shape."""
+    given = _tried(
+        section, f"failed in {what}", lambda: jax.eval_shape(lambda *given: function(*given), *arguments)
+    )
+    if not hasattr(given, "shape"):
+        raise section.error("name", f"gives no array as {what}, and shape {list(shape)} is needed")
+    if given.shape != shape:
+        problem = f"gives shape {list(given.shape)} as {what}, and {list(shape)} is needed"
+        raise section.error("name", problem)
+    if not jnp.issubdtype(given.dtype, jnp.floating):
+        raise section.error("name", f"gives {given.dtype} as {what}, and floats are needed")
+
+
+def _tried(section: Section, problem: str, function: Callable[[], T]) -> T:
+    """What a function of the user's gives. Raises ConfigError with the first line of its own error."""
+    try:
+        return function()
+    except ConfigError:
+        raise
+    except Exception as error:  # broad, as the function is the user's
+        raise section.error("name", f"{problem} ({type(error).__name__}: {first_line(error)})") from None

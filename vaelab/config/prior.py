@@ -8,13 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaelab import data
+from vaelab.config import own
 from vaelab.config.data import OBSERVATIONS
 from vaelab.config.levels import read_levels
 from vaelab.config.posterior import encoder, families
 from vaelab.config.section import Section
 from vaelab.data.observe import observe_all
 from vaelab.keys import named_key
-from vaelab.model import PRIORS, Prior
+from vaelab.model import PRIORS, Prior, PriorEntry
+from vaelab.model.prior import has_known_prior
 from vaelab.model.vamp import PseudoInputs
 from vaelab.objective import OBJECTIVES
 from vaelab.posterior import FAMILIES
@@ -36,9 +38,14 @@ def read_prior(
     sizes = {name: section.integer(name, 1) for entry in PRIORS.values() for name in entry.sizes}
     of_flow = {name: section.integer(name, 1) for name in ("num_layers", "hidden")}
     flow, of_data = section.choice("flow", FLOWS), section.choice("pseudo_inputs", STARTS)
-    entry, name = section.choice("name", PRIORS), section.value("name")
+    entry, name = own.entry(section, "name", PRIORS, PriorEntry), section.value("name")
     if name == "standard_normal":
         return None
+    if not sizes.keys() >= set(entry.sizes):
+        lacking = ", ".join(size for size in entry.sizes if size not in sizes)
+        raise section.error(
+            "name", f"asks for {lacking}, which no setting is", fix="bind it in your function"
+        )
     if latent_dim < entry.min_latent_dim:
         raise section.error("name", f"needs model.latent_dim of {entry.min_latent_dim} or more")
     given: dict[str, Any] = {size: sizes[size] for size in entry.sizes}
@@ -48,7 +55,11 @@ def read_prior(
         given["family"] = flow.make(latent_dim, **of_flow)
     if entry.of_encoder:
         given |= _of_encoder(top, section, latent_dim, described, computed, of_data=of_data)
-    return entry.make(latent_dim, **given)
+    if not own.is_own(name):
+        return entry.make(latent_dim, **given)
+    return own.checked_prior(
+        section, lambda: entry.make(latent_dim, **given), latent_dim, given.get("encoder")
+    )
 
 
 def _of_encoder(
@@ -109,7 +120,7 @@ def _pseudo_inputs(
 def check_objective(section: Section, latent_model: LatentModel) -> None:
     """Raises ConfigError for an objective with a closed-form KL to the prior, where there is none."""
     name = section.value("name")
-    if latent_model.prior != "standard_normal" and name in OBJECTIVES and OBJECTIVES[name].needs_known_prior:
+    if not has_known_prior(latent_model) and name in OBJECTIVES and OBJECTIVES[name].needs_known_prior:
         fix = ", ".join(other for other, entry in OBJECTIVES.items() if not entry.needs_known_prior)
         line = f"takes the KL to the prior in closed form, and to {latent_model.prior} there is none"
         raise section.error("name", line, fix=f"there are {fix}")
