@@ -10,8 +10,9 @@ estimate  Elsewhere, for families whose Fisher information is the curvature of t
 
               d^2 L / dmu^2 = E_q[Hessian of log p(x, z)] = -Lam      (Bonnet's theorem: mu only moves z)
 
-          so that the part of the mean is exact for a Gaussian posterior however correlated it is. A scale
-          far too small it sees as a quarter nat a dimension at most.
+          so that the part of the mean is exact for a Gaussian posterior however correlated it is, up to
+          MOST_DENSE dimensions; beyond them Lam is a sketch, see `sketched_excess`. A scale far too small it
+          sees as a quarter nat a dimension at most.
 progress  For every other family: what the second half of the round gained, on samples that it never saw, and
           what a shift of q as a whole would gain on top. No more than the first is lacking where that
           half at least halved what was lacking; the second sees slow valleys of the mean, where a round
