@@ -155,7 +155,7 @@ class _Mixture:
 
 
 MOST_EXPANDED = 64  # dimensions, of whose squares a product of matrices is made
-DIGITS_LOST = 1e10  # times 1, that terms of a square may be in float64: 1e-6 nats
+DIGITS_LOST = 1e10  # the largest term of a square: float64 has it to 1e-6
 
 
 class _Quadratic:
