@@ -28,6 +28,7 @@ from scipy.stats import qmc
 
 from benchmarks.trained import encode, load, nearest
 from vaelab import objective, posterior
+from vaelab.inference.limited_memory import limited_memory
 from vaelab.inference.solver import Solver, natural_gradient, quasi_newton, stochastic_gradient
 from vaelab.measure.fit import InferenceSettings, fit_locally
 from vaelab.measure.gap import mean_and_stderr
@@ -158,14 +159,17 @@ def bound(recipe: Recipe, latent_dim: int) -> Objective:
     }[recipe.kind_of_draws]
 
 
+CURVED = {"quasi_newton": quasi_newton, "limited_memory": limited_memory}
+
+
 def solver(recipe: Recipe, family: PosteriorFamily) -> Solver:
     schedule = (
         optax.cosine_decay_schedule(recipe.rate, recipe.steps)
         if recipe.schedule == "cosine"
         else optax.constant_schedule(recipe.rate)
     )
-    if recipe.solver == "quasi_newton":
-        return quasi_newton(family, schedule, num_samples=recipe.draws, max_norm=5.0)
+    if recipe.solver in CURVED:
+        return CURVED[recipe.solver](family, schedule, num_samples=recipe.draws, max_norm=5.0)
     rate = optax.scale_by_learning_rate(schedule)
     optimizer = {
         "natural_gradient": lambda: optax.chain(natural_gradient(family, max_norm=5.0), rate),

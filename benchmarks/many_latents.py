@@ -17,32 +17,22 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import jax
 import numpy as np
-import optax
 
+from benchmarks.local_inference import Recipe, solver
 from benchmarks.trained import encode, load
 from vaelab.config.experiment import Experiment
-from vaelab.inference.limited_memory import limited_memory
 from vaelab.inference.loop import evaluations
-from vaelab.inference.solver import Solver, natural_gradient, quasi_newton, stochastic_gradient
 from vaelab.measure.fit import InferenceSettings, LocalFit, fit_locally
 from vaelab.measure.gap import mean_and_stderr
-from vaelab.objective import OBJECTIVES
 from vaelab.runtime.memory import most_resident
 from vaelab.types import PosteriorFamily
 
-MAX_NORM, GROUPS = 5.0, 16
-
-
-class Recipe(NamedTuple):
-    solver: str
-    rate: float
-    steps: int
-    draws: int
+GROUPS = 16
 
 
 REFERENCE = Recipe("limited_memory", 0.1, 500, 40)
@@ -53,18 +43,6 @@ RECIPES = [
     Recipe("natural_gradient", 0.2, 100, 10),
 ]
 DENSE = Recipe("quasi_newton", 0.5, 40, 10)
-
-
-def solver(recipe: Recipe, family: PosteriorFamily) -> Solver:
-    """The recipe's solver under a cosine schedule; the natural gradient's bound is stick-the-landing."""
-    schedule = optax.cosine_decay_schedule(recipe.rate, recipe.steps)
-    if recipe.solver != "natural_gradient":
-        make = {"limited_memory": limited_memory, "quasi_newton": quasi_newton}[recipe.solver]
-        return make(family, schedule, num_samples=recipe.draws, max_norm=MAX_NORM)
-    bound = partial(OBJECTIVES["stick_the_landing"].bound, num_samples=recipe.draws, antithetic=True)
-    rate = optax.scale_by_learning_rate(schedule)
-    optimizer = optax.chain(natural_gradient(family, max_norm=MAX_NORM), rate)
-    return stochastic_gradient(family, bound, optimizer, num_samples=recipe.draws)
 
 
 def fit(experiment: Experiment, theta: Any, phi_NxP: np.ndarray, recipe: Recipe, *, chunk: int) -> LocalFit:
@@ -81,7 +59,7 @@ def row(recipe: Recipe, family: PosteriorFamily, fits: tuple[LocalFit, LocalFit]
     loss, excess = mean_and_stderr(loss_N), fits[1].inference.excess
     counted = {"num_steps": recipe.steps, "certificate_groups": GROUPS}
     return {
-        **recipe._asdict(),
+        **{name: getattr(recipe, name) for name in ("solver", "rate", "steps", "draws")},
         "evaluations": recipe.steps * recipe.draws,
         "with_certificate": evaluations(solver(recipe, family), family, **counted),
         "loss": loss["mean"],

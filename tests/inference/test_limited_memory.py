@@ -85,6 +85,21 @@ def test_quasi_newton_keeps_no_matrix_of_many_dimensions(size, kept):
     assert type(state) is kept
 
 
+def test_what_is_learned_every_tenth_step_is_not_computed_at_the_others():
+    """Under vmap a condition that differs between datapoints computes both sides: here it is one for all."""
+    whole = limited_memory.limited_memory(FAMILY, lambda step: 0.1, num_samples=10, max_norm=5.0)
+    settings = {"num_steps": 20, "certificate_groups": 4, "tolerance": 0.05}
+    keys = jax.random.split(jax.random.key(0), 3)
+
+    def conditions(solver):
+        def one(phi_P, key):
+            return infer(solver, lambda z_K: -0.5 * z_K @ z_K, FAMILY, phi_P, key, **settings)
+
+        return str(jax.make_jaxpr(jax.vmap(one))(jnp.zeros((3, 2 * LARGE)), keys)).count(" cond[")
+
+    assert conditions(whole) == conditions(whole._replace(at=None)) + 1
+
+
 def test_memory_of_a_fit_is_linear_in_the_dimensions():
     def peak(size):
         family = posterior.diagonal(size)

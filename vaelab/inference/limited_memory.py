@@ -77,4 +77,4 @@ def limited_memory(
         curvature = jax.lax.cond(due, learn, lambda kept, *_: kept, state.curvature, *taken)
         return phi_P, State(state.step + 1, curvature, *taken)
 
-    return Solver(init, gradient, update, num_samples)
+    return Solver(init, gradient, update, num_samples, at=lambda state, t: state._replace(step=jnp.int32(t)))

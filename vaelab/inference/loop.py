@@ -86,6 +86,7 @@ def infer(
 
     def step(carry, t):
         phi_P, state, sum_P, half_P = carry
+        state = state if solver.at is None else solver.at(state, t)
         moved = move(solver, log_joint, phi_P, state, jax.random.fold_in(key_steps, t))
         # A step out of all numbers is not taken; the next has other draws.
         sound = jnp.all(jnp.isfinite(moved[0]))

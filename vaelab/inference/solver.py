@@ -31,6 +31,10 @@ class Solver(NamedTuple):
     num_samples                                                  samples behind each gradient
     step(log_joint, phi_P, state, key) -> (phi_P, state)         gradient and update in one, where that takes
                                                                  less than the gradient in phi does; or None
+    at(state, t) -> state                                        the state with t, the number of the step and
+                                                                 the same for all datapoints, as its own: what
+                                                                 hangs on it is then not computed for naught
+                                                                 under vmap; or None
     """
 
     init: Callable[[Array], State]
@@ -38,6 +42,7 @@ class Solver(NamedTuple):
     update: Callable[[Array, Array, State], tuple[Array, State]]
     num_samples: int
     step: Callable[[LogJoint, Array, State, Key], tuple[Array, State]] | None = None
+    at: Callable[[State, Array], State] | None = None
 
 
 def move(solver: Solver, log_joint: LogJoint, phi_P: Array, state: State, key: Key) -> tuple[Array, State]:
